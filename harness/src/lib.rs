@@ -1,0 +1,1 @@
+//! Clusters, clients and experiments. This package cannot see packets.

@@ -1,0 +1,1 @@
+//! The verdict engine: pure, no I/O, no clock.

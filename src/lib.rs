@@ -1,0 +1,23 @@
+//! raftq puts the network of a real Raft cluster under control.
+//!
+//! The map, from the ground up; a file imports only from its own floor and below
+//! (`tests/tidy.rs` checks it):
+//!
+//! ```text
+//! 5  main.rs, cli/        arguments to calls; nothing else
+//! 4  run/                 threads, schedule, publication, attach, guardian, results
+//! 3  kernel/              queue socket, iptables, namespaces, socket owners, clock  (the only I/O)
+//! 2  engine/              decide, hold, release                                    (pure)
+//! 1  rules/               YAML -> table                                            (pure)
+//! 0  packet.rs time.rs    checked views, ids, nanoseconds
+//! ```
+//!
+//! Read `ARCHITECTURE.md` for why, `engine/mod.rs` for what happens to a packet.
+
+pub mod cli;
+pub mod engine;
+pub mod kernel;
+pub mod packet;
+pub mod rules;
+pub mod run;
+pub mod time;

@@ -1,0 +1,238 @@
+//! The compiled rule table: what a rule file means. No names are looked up after this.
+//!
+//! A [`Table`] is immutable and checked; whoever holds one may trust it. Nodes and rules
+//! are indexes into its vectors, in the order of the file. It says nothing about how the
+//! table is walked: `engine/` lays it out for that.
+
+use crate::packet::{Endpoint, LinkId, NodeId, Proto};
+use crate::time::Nanos;
+
+/// A whole rule file, compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// The cluster's nodes; a [`NodeId`] indexes this.
+    pub nodes: Vec<Node>,
+    /// Seed of every random decision.
+    pub seed: u64,
+    /// Packets a second that the delays were checked against.
+    pub max_rate: u32,
+    /// What happens to a packet whose sender stays unknown.
+    pub unattributed: Unattributed,
+    /// The rules in file order.
+    pub rules: Vec<Rule>,
+}
+
+/// One member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name in the file, unique.
+    pub name: String,
+    /// Its peer endpoints, at least one; unique over all nodes.
+    pub endpoints: Vec<Endpoint>,
+    /// Where the node's network stack is to be found.
+    pub place: Place,
+}
+
+/// How the network namespace of a node is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Not said: found by its address.
+    Unsaid,
+    /// A named namespace, as `ip netns` lists them, or a path to one.
+    Netns(String),
+    /// The namespace of a process.
+    Pid(u32),
+    /// The namespace of a container, by name or id.
+    Container(String),
+}
+
+/// The user's choice for packets whose sender cannot be found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unattributed {
+    /// Let them pass, and count them.
+    #[default]
+    Accept,
+    /// Drop them, and count them.
+    Drop,
+}
+
+/// One rule: where it applies, when, and what it does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its name, unique in the table; counters survive a reload by it.
+    pub name: String,
+    /// The ordered pairs it applies to: sorted, unique, never from a node to itself.
+    pub links: Vec<LinkId>,
+    /// What a packet on those links must be like.
+    pub filter: Filter,
+    /// What is done, in order; not empty, and nothing stands behind an `Accept` or `Drop`
+    /// of packets.
+    pub actions: Vec<Action>,
+    /// When it is active.
+    pub window: Window,
+    /// Whether it may end without ever having matched.
+    pub optional: bool,
+}
+
+/// The conditions of `where`; each `None` matches everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Transport.
+    pub proto: Option<Proto>,
+    /// A port at either end.
+    pub port: Option<u16>,
+    /// Age of the flow relative to the rule's activation.
+    pub flow: Option<FlowAge>,
+    /// Chance for each wire segment, as a share of 2^32 (`u32::MAX` and above: always).
+    pub chance: Option<u64>,
+}
+
+/// Whether a flow was dialled while a rule was active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowAge {
+    /// Its SYN was seen since the rule became active.
+    New,
+    /// Any other flow.
+    Established,
+}
+
+/// One step of `do`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action {
+    /// Ends the walk; delays collected so far stay.
+    Accept,
+    /// Ends the walk for what it drops.
+    Drop(What),
+    /// Adds to the packet's delay; the walk goes on.
+    Delay(Delay),
+}
+
+/// What a drop drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Every packet.
+    Packets,
+    /// Payload, SYN and FIN; bare acknowledgements pass, and a data segment is trimmed to
+    /// its acknowledgement.
+    Data,
+}
+
+/// A delay, drawn anew for each packet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Delay {
+    /// The middle of the distribution.
+    pub by: Nanos,
+    /// Half width (uniform) or standard deviation (normal); at most `by`.
+    pub jitter: Nanos,
+    /// Shape of the jitter.
+    pub distribution: Distribution,
+    /// Whether packets of one flow may overtake each other.
+    pub order: Order,
+}
+
+impl Delay {
+    /// The longest this delay can take: draws are clamped to it.
+    #[must_use]
+    pub fn longest(&self) -> Nanos {
+        match self.distribution {
+            Distribution::Uniform => self.by + self.jitter,
+            // Draws beyond four deviations (6 in 100,000) are clamped.
+            Distribution::Normal => self.by + Nanos(self.jitter.0.saturating_mul(4)),
+        }
+    }
+}
+
+/// Shape of a delay's jitter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Distribution {
+    /// Evenly in `by - jitter ..= by + jitter`.
+    #[default]
+    Uniform,
+    /// Mean `by`, standard deviation `jitter`, never below zero, clamped at four deviations.
+    Normal,
+}
+
+/// Whether jitter may reorder a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Packets of one direction of a flow leave in the order they came.
+    #[default]
+    Flow,
+    /// A later packet may overtake.
+    Free,
+}
+
+/// When a rule is active, counted from the moment the first table came into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Start of the first activation.
+    pub at: Nanos,
+    /// Length of each activation; `None`: until the end.
+    pub lasts: Option<Nanos>,
+    /// Distance between the starts of two activations; at least `lasts`.
+    pub every: Option<Nanos>,
+    /// Number of activations; `None`: one without `every`, unlimited with it.
+    pub times: Option<u32>,
+}
+
+impl Window {
+    /// Always active.
+    pub const ALWAYS: Self = Self { at: Nanos::ZERO, lasts: None, every: None, times: None };
+
+    /// The activation that covers time `t`, or else the next one after it: `(start, end)`.
+    /// `None` when no activation is left. `end` is exclusive, [`Nanos::MAX`] for "never".
+    #[must_use]
+    pub fn activation(&self, t: Nanos) -> Option<(Nanos, Nanos)> {
+        let last = match (self.every, self.times) {
+            (None, _) => 0,
+            (Some(_), None) => u64::MAX,
+            (Some(_), Some(times)) => u64::from(times).checked_sub(1)?,
+        };
+        let period = self.every.unwrap_or(Nanos::MAX).0.max(1);
+        let mut k = (t.saturating_sub(self.at).0 / period).min(last);
+        loop {
+            let start = self.at + Nanos(period.saturating_mul(k));
+            let start = if k == 0 { self.at } else { start };
+            let end = self.lasts.map_or(Nanos::MAX, |lasts| start + lasts);
+            if t < end {
+                return Some((start, end));
+            }
+            if k == last {
+                return None;
+            }
+            k += 1;
+        }
+    }
+}
+
+impl Table {
+    /// The node with this name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<NodeId> {
+        self.nodes.iter().position(|n| n.name == name).map(|i| NodeId(i as u16))
+    }
+
+    /// Number of link ids, self-links included: `nodes * nodes`.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.nodes.len() * self.nodes.len()
+    }
+
+    /// `"n1 -> n2"`, for people.
+    #[must_use]
+    pub fn link_name(&self, link: LinkId) -> String {
+        let (from, to) = link.ends(self.nodes.len());
+        let name = |id: NodeId| &self.nodes[usize::from(id.0)].name;
+        format!("{} -> {}", name(from), name(to))
+    }
+
+    /// Whether some rule needs to see single wire segments, so that the queue must not hand
+    /// over GSO packets: a chance applies to each segment, and trimming one needs it alone.
+    #[must_use]
+    pub fn needs_segments(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.filter.chance.is_some()
+                || rule.actions.iter().any(|a| matches!(a, Action::Drop(What::Data)))
+        })
+    }
+}

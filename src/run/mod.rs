@@ -1,0 +1,1 @@
+//! Threads, schedule, publication: what turns the parts into a running raftq.
