@@ -110,6 +110,8 @@ pub struct PacketView {
     pub proto: Proto,
     /// TCP flags ([`tcp_flags`]); 0 for UDP.
     pub flags: u8,
+    /// TCP sequence number; 0 for UDP.
+    pub seq: u32,
     /// Bytes of IP and transport headers together.
     pub header_len: u16,
     /// Bytes of the whole packet; a GSO packet may have more than its IP header can say.
@@ -134,10 +136,11 @@ pub enum Unreadable {
 impl PacketView {
     /// Reads the headers of the IP packet that starts at `bytes[0]`.
     ///
-    /// `bytes` may be a truncated copy; `wire_len` is the length of the whole packet and
-    /// `gso_size` the payload bytes of one wire segment, 0 where the packet is one.
+    /// `bytes` may be a truncated copy; `wire_len` is the length of the whole packet. For a
+    /// GSO packet `mtu` is what its device carries at a time: the queue does not tell the
+    /// size of its segments. 0 where the packet is one segment.
     #[inline]
-    pub fn parse(bytes: &[u8], wire_len: u32, gso_size: u16) -> Result<Self, Unreadable> {
+    pub fn parse(bytes: &[u8], wire_len: u32, mtu: u32) -> Result<Self, Unreadable> {
         let (src, dst, protocol, ip_len) = match bytes.first().map(|b| b >> 4) {
             Some(4) => ipv4(bytes)?,
             Some(6) => ipv6(bytes)?,
@@ -145,16 +148,16 @@ impl PacketView {
             None => return Err(Unreadable::Truncated),
         };
         let rest = &bytes[ip_len..];
-        let (proto, flags, transport_len) = match protocol {
+        let (proto, flags, seq, transport_len) = match protocol {
             6 => {
                 let tcp = TcpPacket::new(rest).ok_or(Unreadable::Truncated)?;
                 let len = usize::from(tcp.get_data_offset()) * 4;
                 if len < 20 {
                     return Err(Unreadable::Malformed);
                 }
-                (Proto::Tcp, tcp.get_flags(), len)
+                (Proto::Tcp, tcp.get_flags(), tcp.get_sequence(), len)
             }
-            17 => (Proto::Udp, 0, 8),
+            17 => (Proto::Udp, 0, 0, 8),
             _ => return Err(Unreadable::OtherProtocol),
         };
         if rest.len() < 8 {
@@ -163,7 +166,7 @@ impl PacketView {
         let header_len = ip_len + transport_len;
         let len = wire_len.max(header_len as u32);
         let payload = len - header_len as u32;
-        let segments = match u32::from(gso_size) {
+        let segments = match mtu.saturating_sub(header_len as u32) {
             0 => 1,
             size => payload.div_ceil(size).clamp(1, u32::from(u16::MAX)) as u16,
         };
@@ -172,6 +175,7 @@ impl PacketView {
             dst: Endpoint { addr: dst, port: u16::from_be_bytes([rest[2], rest[3]]) },
             proto,
             flags,
+            seq,
             header_len: header_len as u16,
             len,
             segments,

@@ -1,1 +1,664 @@
-//! The verdict engine: pure, no I/O, no clock.
+//! The verdict engine: what happens to each packet. Pure: no I/O, no clock, no randomness
+//! but its seed. The same tables, packets and times give the same verdicts.
+//!
+//! ```text
+//! identity.rs   who sent a packet, who gets it
+//! flows.rs      which connection it belongs to
+//! layout.rs     which rules are active on its link
+//! walk.rs       what those rules make of it
+//! held.rs       packets that wait until they are due
+//! waiting.rs    packets that wait until their sender is known
+//! dice.rs       randomness;  mangle.rs  changes;  counters.rs, lateness.rs  what is counted
+//! ```
+//!
+//! The way of a packet is [`Engine::decide`]; where the answer is "later", [`Engine::hold`]
+//! or [`Engine::wait`] takes the packet in, and [`Engine::release`] lets it out again.
+//! Nothing on that way allocates or locks; `tests/no_alloc.rs` proves it.
+
+pub mod counters;
+pub mod dice;
+pub mod flows;
+pub mod held;
+pub mod identity;
+pub mod lateness;
+mod layout;
+pub mod mangle;
+mod prepared;
+pub mod waiting;
+mod walk;
+
+pub use layout::Edge;
+pub use prepared::Prepared;
+pub use waiting::{Answer, Question};
+
+use crate::packet::{LinkId, NodeId, PacketView, Proto};
+use crate::rules::table::Unattributed;
+use crate::time::Nanos;
+use counters::Counters;
+use flows::{Dialler, FLOWS_MAX, FlowId, FlowKey, Flows};
+use held::{HELD_MAX, Held, Holder};
+use identity::Ends;
+use lateness::Lateness;
+use std::sync::Arc;
+use waiting::{PATIENCE, WAITING_MAX, Waiting};
+
+/// Names a packet that the kernel keeps for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Index of the queue.
+    pub queue: u16,
+    /// The kernel's id of the packet in that queue.
+    pub id: u32,
+}
+
+/// What rules judge a packet by, small enough to keep while it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The ordered pair of nodes.
+    pub link: LinkId,
+    /// Transport.
+    pub proto: Proto,
+    /// Whether it is more than a bare acknowledgement.
+    pub data: bool,
+    /// Whether its acknowledgement can be kept when its data is dropped.
+    pub trimmable: bool,
+    /// Sender's port.
+    pub src_port: u16,
+    /// Receiver's port.
+    pub dst_port: u16,
+    /// Wire segments.
+    pub segments: u16,
+    /// Its flow, where the table needs to know flows.
+    pub flow: Option<FlowId>,
+    /// Generation of that flow.
+    pub generation: u32,
+    /// Direction in its flow.
+    pub direction: u8,
+}
+
+/// The answer to one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it go on.
+    Accept,
+    /// Discard it.
+    Drop,
+    /// Let its bare acknowledgement go on.
+    Trim,
+    /// Keep it until then ([`Engine::hold`]); `trim` first if it says so.
+    Hold {
+        /// When it is due.
+        due: Nanos,
+        /// Whether only its acknowledgement goes on.
+        trim: bool,
+        /// Whether later packets of its flow may not overtake it.
+        ordered: bool,
+    },
+    /// Keep it until its sender is known ([`Engine::wait`]).
+    Ask {
+        /// The end that is known.
+        peer: NodeId,
+        /// Whether that is the receiver.
+        to_peer: bool,
+    },
+}
+
+/// A verdict and what it was based on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do.
+    pub verdict: Verdict,
+    /// What the packet was judged by; `None` for traffic that is not between nodes.
+    pub facts: Option<Facts>,
+    /// The rule that decided, or the first that delayed.
+    pub rule: Option<u16>,
+}
+
+/// A packet that leaves the engine after it was held or had to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Which packet.
+    pub token: Token,
+    /// Whether it is dropped.
+    pub drop: bool,
+    /// The trimmed acknowledgement that goes instead of it.
+    pub trim: Option<u16>,
+    /// Its link, where it is known.
+    pub link: Option<LinkId>,
+    /// When it was due, where it was held for a delay.
+    pub due: Option<Nanos>,
+}
+
+/// The engine of one cluster.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Box<Prepared>,
+    flows: Flows,
+    held: Holder,
+    waiting: Vec<Waiting>,
+    start: Option<Nanos>,
+    seq: u64,
+    lateness: Lateness,
+}
+
+/// Sizes of an engine's memory, all of it reserved at the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Number of kernel queues.
+    pub queues: usize,
+    /// Packets held of each.
+    pub held: usize,
+    /// Flows known.
+    pub flows: usize,
+}
+
+impl Limits {
+    /// The usual sizes for that many queues.
+    #[must_use]
+    pub fn for_queues(queues: usize) -> Self {
+        Self { queues, held: HELD_MAX, flows: FLOWS_MAX }
+    }
+}
+
+impl Engine {
+    /// An engine that accepts everything until [`Engine::start`].
+    #[must_use]
+    pub fn new(plan: Box<Prepared>, limits: Limits) -> Self {
+        let lateness = Lateness::new(plan.table.links());
+        Self {
+            plan,
+            flows: Flows::new(limits.flows),
+            held: Holder::new(limits.queues, limits.held),
+            waiting: Vec::with_capacity(WAITING_MAX),
+            start: None,
+            seq: 0,
+            lateness,
+        }
+    }
+
+    /// Starts the clock of the rules: `at` counts from here.
+    pub fn start(&mut self, now: Nanos) {
+        self.start = Some(now);
+    }
+
+    /// A connection that was there before the first packet was seen, with its dialler.
+    pub fn know_flow(&mut self, now: Nanos, key: FlowKey, answer: Answer) {
+        self.flows.enter(now, key, dialler(answer, now));
+    }
+
+    /// Puts another table in force, keeping the clock, the flows, what is held and the
+    /// counts of rules with the same name. Returns the former one, to be freed elsewhere.
+    pub fn adopt(&mut self, mut plan: Box<Prepared>, now: Nanos) -> Box<Prepared> {
+        plan.counters.inherit(&self.plan.counters, &plan.former);
+        std::mem::swap(&mut self.plan, &mut plan);
+        if let Some(start) = self.start {
+            let t = now.saturating_sub(start);
+            self.plan.layout.advance(t, |_| {});
+            self.plan.keep_activations(&plan);
+        }
+        plan
+    }
+
+    /// Starts and ends rules; tells which, and releases what a new drop applies to. Called
+    /// at the start of every batch, before its packets are judged.
+    #[inline]
+    pub fn advance(
+        &mut self,
+        now: Nanos,
+        mut tell: impl FnMut(Edge),
+        release: &mut impl FnMut(Release),
+    ) {
+        let Some(start) = self.start else { return };
+        let t = now.saturating_sub(start);
+        if t < self.plan.layout.next_edge() && self.plan.fresh_drops.is_empty() {
+            return;
+        }
+        let plan = &mut *self.plan;
+        let (counters, steps_due) = (&plan.counters, &mut plan.fresh_drops);
+        plan.layout.advance(t, |edge| {
+            if edge.active {
+                counters.rules[usize::from(edge.rule)].activations.add(1);
+                steps_due.push(edge.rule);
+            }
+            tell(edge);
+        });
+        for i in 0..self.plan.fresh_drops.len() {
+            let rule = self.plan.fresh_drops[i];
+            if self.plan.layout.steps[usize::from(rule)].drops {
+                self.drop_held(rule, now, release);
+            }
+        }
+        self.plan.fresh_drops.clear();
+    }
+
+    /// Judges one packet.
+    #[inline]
+    pub fn decide(&mut self, now: Nanos, view: &PacketView) -> Decision {
+        self.plan.counters.totals.packets.add(1);
+        let Some(start) = self.start else { return Decision::foreign() };
+        let (from, to) = match self.plan.identity.ends(view) {
+            Ends::Known(from, to) => (from, to),
+            Ends::Foreign => {
+                self.plan.counters.totals.foreign.add(1);
+                return Decision::foreign();
+            }
+            Ends::ToNode(peer) => return self.decide_shared(now, start, view, peer, true),
+            Ends::FromNode(peer) => return self.decide_shared(now, start, view, peer, false),
+        };
+        let link = LinkId::new(from, to, self.plan.table.nodes.len());
+        let mut facts = Facts::of(view, link);
+        if self.plan.layout.tracks_flows || !self.held.is_empty() {
+            self.find_flow(now, view, &mut facts);
+        }
+        self.judge(now, start, facts)
+    }
+
+    /// Notes a packet that could not be read; it is accepted.
+    pub fn unreadable(&mut self) {
+        self.plan.counters.totals.packets.add(1);
+        self.plan.counters.totals.unreadable.add(1);
+    }
+
+    /// Takes a packet in until it is due. Fails where as many are held as may be; the
+    /// packet is then to be dropped, and is counted as such.
+    pub fn hold(
+        &mut self,
+        token: Token,
+        facts: Facts,
+        due: Nanos,
+        ordered: bool,
+        trim: Option<u16>,
+    ) -> Result<(), Full> {
+        self.seq += 1;
+        // Trimmed, it is a bare acknowledgement, which a new cut of data lets pass.
+        let facts = Facts { data: facts.data && trim.is_none(), ..facts };
+        let held = Held { due, seq: self.seq, token, facts, trim, ordered };
+        let counters = &self.plan.counters;
+        if self.held.push(held).is_err() {
+            counters.totals.overflow.add(1);
+            counters.link(facts.link).dropped.add(u64::from(facts.segments));
+            return Err(Full);
+        }
+        counters.link(facts.link).delayed.add(u64::from(facts.segments));
+        if let (Some(flow), true) = (facts.flow, ordered) {
+            let flow = self.flows.get_mut(flow);
+            let direction = usize::from(facts.direction);
+            flow.held[direction] += 1;
+            flow.last_due[direction] = due;
+        }
+        self.note_held();
+        Ok(())
+    }
+
+    /// Lets out, in order, everything that is due at `now`, and what waited too long.
+    #[inline]
+    pub fn release(&mut self, now: Nanos, release: &mut impl FnMut(Release)) {
+        if self.held.next_due().is_some_and(|due| due <= now) {
+            while let Some(held) = self.held.pop_due(now) {
+                self.let_go(&held);
+                release(Release {
+                    token: held.token,
+                    drop: false,
+                    trim: held.trim,
+                    link: Some(held.facts.link),
+                    due: Some(held.due),
+                });
+            }
+            self.note_held();
+        }
+        if !self.waiting.is_empty() {
+            self.give_up_waiting(now, release);
+        }
+    }
+
+    /// Notes that a packet that was due at `due` has left at `now`.
+    pub fn left(&mut self, link: LinkId, due: Nanos, now: Nanos) {
+        self.lateness.record(link, now.saturating_sub(due));
+    }
+
+    /// When the engine wants to be called next; `None`: not before the next packet.
+    #[must_use]
+    pub fn poll_at(&self) -> Option<Nanos> {
+        let edge = match (self.start, self.plan.layout.next_edge()) {
+            (None, _) | (_, Nanos::MAX) => None,
+            (Some(start), edge) => Some(start + edge),
+        };
+        let patience = self.waiting.first().map(|w| w.since + PATIENCE);
+        [self.held.next_due(), edge, patience].into_iter().flatten().min()
+    }
+
+    /// Lets everything out, in flow order, as at detaching; rules no longer act.
+    pub fn drain(&mut self, release: &mut impl FnMut(Release)) {
+        self.start = None;
+        while let Some(held) = self.held.pop_due(Nanos::MAX) {
+            self.let_go(&held);
+            release(Release {
+                token: held.token,
+                drop: false,
+                trim: held.trim,
+                link: Some(held.facts.link),
+                due: None,
+            });
+        }
+        for waiting in self.waiting.drain(..) {
+            self.flows.get_mut(waiting.flow).waiting = 0;
+            release(Release::pass(waiting.token));
+        }
+        self.note_held();
+    }
+
+    /// The counters of the table in force.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.plan.counters
+    }
+
+    /// How late held packets left.
+    #[must_use]
+    pub fn lateness(&self) -> &Lateness {
+        &self.lateness
+    }
+
+    /// When the rules' clock started.
+    #[must_use]
+    pub fn started(&self) -> Option<Nanos> {
+        self.start
+    }
+
+    /// A packet on a stack that several nodes share: its dialler is in the flow table, or
+    /// has to be asked for.
+    fn decide_shared(
+        &mut self,
+        now: Nanos,
+        start: Nanos,
+        view: &PacketView,
+        peer: NodeId,
+        to_peer: bool,
+    ) -> Decision {
+        let mut facts = Facts::of(view, LinkId(0));
+        self.find_flow(now, view, &mut facts);
+        let Some(id) = facts.flow else { return Decision::foreign() };
+        let dialler = self.flows.get(id).dialler;
+        match dialler {
+            Dialler::Node(other) => {
+                facts.link = self.link(peer, other, to_peer);
+                self.judge(now, start, facts)
+            }
+            Dialler::Stranger => {
+                self.plan.counters.totals.foreign.add(1);
+                Decision::foreign()
+            }
+            Dialler::Unfound(until) if now < until => {
+                let drop = self.unattributed(peer, to_peer, facts.segments);
+                Decision {
+                    verdict: if drop { Verdict::Drop } else { Verdict::Accept },
+                    facts: None,
+                    rule: None,
+                }
+            }
+            Dialler::Unasked | Dialler::Asked | Dialler::Unfound(_) => {
+                Decision::ask(peer, to_peer, facts)
+            }
+        }
+    }
+
+    /// Takes a packet in until its sender is known. Returns the question to ask, where it
+    /// has not been asked already. Fails where too many wait: the user's choice then
+    /// applies at once (`drop`).
+    pub fn wait(
+        &mut self,
+        now: Nanos,
+        token: Token,
+        view: &PacketView,
+        decision: &Decision,
+    ) -> Result<Option<Question>, TooMany> {
+        let (Verdict::Ask { peer, to_peer }, Some(facts)) = (decision.verdict, decision.facts)
+        else {
+            return Err(TooMany { drop: false });
+        };
+        let Some(id) = facts.flow else { return Err(TooMany { drop: false }) };
+        if self.waiting.len() == WAITING_MAX {
+            return Err(TooMany { drop: self.unattributed(peer, to_peer, facts.segments) });
+        }
+        let generation = facts.generation;
+        self.waiting.push(Waiting {
+            token,
+            flow: id,
+            generation,
+            since: now,
+            peer,
+            to_peer,
+            facts,
+        });
+        let flow = self.flows.get_mut(id);
+        flow.waiting += 1;
+        if flow.dialler == Dialler::Asked {
+            return Ok(None);
+        }
+        flow.dialler = Dialler::Asked;
+        self.plan.counters.totals.asked.add(1);
+        let (local, remote) = if to_peer { (view.src, view.dst) } else { (view.dst, view.src) };
+        let queue = token.queue;
+        Ok(Some(Question { flow: id, generation, proto: view.proto, local, remote, queue }))
+    }
+
+    /// An answer arrived: judges the packets that waited for it, in the order they came.
+    pub fn answered(
+        &mut self,
+        now: Nanos,
+        id: FlowId,
+        generation: u32,
+        answer: Answer,
+        release: &mut impl FnMut(Release),
+    ) {
+        if self.flows.get(id).generation != generation {
+            return;
+        }
+        self.flows.get_mut(id).dialler = dialler(answer, now);
+        let mut i = 0;
+        while i < self.waiting.len() {
+            if self.waiting[i].flow == id && self.waiting[i].generation == generation {
+                let waiting = self.waiting.remove(i);
+                self.judge_waiting(now, waiting, answer, release);
+            } else {
+                i += 1;
+            }
+        }
+    }
+
+    fn judge_waiting(
+        &mut self,
+        now: Nanos,
+        waiting: Waiting,
+        answer: Answer,
+        release: &mut impl FnMut(Release),
+    ) {
+        let Waiting { token, peer, to_peer, mut facts, .. } = waiting;
+        let flow = self.flows.get_mut(waiting.flow);
+        if flow.generation == waiting.generation {
+            flow.waiting -= 1;
+        } else {
+            facts.flow = None;
+        }
+        let (Answer::Node(other), Some(start)) = (answer, self.start) else {
+            let drop = match answer {
+                Answer::Stranger => {
+                    self.plan.counters.totals.foreign.add(1);
+                    false
+                }
+                _ => self.unattributed(peer, to_peer, facts.segments),
+            };
+            release(Release { drop, ..Release::pass(token) });
+            return;
+        };
+        facts.link = self.link(peer, other, to_peer);
+        let link = Some(facts.link);
+        match self.judge(now, start, facts).verdict {
+            Verdict::Hold { due, ordered, trim: false } => {
+                if self.hold(token, facts, due, ordered, None).is_err() {
+                    release(Release { drop: true, link, ..Release::pass(token) });
+                }
+            }
+            Verdict::Accept => release(Release { link, ..Release::pass(token) }),
+            // Its bytes are no longer at hand, so it goes whole or not at all.
+            _ => release(Release { drop: true, link, ..Release::pass(token) }),
+        }
+    }
+
+    fn give_up_waiting(&mut self, now: Nanos, release: &mut impl FnMut(Release)) {
+        while let Some(&waiting) = self.waiting.first() {
+            if waiting.since + PATIENCE > now {
+                return;
+            }
+            let Waiting { flow, generation, .. } = waiting;
+            if self.flows.get(flow).generation == generation {
+                self.answered(now, flow, generation, Answer::Unknown, release);
+            } else {
+                // Its place was taken by another flow meanwhile.
+                self.waiting.remove(0);
+                self.judge_waiting(now, waiting, Answer::Unknown, release);
+            }
+        }
+    }
+
+    fn link(&self, peer: NodeId, other: NodeId, to_peer: bool) -> LinkId {
+        let (from, to) = if to_peer { (other, peer) } else { (peer, other) };
+        LinkId::new(from, to, self.plan.table.nodes.len())
+    }
+
+    /// Counts an unattributed packet; returns whether the user wants it dropped.
+    fn unattributed(&mut self, peer: NodeId, to_peer: bool, segments: u16) -> bool {
+        let counters = &self.plan.counters;
+        counters.totals.unattributed.add(u64::from(segments));
+        if self.plan.table.unattributed == Unattributed::Drop {
+            return true;
+        }
+        let nodes = self.plan.table.nodes.len();
+        for (i, step) in self.plan.layout.steps.iter().enumerate() {
+            let cuts = step.active
+                && step.drops
+                && (0..nodes as u16).any(|other| {
+                    let link = self.link(peer, NodeId(other), to_peer);
+                    self.plan.layout.covers(i as u16, link)
+                });
+            if cuts {
+                counters.rules[i].leaked.add(u64::from(segments));
+            }
+        }
+        false
+    }
+
+    fn find_flow(&mut self, now: Nanos, view: &PacketView, facts: &mut Facts) {
+        let (key, direction) = FlowKey::of(view.src, view.dst, view.proto);
+        let touched = self.flows.touch(now, key, view);
+        facts.flow = Some(touched.id);
+        facts.direction = direction;
+        let flow = self.flows.get_mut(touched.id);
+        facts.generation = flow.generation;
+        if touched.fresh {
+            self.plan.new_flow(touched.id);
+        }
+        if touched.evicted {
+            self.plan.counters.totals.flows_evicted.add(1);
+        }
+    }
+
+    /// A rule that drops has become active: it also applies to what is held.
+    fn drop_held(&mut self, rule: u16, now: Nanos, release: &mut impl FnMut(Release)) {
+        let (plan, flows) = (&mut *self.plan, &mut self.flows);
+        let Some(start) = self.start else { return };
+        self.held.remove(|held| {
+            if !plan.drops_held(rule, now, start, &held.facts, flows) {
+                return false;
+            }
+            let facts = &held.facts;
+            plan.counters.link(facts.link).dropped.add(u64::from(facts.segments));
+            forget_held(flows, held);
+            release(Release {
+                token: held.token,
+                drop: true,
+                trim: held.trim,
+                link: Some(facts.link),
+                due: None,
+            });
+            true
+        });
+        self.note_held();
+    }
+
+    fn let_go(&mut self, held: &Held) {
+        forget_held(&mut self.flows, held);
+    }
+
+    fn note_held(&self) {
+        let totals = &self.plan.counters.totals;
+        let held = self.held.len() as u64;
+        totals.held.set(held);
+        if held > totals.held_most.get() {
+            totals.held_most.set(held);
+        }
+    }
+}
+
+/// The queue holds as many packets as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Too many packets wait for their sender to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany {
+    /// Whether the user wants such packets dropped.
+    pub drop: bool,
+}
+
+fn forget_held(flows: &mut Flows, held: &Held) {
+    let (Some(id), true) = (held.facts.flow, held.ordered) else { return };
+    let flow = flows.get_mut(id);
+    if flow.generation == held.facts.generation {
+        let count = &mut flow.held[usize::from(held.facts.direction)];
+        *count = count.saturating_sub(1);
+    }
+}
+
+fn dialler(answer: Answer, now: Nanos) -> Dialler {
+    match answer {
+        Answer::Node(node) => Dialler::Node(node),
+        Answer::Stranger => Dialler::Stranger,
+        // Asked again after a while: the process may have been starting.
+        Answer::Unknown => Dialler::Unfound(now + Nanos::from_secs(1)),
+    }
+}
+
+impl Facts {
+    fn of(view: &PacketView, link: LinkId) -> Self {
+        Self {
+            link,
+            proto: view.proto,
+            data: view.carries_data(),
+            trimmable: mangle::can_trim(view),
+            src_port: view.src.port,
+            dst_port: view.dst.port,
+            segments: view.segments,
+            flow: None,
+            generation: 0,
+            direction: 0,
+        }
+    }
+}
+
+impl Decision {
+    fn foreign() -> Self {
+        Self { verdict: Verdict::Accept, facts: None, rule: None }
+    }
+
+    fn ask(peer: NodeId, to_peer: bool, facts: Facts) -> Self {
+        Self { verdict: Verdict::Ask { peer, to_peer }, facts: Some(facts), rule: None }
+    }
+}
+
+impl Release {
+    /// A packet that goes on as it is.
+    fn pass(token: Token) -> Self {
+        Self { token, drop: false, trim: None, link: None, due: None }
+    }
+}

@@ -11,3 +11,11 @@
 //! ```
 
 pub mod clock;
+pub mod heart;
+pub mod losses;
+mod netlink;
+pub mod nfq_twin;
+pub mod nfqueue;
+pub mod poll;
+pub mod queue;
+pub mod sched;

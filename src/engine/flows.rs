@@ -1,0 +1,243 @@
+//! The flows of a cluster: which connection a packet belongs to, bounded.
+//!
+//! A flow is a pair of endpoints and a transport; both directions share one entry. The
+//! table has a fixed number of places. A new flow takes the place of one that has been
+//! silent, or, when none is, of one that nothing depends on; that is counted, because a
+//! forgotten flow loses its age and must be asked for again on loopback.
+
+use crate::packet::{Endpoint, NodeId, PacketView, Proto};
+use crate::time::Nanos;
+use rustc_hash::FxBuildHasher;
+use std::collections::HashMap;
+
+/// Places in the table.
+pub const FLOWS_MAX: usize = 16_384;
+
+/// A flow silent for this long gives up its place first.
+const IDLE: Nanos = Nanos::from_secs(60);
+
+/// Places looked at for a silent flow before a busy one is evicted.
+const SWEEP: usize = 32;
+
+/// Both ends of a flow, in a fixed order, whichever way a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// The smaller end.
+    pub low: Endpoint,
+    /// The larger end.
+    pub high: Endpoint,
+    /// Transport.
+    pub proto: Proto,
+}
+
+impl FlowKey {
+    /// The key of a packet's flow, and the packet's direction in it: 0 from the smaller
+    /// end to the larger, 1 back.
+    #[must_use]
+    pub fn of(src: Endpoint, dst: Endpoint, proto: Proto) -> (Self, u8) {
+        if src <= dst {
+            (Self { low: src, high: dst, proto }, 0)
+        } else {
+            (Self { low: dst, high: src, proto }, 1)
+        }
+    }
+}
+
+/// What is known of the end of a flow that is no peer endpoint, on a shared stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialler {
+    /// Nobody asked yet.
+    Unasked,
+    /// Asked; packets wait for the answer.
+    Asked,
+    /// A node of the cluster.
+    Node(NodeId),
+    /// A process that is no node, a client for instance.
+    Stranger,
+    /// Could not be found; asked again after this time.
+    Unfound(Nanos),
+}
+
+/// One flow.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Its ends.
+    pub key: FlowKey,
+    /// When its last SYN was seen; a UDP flow opens with its first packet.
+    pub opened: Option<Nanos>,
+    /// Ordinal of each direction among the connections of its link, from 1; 0 while nothing
+    /// was drawn for it.
+    pub connection: [u32; 2],
+    /// Latest due time of each direction.
+    pub last_due: [Nanos; 2],
+    /// Packets held of each direction that keep its order.
+    pub held: [u32; 2],
+    /// Who dialled it, on a shared stack.
+    pub dialler: Dialler,
+    /// Tells apart two flows that used the same place.
+    pub generation: u32,
+    /// Packets that wait for the dialler to be found.
+    pub waiting: u32,
+    isn: u32,
+    seen: Nanos,
+}
+
+impl Flow {
+    fn new(now: Nanos, key: FlowKey, isn: u32, generation: u32) -> Self {
+        Self {
+            key,
+            opened: None,
+            connection: [0; 2],
+            last_due: [Nanos::ZERO; 2],
+            held: [0; 2],
+            dialler: Dialler::Unasked,
+            generation,
+            waiting: 0,
+            isn,
+            seen: now,
+        }
+    }
+}
+
+/// Index of a flow's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowId(pub u32);
+
+/// The table of flows.
+#[derive(Debug)]
+pub struct Flows {
+    index: HashMap<FlowKey, u32, FxBuildHasher>,
+    places: Vec<Flow>,
+    hand: usize,
+    generation: u32,
+    limit: usize,
+}
+
+/// What [`Flows::touch`] found.
+#[derive(Clone, Copy, Debug)]
+pub struct Touched {
+    /// The flow's place.
+    pub id: FlowId,
+    /// Whether the flow is new in the table (or its endpoints were used anew).
+    pub fresh: bool,
+    /// Whether a flow that was not silent had to make room.
+    pub evicted: bool,
+}
+
+impl Flows {
+    /// A table of `limit` places; all memory is reserved here.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            // Twice the limit: below half of its capacity the map cleans up after removals
+            // in place and never allocates.
+            index: HashMap::with_capacity_and_hasher(limit * 2, FxBuildHasher),
+            places: Vec::with_capacity(limit),
+            hand: 0,
+            generation: 0,
+            limit,
+        }
+    }
+
+    /// The flow of a packet, entered where it was not known.
+    pub fn touch(&mut self, now: Nanos, key: FlowKey, view: &PacketView) -> Touched {
+        let opens = view.is_dial() || view.proto == Proto::Udp;
+        if let Some(&at) = self.index.get(&key) {
+            let flow = &mut self.places[at as usize];
+            let idle = now.saturating_sub(flow.seen) > IDLE;
+            flow.seen = now;
+            let reused = view.is_dial() && flow.opened.is_some() && flow.isn != view.seq;
+            let reused = reused || (idle && view.proto == Proto::Udp);
+            if view.is_dial() {
+                // Also a repeated SYN: it was seen now, so the flow is new to every rule
+                // that is active now.
+                flow.opened = Some(now);
+                flow.isn = view.seq;
+            }
+            if !reused {
+                return Touched { id: FlowId(at), fresh: false, evicted: false };
+            }
+            self.generation += 1;
+            let flow = &mut self.places[at as usize];
+            // What is held or waits of the former flow bears its generation and no longer
+            // concerns this one.
+            *flow = Flow { opened: Some(now), ..Flow::new(now, key, view.seq, self.generation) };
+            return Touched { id: FlowId(at), fresh: true, evicted: false };
+        }
+        self.generation += 1;
+        let opened = opens.then_some(now);
+        let flow = Flow { opened, ..Flow::new(now, key, view.seq, self.generation) };
+        let (at, evicted) = self.place(now, flow);
+        self.index.insert(key, at);
+        Touched { id: FlowId(at), fresh: true, evicted }
+    }
+
+    /// Enters a flow that was found before any packet of it, with its dialler.
+    pub fn enter(&mut self, now: Nanos, key: FlowKey, dialler: Dialler) {
+        if let Some(&at) = self.index.get(&key) {
+            self.places[at as usize].dialler = dialler;
+            return;
+        }
+        self.generation += 1;
+        let flow = Flow { dialler, ..Flow::new(now, key, 0, self.generation) };
+        let (at, _) = self.place(now, flow);
+        self.index.insert(key, at);
+    }
+
+    /// A flow that is known to be there.
+    #[must_use]
+    pub fn get(&self, id: FlowId) -> &Flow {
+        &self.places[id.0 as usize]
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self, id: FlowId) -> &mut Flow {
+        &mut self.places[id.0 as usize]
+    }
+
+    /// How many flows are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn place(&mut self, now: Nanos, flow: Flow) -> (u32, bool) {
+        if self.places.len() < self.limit {
+            self.places.push(flow);
+            return ((self.places.len() - 1) as u32, false);
+        }
+        let (at, evicted) = self.victim(now);
+        self.index.remove(&self.places[at].key);
+        self.places[at] = flow;
+        (at as u32, evicted)
+    }
+
+    /// A place to use again: a silent flow near the hand, else the next that nothing
+    /// depends on.
+    fn victim(&mut self, now: Nanos) -> (usize, bool) {
+        let free = |flow: &Flow| flow.held == [0; 2] && flow.waiting == 0;
+        for _ in 0..SWEEP {
+            self.hand = (self.hand + 1) % self.limit;
+            let flow = &self.places[self.hand];
+            if free(flow) && now.saturating_sub(flow.seen) > IDLE {
+                return (self.hand, false);
+            }
+        }
+        for _ in 0..self.limit {
+            self.hand = (self.hand + 1) % self.limit;
+            if free(&self.places[self.hand]) {
+                return (self.hand, true);
+            }
+        }
+        // Every flow has held packets. One loses its order; nothing worse happens, since
+        // whoever holds a generation finds it changed.
+        self.hand = (self.hand + 1) % self.limit;
+        (self.hand, true)
+    }
+}

@@ -1,0 +1,66 @@
+//! Changing packets: for now, trimming a TCP segment to its acknowledgement.
+//!
+//! After any change of a payload the checksum is written in full: the kernel's promise to
+//! complete it later no longer holds for changed packets.
+
+use crate::packet::{PacketView, Proto, tcp_flags};
+use pnet_packet::ipv4::{self, MutableIpv4Packet};
+use pnet_packet::ipv6::MutableIpv6Packet;
+use pnet_packet::tcp::{self, MutableTcpPacket};
+
+/// The most bytes of headers a packet may have to be trimmed: the queue copies no more.
+pub const HEADERS_MAX: usize = 128;
+
+/// Whether a segment has an acknowledgement worth keeping when its data is dropped.
+///
+/// A SYN-ACK without its SYN would acknowledge into a connection that does not exist yet.
+#[must_use]
+pub fn can_trim(view: &PacketView) -> bool {
+    view.proto == Proto::Tcp
+        && view.flags & tcp_flags::ACK != 0
+        && view.flags & (tcp_flags::SYN | tcp_flags::RST) == 0
+        && usize::from(view.header_len) <= HEADERS_MAX
+}
+
+/// Writes into `out` the bare acknowledgement that the segment `bytes` carries and returns
+/// its length: headers only, FIN and PSH cleared, lengths and checksums as they must be.
+///
+/// `None` where the copy is shorter than the headers, or [`can_trim`] says no.
+pub fn trim(bytes: &[u8], view: &PacketView, out: &mut [u8; HEADERS_MAX]) -> Option<usize> {
+    if !can_trim(view) {
+        return None;
+    }
+    let len = usize::from(view.header_len);
+    out[..len].copy_from_slice(bytes.get(..len)?);
+    let packet = &mut out[..len];
+    let ip_len = match packet[0] >> 4 {
+        4 => usize::from(packet[0] & 0x0f) * 4,
+        // Extension headers stay where they are; only those without any are trimmed.
+        _ if packet[6] == Proto::Tcp.number() => 40,
+        _ => return None,
+    };
+    let sum = {
+        let mut segment = MutableTcpPacket::new(&mut packet[ip_len..])?;
+        segment.set_flags(segment.get_flags() & !(tcp_flags::FIN | tcp_flags::PSH));
+        let (src, dst) = (view.src.socket_addr().ip(), view.dst.socket_addr().ip());
+        match (src, dst) {
+            (std::net::IpAddr::V4(src), std::net::IpAddr::V4(dst)) => {
+                tcp::ipv4_checksum(&segment.to_immutable(), &src, &dst)
+            }
+            (std::net::IpAddr::V6(src), std::net::IpAddr::V6(dst)) => {
+                tcp::ipv6_checksum(&segment.to_immutable(), &src, &dst)
+            }
+            _ => return None,
+        }
+    };
+    MutableTcpPacket::new(&mut packet[ip_len..])?.set_checksum(sum);
+    if packet[0] >> 4 == 4 {
+        let mut ip = MutableIpv4Packet::new(packet)?;
+        ip.set_total_length(len as u16);
+        let sum = ipv4::checksum(&ip.to_immutable());
+        ip.set_checksum(sum);
+    } else {
+        MutableIpv6Packet::new(packet)?.set_payload_length((len - 40) as u16);
+    }
+    Some(len)
+}

@@ -1,0 +1,158 @@
+//! What the active rules of a link make of one packet.
+//!
+//! Rules are tried in file order and compose: delays add up; `accept` and `drop` end the
+//! walk. No rule matches: accept.
+
+use super::flows::Flows;
+use super::layout::Step;
+use super::prepared::Prepared;
+use super::{Decision, Engine, Facts, Verdict, dice};
+use crate::rules::table::{Action, FlowAge, Order, What};
+use crate::time::Nanos;
+
+/// Where a walk ended.
+enum End {
+    Through,
+    Accept,
+    Drop,
+    Trim,
+}
+
+/// What a walk collected.
+struct Walk {
+    end: End,
+    delay: Nanos,
+    free_order: bool,
+    rule: Option<u16>,
+}
+
+impl Engine {
+    /// Walks the active rules of the packet's link, in file order, and counts.
+    #[inline]
+    pub(super) fn judge(&mut self, now: Nanos, start: Nanos, facts: Facts) -> Decision {
+        let segments = u64::from(facts.segments);
+        self.plan.counters.link(facts.link).packets.add(segments);
+        let walk = self.walk(now.saturating_sub(start), start, &facts);
+        let link = self.plan.counters.link(facts.link);
+        let trim = match walk.end {
+            End::Drop => {
+                link.dropped.add(segments);
+                let verdict = Verdict::Drop;
+                return Decision { verdict, facts: Some(facts), rule: walk.rule };
+            }
+            End::Trim => {
+                link.trimmed.add(segments);
+                true
+            }
+            End::Through | End::Accept => false,
+        };
+        let verdict = match self.due(now, &walk, &facts) {
+            Some(due) => Verdict::Hold { due, trim, ordered: !walk.free_order },
+            None if trim => Verdict::Trim,
+            None => Verdict::Accept,
+        };
+        Decision { verdict, facts: Some(facts), rule: walk.rule }
+    }
+
+    fn walk(&mut self, t: Nanos, start: Nanos, facts: &Facts) -> Walk {
+        let mut walk =
+            Walk { end: End::Through, delay: Nanos::ZERO, free_order: false, rule: None };
+        let (plan, flows) = (&mut *self.plan, &mut self.flows);
+        for i in 0..plan.layout.active(facts.link).len() {
+            let rule = plan.layout.active(facts.link)[i];
+            if !matches(&plan.layout.steps[usize::from(rule)], facts, flows, start) {
+                continue;
+            }
+            let segments = u64::from(facts.segments);
+            plan.counters.rules[usize::from(rule)].note_match(t, segments);
+            if !chance(plan, rule, facts, flows) {
+                continue;
+            }
+            let acted = apply(plan, rule, facts, flows, &mut walk);
+            if acted {
+                plan.counters.rules[usize::from(rule)].acted.add(segments);
+                walk.rule = walk.rule.filter(|_| matches!(walk.end, End::Through)).or(Some(rule));
+            }
+            if !matches!(walk.end, End::Through) {
+                break;
+            }
+        }
+        walk
+    }
+
+    /// When a packet is due; `None`: now. A packet whose flow has held ones waits behind
+    /// them, delayed itself or not, unless its delay leaves the order free.
+    fn due(&mut self, now: Nanos, walk: &Walk, facts: &Facts) -> Option<Nanos> {
+        let due = now + walk.delay;
+        if walk.free_order {
+            return (walk.delay > Nanos::ZERO).then_some(due);
+        }
+        let behind = facts.flow.and_then(|id| {
+            let flow = self.flows.get(id);
+            let direction = usize::from(facts.direction);
+            (flow.held[direction] > 0).then_some(flow.last_due[direction])
+        });
+        match behind {
+            Some(last) => Some(due.max(last)),
+            None => (walk.delay > Nanos::ZERO).then_some(due),
+        }
+    }
+}
+
+/// Whether a packet meets a rule's `where`, its chance aside.
+#[inline]
+pub(super) fn matches(step: &Step, facts: &Facts, flows: &Flows, start: Nanos) -> bool {
+    if step.proto.is_some_and(|proto| proto != facts.proto) {
+        return false;
+    }
+    if step.port != 0 && step.port != facts.src_port && step.port != facts.dst_port {
+        return false;
+    }
+    let Some(age) = step.flow else { return true };
+    let opened = facts.flow.and_then(|id| flows.get(id).opened);
+    let new = opened.is_some_and(|opened| opened >= start + step.since);
+    new == (age == FlowAge::New)
+}
+
+/// Rolls a rule's chance once for every wire segment; true where one of them is hit.
+#[inline]
+pub(super) fn chance(plan: &mut Prepared, rule: u16, facts: &Facts, flows: &mut Flows) -> bool {
+    let Some(share) = plan.layout.steps[usize::from(rule)].chance else { return true };
+    let mut hit = false;
+    for _ in 0..facts.segments {
+        hit |= (plan.draw(rule, facts, flows) >> 32) < share;
+    }
+    hit
+}
+
+/// Applies the actions of a rule that matches; returns whether any of them acted.
+#[inline]
+fn apply(
+    plan: &mut Prepared,
+    rule: u16,
+    facts: &Facts,
+    flows: &mut Flows,
+    walk: &mut Walk,
+) -> bool {
+    let range = plan.layout.steps[usize::from(rule)].actions.clone();
+    let mut acted = false;
+    for i in range {
+        match plan.layout.actions[i as usize] {
+            Action::Accept => walk.end = End::Accept,
+            Action::Drop(What::Packets) => walk.end = End::Drop,
+            Action::Drop(What::Data) if !facts.data => continue,
+            Action::Drop(What::Data) if facts.trimmable => walk.end = End::Trim,
+            Action::Drop(What::Data) => walk.end = End::Drop,
+            Action::Delay(delay) => {
+                let bits = match delay.jitter {
+                    Nanos::ZERO => 0,
+                    _ => plan.draw(rule, facts, flows),
+                };
+                walk.delay = walk.delay + dice::delay(&delay, bits);
+                walk.free_order |= delay.order == Order::Free;
+            }
+        }
+        acted = true;
+    }
+    acted
+}

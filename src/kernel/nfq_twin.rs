@@ -1,0 +1,168 @@
+//! The simple twin of [`super::nfqueue`]: the `nfq` crate behind the same trait.
+//!
+//! One receive and one send a packet, and memory for every packet that is held. It is
+//! there to check the fast socket against, to measure beside it, and for whoever prefers
+//! it (`--queue nfq`). It cannot change its settings while packets come: the crate drops
+//! what arrives while it waits for the kernel's acknowledgement.
+
+use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions};
+use crate::engine::mangle::{self, HEADERS_MAX};
+use nfq::{Message, Queue, Verdict};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::Mutex;
+
+/// Packets taken by one call.
+const BATCH: usize = 64;
+
+/// Held while a queue is opened, so that the descriptor that appears is its own.
+static OPENING: Mutex<()> = Mutex::new(());
+
+/// The `nfq` crate's queue.
+pub struct NfqTwin {
+    queue: Queue,
+    fd: RawFd,
+    kept: FxHashMap<u32, Message>,
+    faults: Faults,
+}
+
+impl std::fmt::Debug for NfqTwin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NfqTwin").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
+
+impl NfqTwin {
+    /// Binds and configures a queue in the network namespace of the calling thread.
+    pub fn open(options: QueueOptions) -> io::Result<Self> {
+        let (mut queue, fd) = {
+            let _one_at_a_time = OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let before = netfilter_sockets()?;
+            let queue = Queue::open()?;
+            let fd = netfilter_sockets()?.difference(&before).next().copied();
+            (queue, fd.ok_or_else(|| io::Error::other("the nfq crate's socket was not found"))?)
+        };
+        queue.bind(options.number)?;
+        queue.set_copy_range(options.number, options.copy.min(u32::from(u16::MAX)) as u16)?;
+        queue.set_recv_gso(options.number, options.gso)?;
+        queue.set_queue_max_len(options.number, options.max_len)?;
+        queue.set_nonblocking(true);
+        Ok(Self { queue, fd, kept: FxHashMap::default(), faults: Faults::default() })
+    }
+
+    fn send(&mut self, mut message: Message, verdict: Verdict) -> io::Result<()> {
+        message.set_verdict(verdict);
+        self.queue.verdict(message)
+    }
+}
+
+/// Netfilter netlink sockets of this process. The crate does not tell its descriptor, and
+/// without it there is nothing to poll.
+fn netfilter_sockets() -> io::Result<BTreeSet<RawFd>> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(fd) = entry?.file_name().to_str().and_then(|s| s.parse().ok()) else { continue };
+        if socket_option(fd, libc::SO_DOMAIN) == Some(libc::AF_NETLINK)
+            && socket_option(fd, libc::SO_PROTOCOL) == Some(libc::NETLINK_NETFILTER)
+        {
+            found.insert(fd);
+        }
+    }
+    Ok(found)
+}
+
+#[expect(unsafe_code, reason = "nix does not read SO_DOMAIN and SO_PROTOCOL")]
+fn socket_option(fd: RawFd, option: i32) -> Option<i32> {
+    let mut value = 0i32;
+    let mut len = std::mem::size_of::<i32>() as u32;
+    // SAFETY: value and len live on this stack frame and len tells value's size; a bad
+    // descriptor is answered by an error.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut len)
+    };
+    (result == 0).then_some(value)
+}
+
+impl AsRawFd for NfqTwin {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl PacketQueue for NfqTwin {
+    #[expect(unsafe_code, reason = "the crate owns the descriptor and does not lend it")]
+    fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: self.queue keeps this descriptor open as long as self lives.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+
+    fn receive(&mut self, mut each: impl FnMut(&Packet<'_>) -> Answer) -> io::Result<usize> {
+        for got in 0..BATCH {
+            let mut message = match self.queue.recv() {
+                Ok(message) => message,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(got),
+                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
+                    self.faults.refused += 1;
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            let packet = Packet {
+                id: message.get_packet_id(),
+                bytes: message.get_payload(),
+                len: message.get_original_len() as u32,
+                gso: message.is_seg_offloaded(),
+            };
+            match each(&packet) {
+                Answer::Accept => self.send(message, Verdict::Accept)?,
+                Answer::Drop => self.send(message, Verdict::Drop)?,
+                Answer::Keep => {
+                    self.kept.insert(packet.id, message);
+                }
+                Answer::Trim(view) => {
+                    let mut out = [0; HEADERS_MAX];
+                    match mangle::trim(packet.bytes, &view, &mut out) {
+                        Some(len) => {
+                            message.set_payload(&out[..len]);
+                            self.send(message, Verdict::Accept)?;
+                        }
+                        None => self.send(message, Verdict::Drop)?,
+                    }
+                }
+            }
+        }
+        Ok(BATCH)
+    }
+
+    fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()> {
+        let Some(mut message) = self.kept.remove(&id) else {
+            self.faults.refused += 1;
+            return Ok(());
+        };
+        match answer {
+            LateAnswer::Accept => self.send(message, Verdict::Accept),
+            LateAnswer::Drop => self.send(message, Verdict::Drop),
+            LateAnswer::Replace(bytes) => {
+                message.set_payload(bytes);
+                self.send(message, Verdict::Accept)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_gso(&mut self, _whole: bool) -> io::Result<()> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the nfq crate cannot change its queue while packets come",
+        ))
+    }
+
+    fn faults(&self) -> Faults {
+        self.faults
+    }
+}

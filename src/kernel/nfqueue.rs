@@ -1,0 +1,395 @@
+//! The fast queue socket: one configuration message, batches in, answers out in one send.
+//!
+//! Speaks nfnetlink_queue directly (`include/uapi/linux/netfilter/nfnetlink_queue.h`).
+//! Packets come by `recvmmsg`; their verdicts are appended to one buffer and sent
+//! together. A run of equal verdicts becomes one `VERDICT_BATCH` while nothing older is
+//! kept: that message releases every packet up to the one it names, so with a held packet
+//! before them it would let that one go, too.
+//!
+//! It refuses to wait: every call returns at once. Loss is not told here (the socket asks
+//! for no ENOBUFS); `losses.rs` reads it where the kernel counts it.
+
+use super::netlink::{Builder, Message, attributes, messages};
+use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions};
+use crate::engine::mangle::{self, HEADERS_MAX};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, send, setsockopt,
+    socket, sockopt,
+};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Packets taken by one call.
+pub const BATCH: usize = 64;
+
+/// Answers are sent before they grow beyond this.
+const SEND_MAX: usize = 32 * 1024;
+
+/// Room for the attributes beside a packet's bytes.
+const ATTRIBUTES_MAX: usize = 512;
+
+/// Bytes of received messages that the socket may hold; the default overflows at 256 small
+/// packets.
+const RECEIVE_BUFFER: usize = 64 << 20;
+
+const SUBSYS_QUEUE: u16 = 3 << 8;
+const MSG_PACKET: u16 = SUBSYS_QUEUE;
+const MSG_VERDICT: u16 = SUBSYS_QUEUE | 1;
+const MSG_CONFIG: u16 = SUBSYS_QUEUE | 2;
+const MSG_VERDICT_BATCH: u16 = SUBSYS_QUEUE | 3;
+
+const CFG_CMD: u16 = 1;
+const CFG_PARAMS: u16 = 2;
+const CFG_QUEUE_MAXLEN: u16 = 3;
+const CFG_MASK: u16 = 4;
+const CFG_FLAGS: u16 = 5;
+const CMD_BIND: u8 = 1;
+const COPY_PACKET: u8 = 2;
+const FLAG_GSO: u32 = 4;
+
+const ATTR_PACKET_HDR: u16 = 1;
+const ATTR_VERDICT_HDR: u16 = 2;
+const ATTR_PAYLOAD: u16 = 10;
+const ATTR_CAP_LEN: u16 = 13;
+const ATTR_SKB_INFO: u16 = 14;
+const SKB_GSO: u32 = 2;
+
+const NF_DROP: u32 = 0;
+const NF_ACCEPT: u32 = 1;
+
+/// The fast implementation of [`PacketQueue`].
+#[derive(Debug)]
+pub struct NfQueue {
+    fd: OwnedFd,
+    number: u16,
+    inbox: Inbox,
+    out: Outbox,
+    faults: Faults,
+}
+
+/// Answers on their way to the kernel.
+#[derive(Debug)]
+struct Outbox {
+    buffer: Builder,
+    number: u16,
+    run: Option<Run>,
+    /// Packets that were kept and not answered yet.
+    kept: usize,
+}
+
+/// Packets in a row with one verdict.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    verdict: u32,
+    last: u32,
+    first: u32,
+    len: u32,
+}
+
+impl NfQueue {
+    /// Binds and configures a queue in the network namespace of the calling thread.
+    ///
+    /// Fails with `EPERM` where another process has bound that number, or where the caller
+    /// lacks `CAP_NET_ADMIN`.
+    pub fn open(options: QueueOptions) -> io::Result<Self> {
+        let fd = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkNetFilter,
+        )?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
+        no_enobufs(&fd)?;
+        configure(&fd, options)?;
+        Ok(Self {
+            fd,
+            number: options.number,
+            inbox: Inbox::new(options.copy as usize + ATTRIBUTES_MAX),
+            out: Outbox {
+                buffer: Builder::with_capacity(SEND_MAX + 4096),
+                number: options.number,
+                run: None,
+                kept: 0,
+            },
+            faults: Faults::default(),
+        })
+    }
+
+    fn send_out(&mut self) -> io::Result<()> {
+        if self.out.buffer.is_empty() {
+            return Ok(());
+        }
+        let sent = send(self.fd.as_raw_fd(), self.out.buffer.bytes(), MsgFlags::empty());
+        self.out.buffer.clear();
+        match sent {
+            Ok(_) => Ok(()),
+            // The kernel acts on the verdicts before it reports what it could not queue of
+            // its own answers; those answers are only error reports.
+            Err(nix::errno::Errno::ENOBUFS) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+impl PacketQueue for NfQueue {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn receive(&mut self, mut each: impl FnMut(&Packet<'_>) -> Answer) -> io::Result<usize> {
+        let got = self.inbox.fill(self.fd.as_fd())?;
+        for i in 0..got {
+            for message in messages(self.inbox.datagram(i)) {
+                match parse(&message) {
+                    Parsed::Packet(packet) => {
+                        let answer = each(&packet);
+                        self.out.answer(&packet, answer);
+                    }
+                    Parsed::Refused => self.faults.refused += 1,
+                    Parsed::Garbled => self.faults.garbled += 1,
+                    Parsed::Nothing => {}
+                }
+            }
+        }
+        self.out.end_run();
+        if self.out.buffer.len() > SEND_MAX {
+            self.send_out()?;
+        }
+        Ok(got)
+    }
+
+    fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()> {
+        self.out.kept = self.out.kept.saturating_sub(1);
+        match answer {
+            LateAnswer::Accept => self.out.single(id, NF_ACCEPT, None),
+            LateAnswer::Drop => self.out.single(id, NF_DROP, None),
+            LateAnswer::Replace(bytes) => self.out.single(id, NF_ACCEPT, Some(bytes)),
+        }
+        if self.out.buffer.len() > SEND_MAX { self.send_out() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send_out()
+    }
+
+    fn set_gso(&mut self, whole: bool) -> io::Result<()> {
+        let mut message = Builder::with_capacity(64);
+        message.begin(MSG_CONFIG, 0, self.number);
+        message.attribute(CFG_MASK, &FLAG_GSO.to_be_bytes());
+        message.attribute(CFG_FLAGS, &(if whole { FLAG_GSO } else { 0 }).to_be_bytes());
+        message.end();
+        // No acknowledgement is asked for: waiting for it would read packets away.
+        send(self.fd.as_raw_fd(), message.bytes(), MsgFlags::empty())?;
+        Ok(())
+    }
+
+    fn faults(&self) -> Faults {
+        self.faults
+    }
+}
+
+impl Outbox {
+    fn answer(&mut self, packet: &Packet<'_>, answer: Answer) {
+        match answer {
+            Answer::Accept => self.extend_run(packet.id, NF_ACCEPT),
+            Answer::Drop => self.extend_run(packet.id, NF_DROP),
+            Answer::Keep => {
+                self.end_run();
+                self.kept += 1;
+            }
+            Answer::Trim(view) => {
+                self.end_run();
+                let mut out = [0; HEADERS_MAX];
+                match mangle::trim(packet.bytes, &view, &mut out) {
+                    Some(len) => self.single(packet.id, NF_ACCEPT, Some(&out[..len])),
+                    None => self.single(packet.id, NF_DROP, None),
+                }
+            }
+        }
+    }
+
+    fn extend_run(&mut self, id: u32, verdict: u32) {
+        if self.kept > 0 {
+            self.single(id, verdict, None);
+            return;
+        }
+        match &mut self.run {
+            Some(run) if run.verdict == verdict => {
+                run.last = id;
+                run.len += 1;
+            }
+            _ => {
+                self.end_run();
+                self.run = Some(Run { verdict, last: id, first: id, len: 1 });
+            }
+        }
+    }
+
+    /// Writes the run so far. It is sound as a batch because nothing older is unanswered:
+    /// packets that were kept before it would have ended it, and later ones have larger ids.
+    fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        if run.len == 1 {
+            self.single(run.first, run.verdict, None);
+        } else {
+            self.verdict(MSG_VERDICT_BATCH, run.last, run.verdict, None);
+        }
+    }
+
+    fn single(&mut self, id: u32, verdict: u32, payload: Option<&[u8]>) {
+        self.verdict(MSG_VERDICT, id, verdict, payload);
+    }
+
+    fn verdict(&mut self, kind: u16, id: u32, verdict: u32, payload: Option<&[u8]>) {
+        let mut header = [0; 8];
+        header[..4].copy_from_slice(&verdict.to_be_bytes());
+        header[4..].copy_from_slice(&id.to_be_bytes());
+        self.buffer.begin(kind, 0, self.number);
+        self.buffer.attribute(ATTR_VERDICT_HDR, &header);
+        if let Some(bytes) = payload {
+            self.buffer.attribute(ATTR_PAYLOAD, bytes);
+        }
+        self.buffer.end();
+    }
+}
+
+enum Parsed<'a> {
+    Packet(Packet<'a>),
+    Refused,
+    Garbled,
+    Nothing,
+}
+
+fn parse<'a>(message: &Message<'a>) -> Parsed<'a> {
+    if message.kind == libc::NLMSG_ERROR as u16 {
+        return if message.error() == 0 { Parsed::Nothing } else { Parsed::Refused };
+    }
+    if message.kind != MSG_PACKET {
+        return Parsed::Nothing;
+    }
+    let (mut id, mut bytes, mut len, mut gso) = (None, None, None, false);
+    for (kind, value) in attributes(message.body.get(4..).unwrap_or_default()) {
+        match kind {
+            ATTR_PACKET_HDR => id = be32(value),
+            ATTR_PAYLOAD => bytes = Some(value),
+            ATTR_CAP_LEN => len = be32(value),
+            ATTR_SKB_INFO => gso = be32(value).unwrap_or(0) & SKB_GSO != 0,
+            _ => {}
+        }
+    }
+    let Some(id) = id else { return Parsed::Garbled };
+    // A packet without payload still has to be answered; it is unreadable to the engine.
+    let bytes = bytes.unwrap_or_default();
+    // The kernel tells the length only where it copied less.
+    let len = len.unwrap_or(bytes.len() as u32);
+    Parsed::Packet(Packet { id, bytes, len, gso })
+}
+
+fn be32(value: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(value.get(..4)?.try_into().ok()?))
+}
+
+/// Everything in one message, so that the queue is never bound without being configured.
+fn configure(fd: &OwnedFd, options: QueueOptions) -> io::Result<()> {
+    let mut message = Builder::with_capacity(128);
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+    message.begin(MSG_CONFIG, flags, options.number);
+    message.attribute(CFG_CMD, &[CMD_BIND, 0, 0, 0]);
+    let copy = options.copy.to_be_bytes();
+    message.attribute(CFG_PARAMS, &[copy[0], copy[1], copy[2], copy[3], COPY_PACKET]);
+    message.attribute(CFG_QUEUE_MAXLEN, &options.max_len.to_be_bytes());
+    message.attribute(CFG_MASK, &FLAG_GSO.to_be_bytes());
+    message.attribute(CFG_FLAGS, &(if options.gso { FLAG_GSO } else { 0 }).to_be_bytes());
+    message.end();
+    send(fd.as_raw_fd(), message.bytes(), MsgFlags::empty())?;
+    let mut answer = [0; 1024];
+    let len = nix::sys::socket::recv(fd.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+    for message in messages(&answer[..len]) {
+        if message.kind == libc::NLMSG_ERROR as u16 && message.error() != 0 {
+            return Err(io::Error::from_raw_os_error(-message.error()));
+        }
+    }
+    Ok(())
+}
+
+fn no_enobufs(fd: &OwnedFd) -> io::Result<()> {
+    super::netlink::set_option(fd, libc::NETLINK_NO_ENOBUFS, 1)
+}
+
+/// Where `recvmmsg` puts a batch.
+struct Inbox {
+    memory: Box<[u8]>,
+    slot: usize,
+    lens: [u32; BATCH],
+    headers: Box<[libc::mmsghdr; BATCH]>,
+    /// The headers point here.
+    _iovecs: Box<[libc::iovec; BATCH]>,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+#[expect(unsafe_code, reason = "recvmmsg needs raw headers that stay where they are")]
+// SAFETY: the raw pointers lead into boxes that the inbox owns and never replaces.
+unsafe impl Send for Inbox {}
+
+impl Inbox {
+    #[expect(unsafe_code, reason = "recvmmsg needs raw headers that stay where they are")]
+    fn new(slot: usize) -> Self {
+        let mut memory = vec![0; slot * BATCH].into_boxed_slice();
+        let base: *mut u8 = memory.as_mut_ptr();
+        let mut iovecs = Box::new(std::array::from_fn(|i| libc::iovec {
+            // SAFETY: i < BATCH, so the slot lies inside the memory.
+            iov_base: unsafe { base.add(i * slot) }.cast(),
+            iov_len: slot,
+        }));
+        let first: *mut libc::iovec = iovecs.as_mut_ptr();
+        let headers = Box::new(std::array::from_fn(|i| {
+            // SAFETY: all zeroes is a valid msghdr (null pointers, no lengths).
+            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            // SAFETY: i < BATCH, the length of the array.
+            header.msg_hdr.msg_iov = unsafe { first.add(i) };
+            header.msg_hdr.msg_iovlen = 1;
+            header
+        }));
+        Self { memory, slot, lens: [0; BATCH], headers, _iovecs: iovecs }
+    }
+
+    /// Takes what waits, at most a batch; 0 where nothing does.
+    #[expect(unsafe_code, reason = "nix's recvmmsg allocates for every call")]
+    fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        // SAFETY: BATCH headers, each with one iovec that covers its own slot of memory
+        // that lives as long as self; the kernel writes nothing beyond them.
+        let got = unsafe {
+            libc::recvmmsg(
+                fd.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                BATCH as u32,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        if got < 0 {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Ok(0),
+                _ => Err(error),
+            };
+        }
+        let got = got as usize;
+        for (len, header) in self.lens.iter_mut().zip(self.headers.iter()).take(got) {
+            *len = header.msg_len;
+        }
+        Ok(got)
+    }
+
+    fn datagram(&self, i: usize) -> &[u8] {
+        let start = i * self.slot;
+        let len = (self.lens[i] as usize).min(self.slot);
+        &self.memory[start..start + len]
+    }
+}

@@ -1,0 +1,95 @@
+//! A kernel packet queue as the loop sees it; two implementations stand behind it.
+
+use crate::packet::PacketView;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// How a queue is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueOptions {
+    /// Its number, as in the iptables rule.
+    pub number: u16,
+    /// Bytes copied of each packet.
+    pub copy: u32,
+    /// Packets the kernel holds at most; this kernel never holds more than 65,536.
+    pub max_len: u32,
+    /// Whether GSO packets come whole (fast) or cut into wire segments.
+    pub gso: bool,
+}
+
+impl QueueOptions {
+    /// The usual options for one queue.
+    #[must_use]
+    pub fn new(number: u16, gso: bool) -> Self {
+        Self { number, copy: 128, max_len: 65_536, gso }
+    }
+}
+
+/// A packet that came out of a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// The kernel's id, by which it is answered.
+    pub id: u32,
+    /// The first bytes, from the IP header on.
+    pub bytes: &'a [u8],
+    /// Length of the whole packet.
+    pub len: u32,
+    /// Whether it stands for several wire segments.
+    pub gso: bool,
+}
+
+/// The immediate answer to a packet.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// Goes on.
+    Accept,
+    /// Is discarded.
+    Drop,
+    /// Its bare acknowledgement goes on; dropped where it cannot be trimmed.
+    Trim(PacketView),
+    /// Stays in the kernel until [`PacketQueue::answer`].
+    Keep,
+}
+
+/// What is answered later to a packet that was kept.
+#[derive(Clone, Copy, Debug)]
+pub enum LateAnswer<'a> {
+    /// Goes on.
+    Accept,
+    /// Is discarded.
+    Drop,
+    /// These bytes go on instead of it: a whole packet with right checksums.
+    Replace(&'a [u8]),
+}
+
+/// Things a queue noticed about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Verdicts that the kernel refused, mostly because the packet was gone.
+    pub refused: u64,
+    /// Messages that could not be read.
+    pub garbled: u64,
+}
+
+/// A kernel packet queue.
+pub trait PacketQueue {
+    /// Readable when packets wait.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Takes up to a batch of waiting packets and answers each as `each` says; returns how
+    /// many there were, 0 when none waits. Never blocks.
+    fn receive(&mut self, each: impl FnMut(&Packet<'_>) -> Answer) -> io::Result<usize>;
+
+    /// Answers a packet that was kept.
+    fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()>;
+
+    /// Hands all answers to the kernel.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Whether GSO packets come whole from now on. An error where the implementation
+    /// cannot change that without losing packets.
+    fn set_gso(&mut self, whole: bool) -> io::Result<()>;
+
+    /// What went wrong so far.
+    fn faults(&self) -> Faults;
+}

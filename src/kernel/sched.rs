@@ -1,0 +1,54 @@
+//! The scheduling of the loop thread: as urgent as the host allows, and honest about it.
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// What the host granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// `SCHED_FIFO`, priority 1.
+    Fifo,
+    /// The ordinary scheduler at nice -20.
+    Nice,
+    /// Nothing; verdicts compete with everything else on the machine.
+    Ordinary,
+}
+
+impl Urgency {
+    /// For people: `"SCHED_FIFO"`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fifo => "SCHED_FIFO",
+            Self::Nice => "nice -20",
+            Self::Ordinary => "ordinary scheduling",
+        }
+    }
+}
+
+/// Makes the calling thread as urgent as possible, and its timers exact.
+///
+/// Children that this thread might start do not inherit it (`SCHED_RESET_ON_FORK`).
+#[expect(unsafe_code, reason = "nix has neither timer slack nor per-thread scheduling")]
+pub fn become_urgent() -> Urgency {
+    exact_timers();
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    let param = libc::sched_param { sched_priority: 1 };
+    // SAFETY: pid 0 is the calling thread; param lives on this frame.
+    if unsafe { libc::sched_setscheduler(0, policy, &raw const param) } == 0 {
+        return Urgency::Fifo;
+    }
+    // SAFETY: plain integers; 0 names the calling thread.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) } == 0 {
+        return Urgency::Nice;
+    }
+    Urgency::Ordinary
+}
+
+/// Sets the calling thread's timer slack to 1 ns; the default lets timers be 50 us late.
+#[expect(unsafe_code, reason = "nix has no timer slack")]
+pub fn exact_timers() {
+    // SAFETY: an integer option of prctl; it cannot fail with this value.
+    let result = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+    debug_assert_eq!(Errno::result(result).map(drop), Ok(()), "1 ns is a valid timer slack");
+}

@@ -1,0 +1,370 @@
+//! The verdict loop: one thread, all queues of a cluster, its timers and its mail.
+//!
+//! A round reads the clock once, reads mail if there is any, lets out what is due, takes in
+//! a batch of every readable queue, judges each packet to completion and hands all answers
+//! to the kernel. Nothing in a round waits, allocates or locks. Between rounds it sleeps
+//! until a packet, a due time or a letter comes, and spins the last stretch before a due
+//! time within a budget.
+
+use super::mailbox::{Inbox, Order, Post, Report};
+use super::spin::{STRETCH, SpinBudget};
+use super::trace::{Fate, Tracer};
+use super::trims::Trims;
+use crate::engine::flows::FlowKey;
+use crate::engine::{Engine, Question, Release, Token, Verdict};
+use crate::kernel::clock;
+use crate::kernel::heart::Heart;
+use crate::kernel::poll::Poller;
+use crate::kernel::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue};
+use crate::kernel::sched::{self, Urgency};
+use crate::packet::{LinkId, PacketView, Proto};
+use crate::time::Nanos;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// The longest sleep; the heartbeat is at most this old while the loop is well.
+const LONGEST_SLEEP: Nanos = Nanos::from_millis(100);
+
+/// One queue of the loop.
+#[derive(Debug)]
+pub struct Lane<Q> {
+    /// The queue.
+    pub queue: Q,
+    /// What its device carries at a time, bytes; sizes the segments of GSO packets.
+    pub mtu: u32,
+}
+
+/// Everything the loop talks to.
+#[derive(Debug)]
+pub struct Wiring {
+    /// What it is told.
+    pub orders: Inbox<Order>,
+    /// What it tells.
+    pub reports: Post<Report>,
+    /// Who holds this socket?
+    pub questions: Post<Question>,
+    /// A line for every packet.
+    pub tracer: Option<Tracer>,
+    /// Watched by the guardian.
+    pub heart: Arc<Heart>,
+}
+
+/// The loop and all it owns.
+#[derive(Debug)]
+pub struct VerdictLoop<Q> {
+    lanes: Vec<Lane<Q>>,
+    engine: Engine,
+    wiring: Wiring,
+    trims: Trims,
+    /// The queues, in order, then the bell of the mail.
+    poller: Poller,
+    mail_only: Poller,
+    spin: SpinBudget,
+    /// Held packets that left in this round: link and due time.
+    left: Vec<(LinkId, Nanos)>,
+    /// Whether packets are taken in; on a shared stack they wait in the kernel until the
+    /// connections that exist are known.
+    reading: bool,
+    stopping: bool,
+}
+
+/// What is left of a loop.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its engine, with counters and lateness.
+    pub engine: Engine,
+    /// What its queues noticed, added up.
+    pub faults: Faults,
+}
+
+impl<Q: PacketQueue> VerdictLoop<Q> {
+    /// A loop over these queues; `read_early` lets packets pass before the clock starts,
+    /// else they wait.
+    pub fn new(lanes: Vec<Lane<Q>>, engine: Engine, wiring: Wiring, read_early: bool) -> Self {
+        let mut poller = Poller::new();
+        for lane in &lanes {
+            poller.add(lane.queue.fd());
+        }
+        poller.add(wiring.orders.bell.as_fd());
+        let mut mail_only = Poller::new();
+        mail_only.add(wiring.orders.bell.as_fd());
+        let left = Vec::with_capacity(4096);
+        Self {
+            lanes,
+            engine,
+            wiring,
+            trims: Trims::new(),
+            poller,
+            mail_only,
+            spin: SpinBudget::default(),
+            left,
+            reading: read_early,
+            stopping: false,
+        }
+    }
+
+    /// Runs until [`Order::Stop`]. `urgent` asks for real-time scheduling; `granted` is
+    /// told what came of it.
+    pub fn run(mut self, urgent: bool, granted: impl FnOnce(Urgency)) -> io::Result<Ended> {
+        granted(if urgent {
+            sched::become_urgent()
+        } else {
+            sched::exact_timers();
+            Urgency::Ordinary
+        });
+        let mut more = false;
+        while !self.stopping {
+            if more {
+                // A flood in one queue must not starve the others, so all are asked again.
+                self.poller.wait(Nanos::ZERO)?;
+            } else {
+                self.sleep()?;
+            }
+            more = self.round()?;
+        }
+        let faults =
+            self.lanes.iter().map(|lane| lane.queue.faults()).fold(Faults::default(), |sum, f| {
+                Faults { refused: sum.refused + f.refused, garbled: sum.garbled + f.garbled }
+            });
+        Ok(Ended { engine: self.engine, faults })
+    }
+
+    /// One round; returns whether some queue had a full batch, so that there may be more.
+    fn round(&mut self) -> io::Result<bool> {
+        let now = clock::now();
+        self.wiring.heart.beat(now);
+        // The bell may ring after its letter was read, and has to be silenced then, too.
+        if self.wiring.orders.may_have() || self.poller.is_ready(self.lanes.len()) {
+            self.read_mail(now)?;
+        }
+        self.let_out(now)?;
+        let more = self.reading && self.take_in(now)?;
+        for lane in &mut self.lanes {
+            lane.queue.flush()?;
+        }
+        if !self.left.is_empty() {
+            let now = clock::now();
+            for (link, due) in self.left.drain(..) {
+                self.engine.left(link, due, now);
+            }
+        }
+        Ok(more)
+    }
+
+    /// Takes in a batch of every readable queue.
+    fn take_in(&mut self, now: Nanos) -> io::Result<bool> {
+        let Self { lanes, engine, wiring, trims, poller, .. } = self;
+        let mut more = false;
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            if !poller.is_ready(i) {
+                continue;
+            }
+            let mtu = lane.mtu;
+            let got = lane.queue.receive(|packet| {
+                let token = Token { queue: i as u16, id: packet.id };
+                judge(engine, trims, wiring, now, token, packet, mtu)
+            })?;
+            more |= got == crate::kernel::nfqueue::BATCH;
+        }
+        Ok(more)
+    }
+
+    /// Starts and ends rules, and answers what is due.
+    fn let_out(&mut self, now: Nanos) -> io::Result<()> {
+        let Self { lanes, engine, wiring, trims, left, .. } = self;
+        let mut result = Ok(());
+        let mut out = |r: Release| keep_first(&mut result, answer(lanes, trims, left, r));
+        let reports = &wiring.reports;
+        engine.advance(now, |edge| drop(reports.send(Report::Edge(edge))), &mut out);
+        engine.release(now, &mut out);
+        result
+    }
+
+    fn read_mail(&mut self, now: Nanos) -> io::Result<()> {
+        self.wiring.orders.open();
+        while let Some(order) = self.wiring.orders.take() {
+            match order {
+                Order::Start(known) => {
+                    for (dialler, peer, answer) in known {
+                        let key = FlowKey::of(dialler, peer, Proto::Tcp).0;
+                        self.engine.know_flow(now, key, answer);
+                    }
+                    self.engine.start(now);
+                    self.reading = true;
+                    self.tell(Report::Started(now));
+                }
+                Order::Adopt(plan) => self.adopt(plan, now)?,
+                Order::Answered(question, answer_) => {
+                    let Self { lanes, engine, trims, left, .. } = self;
+                    let mut result = Ok(());
+                    let mut out = |r| keep_first(&mut result, answer(lanes, trims, left, r));
+                    engine.answered(now, question.flow, question.generation, answer_, &mut out);
+                    result?;
+                }
+                Order::Drain => {
+                    self.drain()?;
+                    self.tell(Report::Drained(now));
+                }
+                Order::Stop => self.stop(now)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, plan: Box<crate::engine::Prepared>, now: Nanos) -> io::Result<()> {
+        let whole = !plan.table().needs_segments();
+        let former = self.engine.adopt(plan, now);
+        if whole == former.table().needs_segments() {
+            for lane in &mut self.lanes {
+                lane.queue.set_gso(whole)?;
+            }
+        }
+        if let Some(tracer) = &mut self.wiring.tracer {
+            tracer.next_table();
+        }
+        self.tell(Report::Adopted(now, former));
+        Ok(())
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        let Self { lanes, engine, trims, left, .. } = self;
+        let mut result = Ok(());
+        engine.drain(&mut |r| keep_first(&mut result, answer(lanes, trims, left, r)));
+        self.reading = true;
+        result
+    }
+
+    /// Empties the queues; the rules are out by now, so nothing new comes.
+    fn stop(&mut self, now: Nanos) -> io::Result<()> {
+        self.drain()?;
+        for lane in &mut self.lanes {
+            while lane.queue.receive(|_| Answer::Accept)? > 0 {
+                lane.queue.flush()?;
+            }
+        }
+        self.wiring.heart.beat(now);
+        self.stopping = true;
+        Ok(())
+    }
+
+    /// Tells the main thread; where it does not listen, nothing is lost but words.
+    fn tell(&self, report: Report) {
+        if self.wiring.reports.send(report).is_err() {
+            log::warn!("a report of the loop was not heard");
+        }
+    }
+
+    /// Waits for a packet, a letter or the next due time.
+    fn sleep(&mut self) -> io::Result<()> {
+        if !self.reading {
+            self.mail_only.wait(LONGEST_SLEEP)?;
+            return Ok(());
+        }
+        let now = clock::now();
+        let Some(due) = self.engine.poll_at() else {
+            self.poller.wait(LONGEST_SLEEP)?;
+            return Ok(());
+        };
+        let rest = due.saturating_sub(now);
+        if rest > STRETCH {
+            let early = rest.saturating_sub(STRETCH).min(LONGEST_SLEEP);
+            self.poller.wait(early)?;
+            return Ok(());
+        }
+        if !self.spin.allows(now) {
+            self.poller.wait(rest)?;
+            return Ok(());
+        }
+        // Packets that come meanwhile end the spinning.
+        while self.poller.wait(Nanos::ZERO)? == 0 && clock::now() < due {}
+        let end = clock::now();
+        self.spin.spend(end, end.saturating_sub(now));
+        Ok(())
+    }
+}
+
+/// The way of one packet: read it, decide, and turn the decision into an answer.
+#[inline]
+fn judge(
+    engine: &mut Engine,
+    trims: &mut Trims,
+    wiring: &mut Wiring,
+    now: Nanos,
+    token: Token,
+    packet: &Packet<'_>,
+    mtu: u32,
+) -> Answer {
+    let mtu = if packet.gso { mtu } else { 0 };
+    let Ok(view) = PacketView::parse(packet.bytes, packet.len, mtu) else {
+        engine.unreadable();
+        return Answer::Accept;
+    };
+    let decision = engine.decide(now, &view);
+    let (answer, fate) = match (decision.verdict, decision.facts) {
+        (Verdict::Accept, _) => (Answer::Accept, Fate::Accepted),
+        (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
+        (Verdict::Trim, _) => (Answer::Trim(view), Fate::Trimmed),
+        (Verdict::Hold { due, trim, ordered }, Some(facts)) => {
+            let slot = if trim { trims.put(packet.bytes, &view) } else { None };
+            if trim && slot.is_none() {
+                (Answer::Drop, Fate::Dropped)
+            } else if engine.hold(token, facts, due, ordered, slot).is_ok() {
+                (Answer::Keep, Fate::Held(due.saturating_sub(now)))
+            } else {
+                trims.free(slot);
+                (Answer::Drop, Fate::Overflowed)
+            }
+        }
+        (Verdict::Ask { .. }, Some(_)) => match engine.wait(now, token, &view, &decision) {
+            Ok(Some(question)) => {
+                // Unasked, the packet's patience runs out and the user's choice applies.
+                let _ = wiring.questions.send(question);
+                (Answer::Keep, Fate::Asked)
+            }
+            Ok(None) => (Answer::Keep, Fate::Asked),
+            Err(too_many) if too_many.drop => (Answer::Drop, Fate::Dropped),
+            Err(_) => (Answer::Accept, Fate::Accepted),
+        },
+        (Verdict::Hold { .. } | Verdict::Ask { .. }, None) => (Answer::Accept, Fate::Accepted),
+    };
+    if let Some(tracer) = &mut wiring.tracer {
+        tracer.note(now, &view, &decision, fate);
+    }
+    answer
+}
+
+/// Gives a packet that was kept its answer.
+#[inline]
+fn answer<Q: PacketQueue>(
+    lanes: &mut [Lane<Q>],
+    trims: &mut Trims,
+    left: &mut Vec<(LinkId, Nanos)>,
+    release: Release,
+) -> io::Result<()> {
+    let queue = &mut lanes[usize::from(release.token.queue)].queue;
+    let id = release.token.id;
+    if let (Some(link), Some(due)) = (release.link, release.due) {
+        if left.len() < left.capacity() {
+            left.push((link, due));
+        }
+    }
+    match (release.drop, release.trim) {
+        (true, slot) => {
+            trims.free(slot);
+            queue.answer(id, LateAnswer::Drop)
+        }
+        (false, None) => queue.answer(id, LateAnswer::Accept),
+        (false, Some(slot)) => {
+            let result = queue.answer(id, LateAnswer::Replace(trims.get(slot)));
+            trims.free(Some(slot));
+            result
+        }
+    }
+}
+
+fn keep_first(result: &mut io::Result<()>, new: io::Result<()>) {
+    if result.is_ok() {
+        *result = new;
+    }
+}
