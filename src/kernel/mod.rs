@@ -2,12 +2,26 @@
 //!
 //! ```text
 //! clock.rs      the one monotonic clock
-//! netns.rs      network namespaces: find, enter, tell apart
+//! trouble.rs    an error with a way out
+//! netlink.rs    a few netlink requests by hand
+//! netns.rs      network namespaces: find, enter, tell apart (container.rs: by container)
+//! links.rs      interfaces and addresses of a namespace
 //! topology.rs   where a cluster's packets can be queued exactly once
-//! iptables.rs   own chain and jump, installed and removed atomically
-//! nftables.rs   the one nf_tables message that iptables cannot send
+//! chains.rs     a site's rules as text
+//! iptables.rs   own chain and jump, installed and removed atomically (restore.rs: programs)
+//! nftables.rs   the few nf_tables messages that iptables cannot send
 //! owners.rs     which process holds a socket
 //! nfqueue.rs    the fast queue socket
 //! ```
 
+pub mod chains;
 pub mod clock;
+pub mod container;
+pub mod iptables;
+pub mod links;
+pub mod netlink;
+pub mod netns;
+pub mod nftables;
+pub mod restore;
+pub mod topology;
+pub mod trouble;
