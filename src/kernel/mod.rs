@@ -2,20 +2,37 @@
 //!
 //! ```text
 //! clock.rs      the one monotonic clock
-//! netns.rs      network namespaces: find, enter, tell apart
+//! trouble.rs    an error with a way out
+//! netlink.rs    a few netlink requests by hand
+//! netns.rs      network namespaces: find, enter, tell apart (container.rs: by container)
+//! links.rs      interfaces and addresses of a namespace
 //! topology.rs   where a cluster's packets can be queued exactly once
-//! iptables.rs   own chain and jump, installed and removed atomically
-//! nftables.rs   the one nf_tables message that iptables cannot send
+//! chains.rs     a site's rules as text
+//! iptables.rs   own chain and jump, installed and removed atomically (restore.rs: programs)
+//! nftables.rs   the few nf_tables messages that iptables cannot send
 //! owners.rs     which process holds a socket
-//! nfqueue.rs    the fast queue socket
+//! queue.rs      a packet queue as the loop sees it
+//! nfqueue.rs    the fast queue socket (nfnetlink.rs: its bytes), nfq_twin.rs its twin
+//! losses.rs     packets that a queue lost
+//! heart.rs poll.rs sched.rs   the loop's heartbeat, waiting and urgency
 //! ```
 
+pub mod chains;
 pub mod clock;
+pub mod container;
 pub mod heart;
+pub mod iptables;
+pub mod links;
 pub mod losses;
-mod netlink;
+pub mod netlink;
+pub mod netns;
+mod nfnetlink;
 pub mod nfq_twin;
 pub mod nfqueue;
+pub mod nftables;
 pub mod poll;
 pub mod queue;
+pub mod restore;
 pub mod sched;
+pub mod topology;
+pub mod trouble;

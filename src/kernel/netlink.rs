@@ -1,133 +1,148 @@
-//! The bytes of netfilter netlink: writing messages without allocating, reading them
-//! without trusting.
+//! Just enough netlink for a handful of requests: attributes written and read by hand.
 //!
-//! Layouts: `include/uapi/linux/netlink.h` and `.../netfilter/nfnetlink.h`.
+//! Serves `nftables.rs` and `links.rs`, which need three or four message types each; the
+//! packet queue has a socket of its own. It is no general library: one request, its
+//! answers, nothing asynchronous.
 
+use netlink_sys::{Socket, SocketAddr};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+
+/// `NLM_F_REQUEST`.
+pub const REQUEST: u16 = 0x01;
+/// `NLM_F_ACK`.
+pub const ACK: u16 = 0x04;
+/// `NLM_F_DUMP`.
+pub const DUMP: u16 = 0x300;
 
 const HEADER: usize = 16;
-const NLA_HEADER: usize = 4;
-const NLA_TYPE_MASK: u16 = 0x3fff;
+const TYPE_ERROR: u16 = 2;
+const TYPE_DONE: u16 = 3;
+/// The two top bits of an attribute's type are flags.
+const TYPE_MASK: u16 = 0x3fff;
 
-const fn aligned(len: usize) -> usize {
-    (len + 3) & !3
-}
-
-/// Writes messages one behind the other into memory that is reserved once.
+/// One answer of the kernel: its type and everything behind the netlink header.
 #[derive(Debug)]
-pub(crate) struct Builder {
-    bytes: Vec<u8>,
-    start: usize,
+pub struct Answer {
+    /// The message type.
+    pub kind: u16,
+    /// Family header and attributes.
+    pub body: Vec<u8>,
 }
 
-impl Builder {
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { bytes: Vec::with_capacity(capacity), start: 0 }
+/// A message under construction.
+pub struct Message(Vec<u8>);
+
+impl Message {
+    /// Starts a message; `family_header` is what stands between header and attributes.
+    #[must_use]
+    pub fn new(kind: u16, flags: u16, family_header: &[u8]) -> Self {
+        let mut bytes = vec![0; HEADER];
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(flags | REQUEST).to_ne_bytes());
+        bytes.extend_from_slice(family_header);
+        Self(bytes)
     }
 
-    /// Begins a netfilter message about `resource` (a queue number); `flags` 0 is a plain
-    /// request.
-    pub(crate) fn begin(&mut self, kind: u16, flags: u16, resource: u16) {
-        self.begin_for(kind, flags, libc::AF_UNSPEC as u8, resource);
+    /// Appends an attribute.
+    #[must_use]
+    pub fn attr(mut self, kind: u16, value: &[u8]) -> Self {
+        let len = (value.len() + 4) as u16;
+        self.0.extend_from_slice(&len.to_ne_bytes());
+        self.0.extend_from_slice(&kind.to_ne_bytes());
+        self.0.extend_from_slice(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
     }
 
-    /// The same with an address family.
-    pub(crate) fn begin_for(&mut self, kind: u16, flags: u16, family: u8, resource: u16) {
-        self.start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes.extend_from_slice(&(flags | libc::NLM_F_REQUEST as u16).to_ne_bytes());
-        self.bytes.extend_from_slice(&[0; 8]);
-        self.bytes.extend_from_slice(&[family, 0]);
-        self.bytes.extend_from_slice(&resource.to_be_bytes());
+    /// Appends an attribute that holds a NUL-terminated string.
+    #[must_use]
+    pub fn text(self, kind: u16, value: &str) -> Self {
+        self.attr(kind, &[value.as_bytes(), &[0]].concat())
     }
 
-    pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
-        let len = (NLA_HEADER + value.len()) as u16;
-        self.bytes.extend_from_slice(&len.to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes.extend_from_slice(value);
-        self.bytes.resize(aligned(self.bytes.len()), 0);
-    }
-
-    /// Writes the length of the message that was begun last.
-    pub(crate) fn end(&mut self) {
-        let len = (self.bytes.len() - self.start) as u32;
-        self.bytes[self.start..self.start + 4].copy_from_slice(&len.to_ne_bytes());
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+    fn finish(mut self) -> Vec<u8> {
+        let len = (self.0.len() as u32).to_ne_bytes();
+        self.0[0..4].copy_from_slice(&len);
+        self.0
     }
 }
 
-/// A received message.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Message<'a> {
-    pub(crate) kind: u16,
-    /// What follows the netlink header.
-    pub(crate) body: &'a [u8],
-}
-
-impl Message<'_> {
-    /// The error number of an error message, negative; 0 is an acknowledgement.
-    pub(crate) fn error(&self) -> i32 {
-        self.body.get(..4).map_or(-libc::EBADMSG, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+/// Sends the messages in one piece and reads answers until `done` says so, an error
+/// arrives, or the kernel says that a dump or an acknowledged request is over.
+pub fn exchange(protocol: i32, messages: Vec<Message>) -> io::Result<Vec<Answer>> {
+    let dump = messages.iter().any(|m| m.flags() & DUMP == DUMP);
+    let acked = messages.iter().any(|m| m.flags() & ACK != 0);
+    let socket = Socket::new(protocol as isize)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let bytes: Vec<u8> = messages.into_iter().flat_map(Message::finish).collect();
+    socket.send(&bytes, 0)?;
+    let mut answers = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        if collect(&datagram, &mut answers)? || !(dump || acked) {
+            return Ok(answers);
+        }
     }
 }
 
-/// The messages of a datagram; ends at the first that is cut.
-pub(crate) fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
+impl Message {
+    fn flags(&self) -> u16 {
+        u16::from_ne_bytes([self.0[6], self.0[7]])
+    }
+}
+
+/// Takes one datagram apart; `true` when it ends the exchange.
+fn collect(mut datagram: &[u8], answers: &mut Vec<Answer>) -> io::Result<bool> {
+    while datagram.len() >= HEADER {
+        let len = u32::from_ne_bytes([datagram[0], datagram[1], datagram[2], datagram[3]]);
+        let len = (len as usize).clamp(HEADER, datagram.len());
+        let kind = u16::from_ne_bytes([datagram[4], datagram[5]]);
+        let body = &datagram[HEADER..len];
+        match kind {
+            TYPE_DONE => return Ok(true),
+            TYPE_ERROR => {
+                let code = i32::from_ne_bytes(word(body).unwrap_or_default());
+                if code != 0 {
+                    return Err(io::Error::from_raw_os_error(-code));
+                }
+                return Ok(true);
+            }
+            kind => answers.push(Answer { kind, body: body.to_vec() }),
+        }
+        datagram = &datagram[len.next_multiple_of(4).min(datagram.len())..];
+    }
+    Ok(false)
+}
+
+/// The attributes of a message or of a nested attribute, as `(type, value)`.
+pub fn attrs(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes;
     std::iter::from_fn(move || {
-        let header = rest.get(..HEADER)?;
-        let len = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let kind = u16::from_ne_bytes([header[4], header[5]]);
-        let body = rest.get(HEADER..len)?;
-        rest = rest.get(aligned(len)..).unwrap_or_default();
-        Some(Message { kind, body })
-    })
-}
-
-/// The attributes of a message body behind its fixed header: `(type, value)`.
-pub(crate) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let header = rest.get(..NLA_HEADER)?;
-        let len = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let kind = u16::from_ne_bytes([header[2], header[3]]) & NLA_TYPE_MASK;
-        let value = rest.get(NLA_HEADER..len)?;
-        rest = rest.get(aligned(len)..).unwrap_or_default();
+        let len = usize::from(u16::from_ne_bytes([*rest.first()?, *rest.get(1)?]));
+        let kind = u16::from_ne_bytes([*rest.get(2)?, *rest.get(3)?]) & TYPE_MASK;
+        let value = rest.get(4..len)?;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some((kind, value))
     })
 }
 
-/// Sets an integer option of a netlink socket.
-#[expect(unsafe_code, reason = "nix knows no netlink socket options")]
-pub(crate) fn set_option(fd: &OwnedFd, option: i32, value: i32) -> io::Result<()> {
-    // SAFETY: the option value is an int that lives on this stack frame, and its size is
-    // given as such.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_NETLINK,
-            option,
-            (&raw const value).cast(),
-            std::mem::size_of::<i32>() as u32,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// The value of the attribute of this type.
+#[must_use]
+pub fn attr(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attrs(bytes).find(|(k, _)| *k == kind).map(|(_, value)| value)
+}
+
+/// The first four bytes.
+#[must_use]
+pub fn word(bytes: &[u8]) -> Option<[u8; 4]> {
+    bytes.first_chunk().copied()
+}
+
+/// A string attribute without its NUL.
+#[must_use]
+pub fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]
@@ -135,35 +150,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
-        let mut builder = Builder::with_capacity(256);
-        for id in [7u32, 8] {
-            builder.begin(0x301, 0, 5);
-            builder.attribute(2, &id.to_be_bytes());
-            builder.attribute(10, b"abcde");
-            builder.end();
-        }
-        let read: Vec<_> = messages(builder.bytes()).collect();
-        assert_eq!(read.len(), 2);
-        assert_eq!(read[1].kind, 0x301);
-        let attributes: Vec<_> = attributes(&read[1].body[4..]).collect();
-        assert_eq!(attributes, [(2, &8u32.to_be_bytes()[..]), (10, &b"abcde"[..])]);
+    fn attributes_are_read_back_as_written_and_padding_is_skipped() {
+        let bytes = Message::new(1, 0, &[]).text(3, "ab").attr(4, &[1, 2, 3, 4]).finish();
+        let read: Vec<_> = attrs(&bytes[HEADER..]).collect();
+        assert_eq!(read, [(3, &b"ab\0"[..]), (4, &[1, 2, 3, 4][..])]);
     }
 
     #[test]
-    fn cut_and_lying_lengths_end_the_reading() {
-        let mut builder = Builder::with_capacity(64);
-        builder.begin(1, 0, 0);
-        builder.attribute(1, b"1234");
-        builder.end();
-        let whole = builder.bytes().to_vec();
-        for cut in 0..whole.len() {
-            assert_eq!(messages(&whole[..cut]).count(), 0, "cut at {cut}");
-        }
-        let mut zero = whole.clone();
-        zero[..4].fill(0);
-        assert_eq!(messages(&zero).count(), 0, "a length of zero must not loop");
-        assert_eq!(attributes(&[0, 0, 1, 0, 9, 9, 9, 9]).count(), 0);
-        assert_eq!(attributes(&[255, 255, 1, 0]).count(), 0);
+    fn a_cut_or_senseless_attribute_ends_the_walk() {
+        assert_eq!(attrs(&[9, 0, 1, 0, 7]).count(), 0);
+        assert_eq!(attrs(&[0, 0, 1, 0, 7, 7, 7, 7]).count(), 0);
+        assert_eq!(attrs(&[4]).count(), 0);
     }
 }

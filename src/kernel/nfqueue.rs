@@ -9,7 +9,8 @@
 //! It refuses to wait: every call returns at once. Loss is not told here (the socket asks
 //! for no ENOBUFS); `losses.rs` reads it where the kernel counts it.
 
-use super::netlink::{Builder, Message, attributes, messages};
+use super::netlink::attrs;
+use super::nfnetlink::{Builder, Message, messages};
 use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions};
 use crate::engine::mangle::{self, HEADERS_MAX};
 use nix::sys::socket::{
@@ -269,7 +270,7 @@ fn parse<'a>(message: &Message<'a>) -> Parsed<'a> {
         return Parsed::Nothing;
     }
     let (mut id, mut bytes, mut len, mut gso) = (None, None, None, false);
-    for (kind, value) in attributes(message.body.get(4..).unwrap_or_default()) {
+    for (kind, value) in attrs(message.body.get(4..).unwrap_or_default()) {
         match kind {
             ATTR_PACKET_HDR => id = be32(value),
             ATTR_PAYLOAD => bytes = Some(value),
@@ -314,7 +315,7 @@ fn configure(fd: &OwnedFd, options: QueueOptions) -> io::Result<()> {
 }
 
 fn no_enobufs(fd: &OwnedFd) -> io::Result<()> {
-    super::netlink::set_option(fd, libc::NETLINK_NO_ENOBUFS, 1)
+    super::nfnetlink::set_option(fd, libc::NETLINK_NO_ENOBUFS, 1)
 }
 
 /// Where `recvmmsg` puts a batch.

@@ -1,0 +1,128 @@
+//! The interfaces of a network namespace: their addresses, and which are bridges.
+//!
+//! Asked of the kernel through netlink, because `/sys/class/net` shows the namespace that
+//! mounted it and not the one a thread has entered.
+
+use super::netlink::{self, DUMP, Message};
+use super::netns::NetNs;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+const NETLINK_ROUTE: i32 = 0;
+const RTM_GETLINK: u16 = 18;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+/// `struct ifinfomsg`.
+const IFINFO: usize = 16;
+
+/// One address of one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkAddr {
+    /// The interface.
+    pub link: String,
+    /// Whether it is a bridge.
+    pub bridge: bool,
+    /// The address.
+    pub addr: IpAddr,
+    /// Length of its network's prefix.
+    pub prefix: u32,
+}
+
+impl LinkAddr {
+    /// Whether `other` is in this address' network.
+    #[must_use]
+    pub fn reaches(&self, other: IpAddr) -> bool {
+        match (self.addr, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let differ = u32::from(a) ^ u32::from(b);
+                differ.leading_zeros() >= self.prefix
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let differ = u128::from(a) ^ u128::from(b);
+                differ.leading_zeros() >= self.prefix
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether packets to `other` arrive here: it is this address, or both are IPv4
+    /// loopback, where the whole network is local.
+    #[must_use]
+    pub fn is_local(&self, other: IpAddr) -> bool {
+        let v4_loopback = matches!(self.addr, IpAddr::V4(a) if a.is_loopback());
+        self.addr == other || (v4_loopback && self.reaches(other))
+    }
+}
+
+/// All addresses of a namespace.
+pub fn addresses(ns: &NetNs) -> io::Result<Vec<LinkAddr>> {
+    ns.enter(|| {
+        let bridges = bridges()?;
+        let all = getifaddrs()?.filter_map(|i| {
+            let addr = ip(i.address?)?;
+            let prefix = prefix_len(ip(i.netmask?)?);
+            let bridge = bridges.contains(&i.interface_name);
+            Some(LinkAddr { link: i.interface_name, bridge, addr, prefix })
+        });
+        Ok(all.collect())
+    })?
+}
+
+fn bridges() -> io::Result<BTreeSet<String>> {
+    let ask = Message::new(RTM_GETLINK, DUMP, &[0; IFINFO]);
+    let links = netlink::exchange(NETLINK_ROUTE, vec![ask])?;
+    let names = links.iter().filter_map(|link| {
+        let attrs = link.body.get(IFINFO..)?;
+        let kind = netlink::attr(netlink::attr(attrs, IFLA_LINKINFO)?, IFLA_INFO_KIND)?;
+        (netlink::text(kind) == "bridge").then_some(())?;
+        netlink::attr(attrs, IFLA_IFNAME).map(netlink::text)
+    });
+    Ok(names.collect())
+}
+
+fn ip(addr: SockaddrStorage) -> Option<IpAddr> {
+    let v4 = addr.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+    v4.or_else(|| addr.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+}
+
+fn prefix_len(mask: IpAddr) -> u32 {
+    match mask {
+        IpAddr::V4(m) => u32::from(m).leading_ones(),
+        IpAddr::V6(m) => u128::from(m).leading_ones(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(addr: &str, prefix: u32) -> LinkAddr {
+        let addr = addr.parse().expect("an address");
+        LinkAddr { link: "l".into(), bridge: false, addr, prefix }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn networks_are_compared_by_prefix() {
+        assert!(on("10.77.0.254", 24).reaches(ip("10.77.0.1")));
+        assert!(!on("10.77.0.254", 24).reaches(ip("10.77.1.1")));
+        assert!(on("fd00::fe", 64).reaches(ip("fd00::1")));
+        assert!(!on("fd00::fe", 128).reaches(ip("fd00::1")));
+        assert!(on("1.1.1.1", 0).reaches(ip("9.9.9.9")));
+        assert!(!on("::", 0).reaches(ip("9.9.9.9")));
+    }
+
+    #[test]
+    fn all_of_127_is_local_but_a_neighbour_is_not() {
+        assert!(on("127.0.0.1", 8).is_local(ip("127.0.0.3")));
+        assert!(on("10.0.0.1", 8).is_local(ip("10.0.0.1")));
+        assert!(!on("10.0.0.1", 8).is_local(ip("10.0.0.2")));
+    }
+}
