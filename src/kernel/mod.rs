@@ -6,8 +6,9 @@
 //! topology.rs   where a cluster's packets can be queued exactly once
 //! iptables.rs   own chain and jump, installed and removed atomically
 //! nftables.rs   the one nf_tables message that iptables cannot send
-//! owners.rs     which process holds a socket
+//! owners/       which process holds a socket
 //! nfqueue.rs    the fast queue socket
 //! ```
 
 pub mod clock;
+pub mod owners;
