@@ -269,3 +269,33 @@ fn unsupported(proto: Proto, err: io::Error) -> io::Error {
     let text = format!("this kernel cannot list its sockets: `modprobe {module}`");
     io::Error::new(io::ErrorKind::Unsupported, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(local: &str, v6_only: bool) -> Sock {
+        let local = Endpoint::new(local.parse().unwrap());
+        let remote = Endpoint { addr: 0, port: 0 };
+        Sock { local, remote, state: 10, inode: 1, cgroup: None, v6_only }
+    }
+
+    #[test]
+    fn a_closer_listener_ranks_higher() {
+        let v4 = Endpoint::new("127.0.0.1:2380".parse().unwrap());
+        let v6 = Endpoint::new("[::1]:2380".parse().unwrap());
+        for (local, v6_only, of_v4, of_v6) in [
+            ("127.0.0.1:2380", false, Some(2), None),
+            ("[::ffff:127.0.0.1]:2380", false, Some(2), None),
+            ("0.0.0.0:2380", false, Some(1), None),
+            ("[::1]:2380", false, None, Some(2)),
+            ("[::]:2380", false, Some(0), Some(1)),
+            ("[::]:2380", true, None, Some(1)),
+            ("127.0.0.2:2380", false, None, None),
+            ("[::]:2381", false, None, None),
+        ] {
+            let sock = listener(local, v6_only);
+            assert_eq!((sock.covers(v4), sock.covers(v6)), (of_v4, of_v6), "{local} {v6_only}");
+        }
+    }
+}

@@ -24,7 +24,7 @@ pub use answer::{Connection, Found, NodeSet, Owner, State};
 use crate::packet::{Endpoint, NODES_MAX, NodeId, Proto};
 use diag::{Diag, Sock, StateFlags};
 use netlink_packet_sock_diag::constants::{TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT};
-use procfs::HeldFd;
+use procfs::{HeldFd, OwnCgroup};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::io;
@@ -47,7 +47,7 @@ pub struct Owners {
     /// Sockets of nodes by inode, as of the last scan.
     held: FxHashMap<u32, Held>,
     /// Cgroups that are one node's own.
-    cgroups: FxHashMap<u64, NodeId>,
+    cgroups: FxHashMap<u64, (NodeId, OwnCgroup)>,
 }
 
 /// The sockets that make a process a node.
@@ -227,8 +227,9 @@ impl Owners {
                 .get(&sock.local)
                 .map_or(Owner::Orphan, |node| Owner::Node(*node));
         }
-        if let Some(node) = sock.cgroup.and_then(|id| self.cgroups.get(&id)) {
-            return Owner::Node(*node);
+        match sock.cgroup.and_then(|id| self.cgroups.get(&id)) {
+            Some((node, cgroup)) if cgroup.is_own() => return Owner::Node(*node),
+            _ => {}
         }
         match self.held.get(&sock.inode) {
             // Inodes are used again, so the descriptor must still lead there.
@@ -284,8 +285,8 @@ impl Owners {
             if scan.holders.iter().any(shared) {
                 continue;
             }
-            if let Some(cgroup) = procfs::own_cgroup(&scan.pids_of(*node)) {
-                self.cgroups.insert(cgroup, *node);
+            if let Some(cgroup) = OwnCgroup::of(scan.pids_of(*node)) {
+                self.cgroups.insert(cgroup.id, (*node, cgroup));
             }
         }
         Ok(scan)
@@ -328,7 +329,7 @@ impl Owners {
     fn found(&self, scan: &Scan) -> Found {
         let mut found = Found {
             missing: self.listeners.missing,
-            by_cgroup: self.cgroups.values().copied().collect(),
+            by_cgroup: self.cgroups.values().map(|(node, _)| *node).collect(),
             ..Found::default()
         };
         for (node, _) in &self.nodes {

@@ -62,24 +62,34 @@ fn socket_inode(target: &Path) -> Option<u32> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The id of the cgroup v2 in which these processes are, all of them and nobody else.
+/// A cgroup v2 in which are all processes of one node and nobody else.
 ///
 /// A shell's cgroup, or one that two nodes share, is nobody's own: what is dialled from there
 /// says nothing about who dialled.
-pub(super) fn own_cgroup(pids: &[u32]) -> Option<u64> {
-    let (first, others) = pids.split_first()?;
-    let path = cgroup_path(*first)?;
-    if others.iter().any(|pid| cgroup_path(*pid).as_ref() != Some(&path)) {
-        return None;
+pub(super) struct OwnCgroup {
+    /// As the kernel gives it with a socket; it is the inode number of the folder.
+    pub(super) id: u64,
+    folder: PathBuf,
+    pids: Vec<u32>,
+}
+
+impl OwnCgroup {
+    pub(super) fn of(pids: Vec<u32>) -> Option<Self> {
+        let (first, others) = pids.split_first()?;
+        let path = cgroup_path(*first)?;
+        if others.iter().any(|pid| cgroup_path(*pid).as_ref() != Some(&path)) {
+            return None;
+        }
+        let folder = cgroup_mount()?.join(path.strip_prefix('/')?);
+        let id = fs::metadata(&folder).ok()?.ino();
+        Some(Self { id, folder, pids }).filter(Self::is_own)
     }
-    let folder = cgroup_mount()?.join(path.strip_prefix('/')?);
-    let members = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
-    let ours = |line: &str| line.parse().is_ok_and(|pid| pids.contains(&pid));
-    // A cgroup's id is the inode number of its folder.
-    if !members.is_empty() && members.lines().all(ours) {
-        fs::metadata(&folder).ok().map(|meta| meta.ino())
-    } else {
-        None
+
+    /// Whether still nobody else is in it: somebody may enter at any time (`docker exec`).
+    pub(super) fn is_own(&self) -> bool {
+        let ours = |line: &str| line.parse().is_ok_and(|pid| self.pids.contains(&pid));
+        let members = fs::read_to_string(self.folder.join("cgroup.procs"));
+        members.is_ok_and(|members| !members.is_empty() && members.lines().all(ours))
     }
 }
 
