@@ -10,7 +10,7 @@
 //! chains.rs     a site's rules as text
 //! iptables.rs   own chain and jump, installed and removed atomically (restore.rs: programs)
 //! nftables.rs   the few nf_tables messages that iptables cannot send
-//! owners.rs     which process holds a socket
+//! owners/       which process holds a socket
 //! queue.rs      a packet queue as the loop sees it
 //! nfqueue.rs    the fast queue socket (nfnetlink.rs: its bytes), nfq_twin.rs its twin
 //! losses.rs     packets that a queue lost
@@ -30,6 +30,7 @@ mod nfnetlink;
 pub mod nfq_twin;
 pub mod nfqueue;
 pub mod nftables;
+pub mod owners;
 pub mod poll;
 pub mod queue;
 pub mod restore;
