@@ -141,17 +141,6 @@ pub fn remove_all(installed: &[Installed]) -> Vec<Result<Removal, Trouble>> {
     results
 }
 
-/// Lets `new` tidy up what another run of raftq made: whoever leaves last finds it empty.
-pub fn inherit(new: &mut [Installed], others: &[Installed]) {
-    for i in new {
-        let same_base =
-            |o: &&Installed| o.ns.id == i.ns.id && o.family == i.family && o.flavour == i.flavour;
-        let others: Vec<_> = others.iter().filter(same_base).collect();
-        i.made_table |= others.iter().any(|o| o.made_table);
-        i.made_base |= others.iter().any(|o| o.made_base && o.hook == i.hook);
-    }
-}
-
 impl Installed {
     /// Removes these rules; does nothing where they are gone.
     pub fn remove(&self) -> Result<Removal, Trouble> {
@@ -176,6 +165,17 @@ impl Installed {
                 let whole = rules >= self.rules_in_first as usize;
                 Ok(whole && save.lines().any(|line| line == jump))
             }
+        }
+    }
+
+    /// Lets it tidy up what another run of raftq made: whoever leaves last finds it empty.
+    pub fn inherit(&mut self, others: &[Self]) {
+        let same = |o: &&Self| {
+            o.ns.id == self.ns.id && o.family == self.family && o.flavour == self.flavour
+        };
+        for other in others.iter().filter(same) {
+            self.made_table |= other.made_table;
+            self.made_base |= other.made_base && other.hook == self.hook;
         }
     }
 

@@ -9,19 +9,24 @@
 //! topology.rs   where a cluster's packets can be queued exactly once
 //! chains.rs     a site's rules as text
 //! iptables.rs   own chain and jump, installed and removed atomically (restore.rs: programs)
+//! foreign.rs    rules of others that hide packets from ours, or ours from them
+//! record.rs     what was put in, written down first (clean.rs: removal after a death)
 //! nftables.rs   the few nf_tables messages that iptables cannot send
 //! owners.rs     which process holds a socket
 //! nfqueue.rs    the fast queue socket
 //! ```
 
 pub mod chains;
+pub mod clean;
 pub mod clock;
 pub mod container;
+pub mod foreign;
 pub mod iptables;
 pub mod links;
 pub mod netlink;
 pub mod netns;
 pub mod nftables;
+pub mod record;
 pub mod restore;
 pub mod topology;
 pub mod trouble;
