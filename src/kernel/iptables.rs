@@ -168,6 +168,17 @@ impl Installed {
         }
     }
 
+    /// Lets it tidy up what another run of raftq made: whoever leaves last finds it empty.
+    pub fn inherit(&mut self, others: &[Self]) {
+        let same = |o: &&Self| {
+            o.ns.id == self.ns.id && o.family == self.family && o.flavour == self.flavour
+        };
+        for other in others.iter().filter(same) {
+            self.made_table |= other.made_table;
+            self.made_base |= other.made_base && other.hook == self.hook;
+        }
+    }
+
     /// With its namespace open; `None` when that is gone.
     fn reopened(&self) -> Option<Self> {
         let open = self.open.clone().or_else(|| NetNs::find(&self.ns))?;

@@ -3,18 +3,25 @@
 //! Asked of the kernel through netlink, because `/sys/class/net` shows the namespace that
 //! mounted it and not the one a thread has entered.
 
-use super::netlink::{self, DUMP, Message};
+use super::netlink::{self, Answer, DUMP, Message};
 use super::netns::NetNs;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 const NETLINK_ROUTE: i32 = 0;
 const RTM_GETLINK: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_LINK_NETNSID: u16 = 37;
+const RTM_GETNSID: u16 = 90;
+const NETNSA_NSID: u16 = 1;
+const NETNSA_FD: u16 = 3;
 const IFLA_INFO_KIND: u16 = 1;
 /// `struct ifinfomsg`.
 const IFINFO: usize = 16;
@@ -72,9 +79,47 @@ pub fn addresses(ns: &NetNs) -> io::Result<Vec<LinkAddr>> {
     })?
 }
 
-fn bridges() -> io::Result<BTreeSet<String>> {
+/// Whether an interface of `ns` is the other end of a port of a bridge in `hub`.
+pub fn behind_bridge(hub: &NetNs, ns: &NetNs) -> io::Result<bool> {
+    let fd = ns.as_fd().as_raw_fd();
+    hub.enter(|| {
+        let ask = Message::new(RTM_GETNSID, 0, &[0; 4]).attr(NETNSA_FD, &fd.to_ne_bytes());
+        let answers = netlink::exchange(NETLINK_ROUTE, vec![ask])?;
+        let id = answers.first().and_then(|a| netlink::attr(a.body.get(4..)?, NETNSA_NSID));
+        // Without a number no interface of the hub leads there.
+        let Some(id) = id.filter(|id| *id != (-1i32).to_ne_bytes()) else { return Ok(false) };
+        Ok(all_links()?.iter().any(|link| {
+            let Some(attrs) = link.body.get(IFINFO..) else { return false };
+            netlink::attr(attrs, IFLA_MASTER).is_some()
+                && netlink::attr(attrs, IFLA_LINK_NETNSID) == Some(id)
+        }))
+    })?
+}
+
+/// What the interface on the way to one of these addresses carries at a time, in bytes; the
+/// largest where there are several, and Ethernet's 1500 where none is found.
+pub fn mtu_towards(ns: &NetNs, addrs: &[IpAddr]) -> io::Result<u32> {
+    let near = addresses(ns)?;
+    let on_way = |name: &str| {
+        near.iter().any(|at| at.link == name && addrs.iter().any(|a| at.reaches(*a)))
+    };
+    let links = ns.enter(all_links)??;
+    let mtu = links.iter().filter_map(|link| {
+        let attrs = link.body.get(IFINFO..)?;
+        let name = netlink::attr(attrs, IFLA_IFNAME).map(netlink::text)?;
+        let mtu = netlink::word(netlink::attr(attrs, IFLA_MTU)?).map(u32::from_ne_bytes)?;
+        on_way(&name).then_some(mtu)
+    });
+    Ok(mtu.max().unwrap_or(1500))
+}
+
+fn all_links() -> io::Result<Vec<Answer>> {
     let ask = Message::new(RTM_GETLINK, DUMP, &[0; IFINFO]);
-    let links = netlink::exchange(NETLINK_ROUTE, vec![ask])?;
+    netlink::exchange(NETLINK_ROUTE, vec![ask])
+}
+
+fn bridges() -> io::Result<BTreeSet<String>> {
+    let links = all_links()?;
     let names = links.iter().filter_map(|link| {
         let attrs = link.body.get(IFINFO..)?;
         let kind = netlink::attr(netlink::attr(attrs, IFLA_LINKINFO)?, IFLA_INFO_KIND)?;

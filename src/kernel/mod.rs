@@ -9,6 +9,8 @@
 //! topology.rs   where a cluster's packets can be queued exactly once
 //! chains.rs     a site's rules as text
 //! iptables.rs   own chain and jump, installed and removed atomically (restore.rs: programs)
+//! foreign.rs    rules of others that hide packets from ours, or ours from them
+//! record.rs     what was put in, written down first (clean.rs: removal after a death)
 //! nftables.rs   the few nf_tables messages that iptables cannot send
 //! owners/       which process holds a socket
 //! queue.rs      a packet queue as the loop sees it
@@ -18,8 +20,10 @@
 //! ```
 
 pub mod chains;
+pub mod clean;
 pub mod clock;
 pub mod container;
+pub mod foreign;
 pub mod heart;
 pub mod iptables;
 pub mod links;
@@ -33,6 +37,7 @@ pub mod nftables;
 pub mod owners;
 pub mod poll;
 pub mod queue;
+pub mod record;
 pub mod restore;
 pub mod sched;
 pub mod topology;

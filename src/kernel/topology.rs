@@ -7,7 +7,7 @@
 //! for the rules of a site, `iptables.rs` for how they get in.
 
 use super::links::{LinkAddr, addresses};
-use super::netns::{NetNs, NsId};
+use super::netns::NetNs;
 use super::trouble::Trouble;
 use crate::packet::NodeId;
 use crate::rules::table::{Node, Place};
@@ -340,12 +340,6 @@ fn families(nodes: &[Node], local: &[NodeId]) -> Vec<Family> {
 /// The addresses of a node, as written.
 pub(super) fn ips(node: &Node) -> impl Iterator<Item = IpAddr> + '_ {
     node.endpoints.iter().map(|e| e.socket_addr().ip())
-}
-
-/// The namespaces that packets of this plan pass on their way, for telling clusters apart.
-#[must_use]
-pub fn namespaces(plan: &Plan) -> Vec<NsId> {
-    plan.sites.iter().map(|site| site.ns.id()).collect()
 }
 
 fn list(present: &[LinkAddr]) -> String {

@@ -1,0 +1,139 @@
+//! Takes out what dead raftqs have left behind, from their records, and nothing else.
+//!
+//! Finds namespaces again by identity, spares the rules of raftqs that live, and may be run
+//! as often as one likes.
+
+use super::iptables::{self, Removal};
+use super::record::{self, Record};
+use super::trouble::Trouble;
+use serde::Serialize;
+use std::fmt;
+use std::fs;
+
+/// What was done.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Dead raftqs whose traces are gone now.
+    pub cleaned: Vec<Cleaned>,
+    /// Live raftqs, left alone.
+    pub spared: Vec<Spared>,
+    /// What could not be done, a sentence each.
+    pub failed: Vec<String>,
+}
+
+/// A dead raftq that was cleaned up after.
+#[derive(Debug, Serialize)]
+pub struct Cleaned {
+    /// Its run id.
+    pub run_id: String,
+    /// Its process, when it lived.
+    pub pid: u32,
+    /// Where rules of it were found and removed.
+    pub removed_in: Vec<String>,
+}
+
+/// A live raftq.
+#[derive(Debug, Serialize)]
+pub struct Spared {
+    /// Its run id.
+    pub run_id: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+impl Report {
+    /// Whether nothing is left of any dead raftq.
+    #[must_use]
+    pub fn clean(&self) -> bool {
+        self.failed.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for run in &self.cleaned {
+            let done = match run.removed_in.as_slice() {
+                [] => "no rules were left, its record is deleted".to_owned(),
+                places => format!("removed its rules in {}", places.join(", ")),
+            };
+            writeln!(f, "run {} (pid {}, gone): {done}", run.run_id, run.pid)?;
+        }
+        for run in &self.spared {
+            writeln!(f, "run {} (pid {}): lives, left alone", run.run_id, run.pid)?;
+        }
+        for sentence in &self.failed {
+            writeln!(f, "{sentence}")?;
+        }
+        if self.cleaned.is_empty() && self.failed.is_empty() {
+            writeln!(f, "nothing to clean")?;
+        }
+        Ok(())
+    }
+}
+
+/// Cleans up after every raftq that is gone.
+pub fn clean() -> Result<Report, Trouble> {
+    let mut report = Report::default();
+    // Without the folder no raftq has ever attached here; do not make one to say so.
+    if !record::folder().exists() {
+        return Ok(report);
+    }
+    let _lock = record::lock()?;
+    for record in record::all() {
+        if record::live(&record) {
+            report.spared.push(Spared { run_id: record.run_id, pid: record.pid });
+        } else {
+            clean_one(&record, &mut report);
+        }
+    }
+    for (path, e) in record::unreadable() {
+        report.failed.push(format!(
+            "{} cannot be read as a record ({e}); look for RAFTQ chains with iptables-save, then \
+             delete the file",
+            path.display()
+        ));
+    }
+    sweep_halves();
+    Ok(report)
+}
+
+fn clean_one(record: &Record, report: &mut Report) {
+    let mut removed_in = Vec::new();
+    let mut whole = true;
+    // A reboot has taken the rules along, and namespaces have other numbers now.
+    let rules = if record::same_boot(record) { record.installed.as_slice() } else { &[] };
+    for (installed, result) in rules.iter().zip(iptables::remove_all(rules)) {
+        match result {
+            Ok(Removal::Removed | Removal::RestRemoved) => {
+                removed_in.push(installed.ns.label.clone());
+            }
+            Ok(Removal::WasGone | Removal::NamespaceGone) => {}
+            Err(e) => {
+                whole = false;
+                report.failed.push(format!("run {}: {e}", record.run_id));
+            }
+        }
+    }
+    removed_in.dedup();
+    if !whole {
+        return;
+    }
+    match record.forget() {
+        Ok(()) => report.cleaned.push(Cleaned {
+            run_id: record.run_id.clone(),
+            pid: record.pid,
+            removed_in,
+        }),
+        Err(e) => report.failed.push(format!("run {}: its record stays ({e})", record.run_id)),
+    }
+}
+
+/// Files that a raftq was writing when it died. Writing takes the lock's holder or an
+/// instant, so with the lock held a half file of a live raftq is the rarest of things, and
+/// it writes anew.
+fn sweep_halves() {
+    let entries = fs::read_dir(record::folder()).into_iter().flatten().flatten();
+    for path in entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "new")) {
+        let _ = fs::remove_file(path);
+    }
+}
