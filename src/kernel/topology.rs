@@ -338,7 +338,7 @@ fn families(nodes: &[Node], local: &[NodeId]) -> Vec<Family> {
 }
 
 /// The addresses of a node, as written.
-pub(super) fn ips(node: &Node) -> impl Iterator<Item = IpAddr> + '_ {
+pub fn ips(node: &Node) -> impl Iterator<Item = IpAddr> + '_ {
     node.endpoints.iter().map(|e| e.socket_addr().ip())
 }
 

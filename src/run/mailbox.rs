@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What the loop is told.
 #[derive(Debug)]
 pub enum Order {
-    /// The rules' clock starts now; these connections are known already, as
-    /// `(dialling end, peer end, who dialled)`.
-    Start(Vec<(Endpoint, Endpoint, Answer)>),
+    /// The rules' clock starts now, or goes on from the time given; these connections are
+    /// known already, as `(dialling end, peer end, who dialled)`.
+    Start(Vec<(Endpoint, Endpoint, Answer)>, Option<Nanos>),
     /// A table comes into force.
     Adopt(Box<Prepared>),
     /// Who holds a socket.

@@ -1,5 +1,8 @@
 //! Threads, schedule, publication: what turns the parts into a running raftq.
 
+pub mod asker;
+pub mod attach;
+pub mod guardian;
 pub mod mailbox;
 pub mod spin;
 pub mod trace;

@@ -185,12 +185,12 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         self.wiring.orders.open();
         while let Some(order) = self.wiring.orders.take() {
             match order {
-                Order::Start(known) => {
+                Order::Start(known, since) => {
                     for (dialler, peer, answer) in known {
                         let key = FlowKey::of(dialler, peer, Proto::Tcp).0;
                         self.engine.know_flow(now, key, answer);
                     }
-                    self.engine.start(now);
+                    self.engine.start(since.unwrap_or(now));
                     self.reading = true;
                     self.tell(Report::Started(now));
                 }

@@ -1,0 +1,84 @@
+//! The thread that finds out who holds a socket, while the packet in question waits.
+
+use super::mailbox::{Inbox, Order, Post};
+use crate::engine::{Answer, Question};
+use crate::kernel::owners::{Owner, Owners, State};
+use crate::kernel::poll::Poller;
+use crate::packet::Endpoint;
+use crate::time::Nanos;
+use std::io;
+use std::os::fd::AsFd;
+use std::thread::JoinHandle;
+
+/// How often it looks whether it is still needed.
+const LOOK: Nanos = Nanos::from_millis(500);
+
+/// The owners of every shared stack, by index of its queue.
+pub type Stacks = Vec<(u16, Owners)>;
+
+/// `(dialling end, peer end, who dialled)`.
+pub type KnownConnections = Vec<(Endpoint, Endpoint, Answer)>;
+
+/// Starts the thread; it ends when the loop is gone.
+pub fn start(
+    mut stacks: Stacks,
+    questions: Inbox<Question>,
+    orders: Post<Order>,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("raftq-asker".into()).spawn(move || {
+        let mut poller = Poller::new();
+        poller.add(questions.bell.as_fd());
+        while !questions.is_abandoned() {
+            if let Err(e) = poller.wait(LOOK) {
+                log::error!("cannot wait for questions: {e}");
+                return;
+            }
+            questions.open();
+            while let Some(question) = questions.take() {
+                let answer = answer(&mut stacks, &question);
+                if orders.send(Order::Answered(question, answer)).is_err() {
+                    log::debug!("an answer came too late");
+                }
+            }
+        }
+    })
+}
+
+fn answer(stacks: &mut Stacks, question: &Question) -> Answer {
+    let stack = stacks.iter_mut().find(|(queue, _)| *queue == question.queue);
+    let Some((_, owners)) = stack else { return Answer::Unknown };
+    match owners.owner(question.proto, question.local, question.remote) {
+        Ok(owner) => {
+            log::debug!(
+                "{} -> {}: {owner}",
+                question.local.socket_addr(),
+                question.remote.socket_addr()
+            );
+            from_owner(owner)
+        }
+        Err(e) => {
+            log::warn!("who holds {}? {e}", question.local.socket_addr());
+            Answer::Unknown
+        }
+    }
+}
+
+fn from_owner(owner: Owner) -> Answer {
+    match owner {
+        Owner::Node(node) => Answer::Node(node),
+        Owner::Stranger => Answer::Stranger,
+        Owner::Ambiguous(_) | Owner::Orphan | Owner::Unseen | Owner::Gone => Answer::Unknown,
+    }
+}
+
+/// The connections that are older than the attach.
+pub fn known_connections(owners: &mut Owners) -> io::Result<KnownConnections> {
+    let connections = owners.connections()?;
+    Ok(connections
+        .into_iter()
+        .filter(|connection| connection.state != State::Closing || connection.a_node.is_some())
+        .map(|c| (c.a, c.b, c.a_node.map_or(Answer::Unknown, Answer::Node)))
+        // Unknown ones are asked for again when they speak.
+        .filter(|(_, _, answer)| *answer != Answer::Unknown)
+        .collect())
+}

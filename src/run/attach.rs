@@ -1,0 +1,588 @@
+//! Attaching: queues first, then a guardian, then the loop, and the rules last; and all of
+//! it undone, in the reverse order, on every way out.
+
+use super::asker::{self, KnownConnections, Stacks};
+use super::guardian::Guardian;
+use super::mailbox::{self, Inbox, Order, Post, Report};
+use super::trace::{Names, TraceWriter, Traced, Tracer};
+use super::verdict_loop::{Ended, Lane, VerdictLoop, Wiring};
+use crate::engine::counters::Counters;
+use crate::engine::{Engine, Limits, Prepared};
+use crate::kernel::chains::Spec;
+use crate::kernel::heart::{Heart, Phase};
+use crate::kernel::iptables::{self, Installed, Removal};
+use crate::kernel::losses::{LossReader, Losses};
+use crate::kernel::nfq_twin::NfqTwin;
+use crate::kernel::nfqueue::NfQueue;
+use crate::kernel::owners::Owners;
+use crate::kernel::poll::Poller;
+use crate::kernel::queue::{PacketQueue, QueueOptions};
+use crate::kernel::record::{self, Record};
+use crate::kernel::restore::Flavour;
+use crate::kernel::sched::Urgency;
+use crate::kernel::topology::{self, Plan, Site, ips};
+use crate::kernel::trouble::Trouble;
+use crate::kernel::{clean, clock, foreign, links, netns};
+use crate::packet::{Endpoint, NodeId};
+use crate::rules::Table;
+use crate::time::Nanos;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Which implementation of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueKind {
+    /// Our own netlink socket.
+    Raw,
+    /// The `nfq` crate.
+    Nfq,
+}
+
+/// How to attach.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// Which queue.
+    pub queue: QueueKind,
+    /// Whether to ask for real-time scheduling.
+    pub urgent: bool,
+    /// The flavour of iptables; the host's own where it is not said.
+    pub flavour: Option<Flavour>,
+    /// Where every packet is written.
+    pub trace: Option<&'a Path>,
+}
+
+/// The longest that the loop may take to answer an order.
+const ANSWER: Nanos = Nanos::from_secs(2);
+
+/// An attached raftq. Dropping it detaches.
+#[derive(Debug)]
+pub struct Attached {
+    /// The table in force.
+    pub table: Arc<Table>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// Where the nodes are, and where their packets are queued.
+    pub plan: Plan,
+    /// What the loop was granted.
+    pub urgency: Urgency,
+    /// The flavour of iptables in use.
+    pub flavour: Flavour,
+    /// What the loop tells.
+    pub reports: Inbox<Report>,
+    /// Rules of others that stand in the way, nodes that were not found, and the like.
+    pub warnings: Vec<String>,
+    /// When the rules' clock started.
+    pub start: Nanos,
+    queue: QueueKind,
+    orders: Post<Order>,
+    heart: Arc<Heart>,
+    record: Record,
+    guardian: Option<Guardian>,
+    /// Whether our rules are in, or may be.
+    in_place: bool,
+    losses: Vec<LossReader>,
+    names: Option<Names>,
+    writer: Option<TraceWriter>,
+    thread: Option<JoinHandle<io::Result<Ended>>>,
+    _asker: Option<JoinHandle<()>>,
+}
+
+/// What a detached raftq leaves to tell.
+#[derive(Debug)]
+pub struct Detached {
+    /// The engine, and what the queues noticed.
+    pub ended: Ended,
+    /// Packets that the queues lost.
+    pub losses: Losses,
+    /// How the trace came out, where there was one.
+    pub traced: Option<Traced>,
+    /// What could not be cleaned up.
+    pub troubles: Vec<String>,
+}
+
+/// Everything that is opened before the first rule goes in.
+struct Opened<Q> {
+    lanes: Vec<Lane<Q>>,
+    numbers: Vec<u16>,
+    losses: Vec<LossReader>,
+}
+
+/// Attaches to the cluster of this table.
+pub fn attach(table: Arc<Table>, options: &Options<'_>) -> Result<Attached, Trouble> {
+    let gso = !table.needs_segments();
+    match options.queue {
+        QueueKind::Raw => attach_with(table, options, move |number| {
+            NfQueue::open(QueueOptions::new(number, gso))
+        }),
+        QueueKind::Nfq => attach_with(table, options, move |number| {
+            NfqTwin::open(QueueOptions::new(number, gso))
+        }),
+    }
+}
+
+fn attach_with<Q: PacketQueue + Send + 'static>(
+    table: Arc<Table>,
+    options: &Options<'_>,
+    open: impl Fn(u16) -> io::Result<Q> + Sync,
+) -> Result<Attached, Trouble> {
+    // What a killed raftq left would be in the way.
+    let cleaned = clean::clean()?;
+    for run in &cleaned.cleaned {
+        log::info!("cleaned up after raftq pid {}, which is gone", run.pid);
+    }
+    let plan = topology::plan(&table.nodes)?;
+    let flavour = options.flavour.map_or_else(Flavour::found, Ok)?;
+    let lock = record::lock()?;
+    if let Some(other) = record::conflict(&table.nodes, &plan) {
+        return Err(other.refusal());
+    }
+    let opened = open_queues(&table, &plan, open)?;
+    let mut record = Record::new(&table.nodes, &plan)?;
+    record.queues.clone_from(&opened.numbers);
+    let chain = record.chain();
+    let mut prepared = Vec::new();
+    let mut warnings = Vec::new();
+    for (site, &queue) in plan.sites.iter().zip(&opened.numbers) {
+        let spec = Spec { site, nodes: &table.nodes, chain: &chain, queue };
+        warnings.extend(foreign::warnings(&spec, flavour).unwrap_or_else(|e| vec![e.to_string()]));
+        prepared.extend(iptables::prepare(&spec, flavour)?);
+    }
+    record.intend(&mut prepared);
+    let heart = Arc::new(Heart::new().map_err(|e| no_memory(&e))?);
+    let mut attached = start_loop(table, options, plan, flavour, opened, record, heart)?;
+    attached.warnings.append(&mut warnings);
+    attached.keep_guarded()?;
+    attached.install(&prepared)?;
+    drop(lock);
+    attached.start_clock(None)?;
+    Ok(attached)
+}
+
+fn open_queues<Q: Send>(
+    table: &Table,
+    plan: &Plan,
+    open: impl Fn(u16) -> io::Result<Q> + Sync,
+) -> Result<Opened<Q>, Trouble> {
+    let mut opened = Opened { lanes: Vec::new(), numbers: Vec::new(), losses: Vec::new() };
+    for site in &plan.sites {
+        let (queue, losses, number) = open_queue(site, &open).map_err(|e| unopened(site, &e))?;
+        let addrs: Vec<_> =
+            site.local.iter().flat_map(|n| ips(&table.nodes[usize::from(n.0)])).collect();
+        let mtu = links::mtu_towards(&site.ns, &addrs).unwrap_or(1500);
+        opened.lanes.push(Lane { queue, mtu });
+        opened.losses.push(losses);
+        opened.numbers.push(number);
+    }
+    Ok(opened)
+}
+
+/// Binds a free queue in the site's namespace. Between looking and binding another process
+/// may take the number; then the next one is tried.
+fn open_queue<Q: Send>(
+    site: &Site,
+    open: &(impl Fn(u16) -> io::Result<Q> + Sync),
+) -> io::Result<(Q, LossReader, u16)> {
+    let mut taken = Vec::new();
+    loop {
+        let number = netns::free_queue(&site.ns, &taken)?;
+        let bind = || -> io::Result<_> { Ok((open(number)?, LossReader::open(number)?)) };
+        match site.ns.enter(bind)? {
+            Ok((queue, losses)) => return Ok((queue, losses, number)),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && taken.len() < 16 => {
+                taken.push(number);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn start_loop<Q: PacketQueue + Send + 'static>(
+    table: Arc<Table>,
+    options: &Options<'_>,
+    plan: Plan,
+    flavour: Flavour,
+    opened: Opened<Q>,
+    record: Record,
+    heart: Arc<Heart>,
+) -> Result<Attached, Trouble> {
+    let failed = |e: io::Error| Trouble::new(format!("the loop cannot be started ({e})"), "");
+    let shared = shared_nodes(&plan);
+    let prepared = Prepared::new(Arc::clone(&table), None, |node| shared.contains(&node));
+    let counters = Arc::clone(prepared.counters());
+    let engine = Engine::new(prepared, Limits::for_queues(opened.lanes.len()));
+    let (orders, orders_in) = mailbox::post(8_192).map_err(failed)?;
+    let (reports_out, reports) = mailbox::post(65_536).map_err(failed)?;
+    let (questions, questions_in) = mailbox::post(8_192).map_err(failed)?;
+    let (tracer, names, writer) = open_trace(options.trace, &table)?;
+    let wiring = Wiring {
+        orders: orders_in,
+        reports: reports_out,
+        questions,
+        tracer,
+        heart: Arc::clone(&heart),
+    };
+    let asker = if shared.is_empty() {
+        None
+    } else {
+        let stacks = open_stacks(&table, &plan)?;
+        Some(asker::start(stacks, questions_in, orders.clone()).map_err(failed)?)
+    };
+    let urgent = options.urgent;
+    let (tell, told) = crossbeam_channel::bounded(1);
+    let thread = std::thread::Builder::new()
+        .name("raftq-loop".into())
+        .spawn(move || {
+            let looped = VerdictLoop::new(opened.lanes, engine, wiring, shared.is_empty());
+            looped.run(urgent, |urgency| {
+                let _ = tell.send(urgency);
+            })
+        })
+        .map_err(failed)?;
+    let urgency = told.recv().unwrap_or(Urgency::Ordinary);
+    Ok(Attached {
+        table,
+        counters,
+        plan,
+        urgency,
+        flavour,
+        reports,
+        warnings: Vec::new(),
+        start: Nanos::ZERO,
+        queue: options.queue,
+        orders,
+        heart,
+        record,
+        guardian: None,
+        in_place: false,
+        losses: opened.losses,
+        names,
+        writer,
+        thread: Some(thread),
+        _asker: asker,
+    })
+}
+
+type Trace = (Option<Tracer>, Option<Names>, Option<TraceWriter>);
+
+fn open_trace(path: Option<&Path>, table: &Arc<Table>) -> Result<Trace, Trouble> {
+    let Some(path) = path else { return Ok((None, None, None)) };
+    let names = Names::new(Arc::clone(table));
+    let (tracer, writer) = super::trace::open(path, names.clone()).map_err(|e| {
+        Trouble::new(
+            format!("{} cannot be written ({e})", path.display()),
+            "name another file with --trace",
+        )
+    })?;
+    Ok((Some(tracer), Some(names), Some(writer)))
+}
+
+fn shared_nodes(plan: &Plan) -> Vec<NodeId> {
+    plan.sites.iter().filter(|site| site.shared).flat_map(|site| site.local.clone()).collect()
+}
+
+fn open_stacks(table: &Table, plan: &Plan) -> Result<Stacks, Trouble> {
+    let mut stacks = Stacks::new();
+    for (i, site) in plan.sites.iter().enumerate().filter(|(_, site)| site.shared) {
+        let owners = open_owners(table, site).map_err(|e| unasked(site, &e))?;
+        stacks.push((i as u16, owners));
+    }
+    Ok(stacks)
+}
+
+fn open_owners(table: &Table, site: &Site) -> io::Result<Owners> {
+    let nodes: Vec<(NodeId, Vec<Endpoint>)> = site
+        .local
+        .iter()
+        .map(|&id| (id, table.nodes[usize::from(id.0)].endpoints.clone()))
+        .collect();
+    site.ns.enter(|| Owners::open(nodes))?
+}
+
+impl Attached {
+    /// Puts the rules in. From here on the heart must beat.
+    fn install(&mut self, prepared: &[iptables::Prepared]) -> Result<(), Trouble> {
+        self.record.save()?;
+        self.heart.beat(clock::now());
+        self.heart.change(Phase::Detached, Phase::Attached);
+        self.in_place = true;
+        iptables::install_all(prepared).inspect_err(|_| self.in_place = false)
+    }
+
+    /// Starts the rules' clock, or goes on with it from `since`. On a shared stack packets
+    /// wait in the queue until the connections that exist are known.
+    fn start_clock(&mut self, since: Option<Nanos>) -> Result<(), Trouble> {
+        let mut known = KnownConnections::new();
+        for site in self.plan.sites.iter().filter(|site| site.shared) {
+            let mut owners = open_owners(&self.table, site).map_err(|e| unasked(site, &e))?;
+            known.extend(
+                asker::known_connections(&mut owners).map_err(|e| unasked(site, &e))?,
+            );
+            let found = owners.refresh().map_err(|e| unasked(site, &e))?;
+            let names = |set: crate::kernel::owners::NodeSet| {
+                let name = |id: NodeId| self.table.nodes[usize::from(id.0)].name.clone();
+                set.iter().map(name).collect::<Vec<_>>().join(", ")
+            };
+            for (set, what) in [
+                (found.missing, "nobody listens at the peer address of"),
+                (found.unseen, "the process cannot be seen that listens for"),
+                (found.ambiguous, "one process listens for several of"),
+            ] {
+                if !set.is_empty() {
+                    self.warnings.push(format!(
+                        "{what} {}: what comes from there stays unattributed",
+                        names(set)
+                    ));
+                }
+            }
+        }
+        self.order(Order::Start(known, since))?;
+        match self.await_report(|report| matches!(report, Report::Started(_)))? {
+            Report::Started(at) => self.start = since.unwrap_or(at),
+            _ => unreachable!("only Started was waited for"),
+        }
+        Ok(())
+    }
+
+    /// Puts another table in force; the loop answers with [`Report::Adopted`]. Refused where
+    /// it is about another cluster, or needs what this queue cannot do.
+    pub fn adopt(&mut self, table: Arc<Table>) -> Result<(), Trouble> {
+        if table.nodes != self.table.nodes {
+            return Err(Trouble::new(
+                "the nodes are not those that raftq is attached to",
+                "end this raftq and start another for the new cluster",
+            ));
+        }
+        let recut = table.needs_segments() != self.table.needs_segments();
+        if self.queue == QueueKind::Nfq && recut {
+            return Err(Trouble::new(
+                "`chance` and `what: data` need packets cut into wire segments, which --queue \
+                 nfq can only set at its start",
+                "attach anew, or without --queue nfq",
+            ));
+        }
+        let shared = shared_nodes(&self.plan);
+        let prepared =
+            Prepared::new(Arc::clone(&table), Some(&self.table), |n| shared.contains(&n));
+        let counters = Arc::clone(prepared.counters());
+        if let Some(names) = &self.names {
+            names.add(Arc::clone(&table));
+        }
+        self.order(Order::Adopt(prepared))?;
+        self.counters = counters;
+        self.table = table;
+        Ok(())
+    }
+
+    /// Packets lost so far, over all queues.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.losses.iter().filter_map(|reader| reader.read().ok()).fold(
+            Losses::default(),
+            |sum, l| Losses {
+                waiting: sum.waiting + l.waiting,
+                queue_dropped: sum.queue_dropped + l.queue_dropped,
+                user_dropped: sum.user_dropped + l.user_dropped,
+            },
+        )
+    }
+
+    /// Places where our rules do not stand any more.
+    #[must_use]
+    pub fn missing_rules(&self) -> Vec<String> {
+        let gone = |installed: &&Installed| matches!(installed.stands(), Ok(false));
+        self.record.installed.iter().filter(gone).map(|i| i.ns.label.clone()).collect()
+    }
+
+    /// Whether the loop has ended by itself, or the guardian has taken the rules away.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.heart.phase() == Phase::TakenAway
+            || self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Whether the guardian has taken the rules away because the loop was stuck.
+    #[must_use]
+    pub fn was_taken_away(&self) -> bool {
+        self.heart.phase() == Phase::TakenAway
+    }
+
+    /// Starts a guardian where none lives; returns whether it had to.
+    pub fn keep_guarded(&mut self) -> Result<bool, Trouble> {
+        if self.guardian.as_mut().is_some_and(|guardian| !guardian.is_gone()) {
+            return Ok(false);
+        }
+        let guardian = Guardian::start(&self.heart, &self.record.run_id, &self.record.installed)
+            .map_err(|e| Trouble::new(format!("the guardian process cannot be started ({e})"), ""))?;
+        self.record.guardian = Some(guardian.pid());
+        self.guardian = Some(guardian);
+        self.record.save()?;
+        Ok(true)
+    }
+
+    /// Takes the rules out and lets everything go, but stays ready to come back.
+    pub fn step_aside(&mut self) -> Result<(), Trouble> {
+        self.order(Order::Drain)?;
+        self.await_report(|report| matches!(report, Report::Drained(_)))?;
+        if !self.heart.change(Phase::Attached, Phase::Detached) {
+            return Ok(());
+        }
+        self.in_place = false;
+        for result in iptables::remove_all(&self.record.installed) {
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Comes back after [`Attached::step_aside`]; the rules' clock has gone on.
+    pub fn come_back(&mut self) -> Result<(), Trouble> {
+        let lock = record::lock()?;
+        self.record.installed.clear();
+        let chain = self.record.chain();
+        let mut prepared = Vec::new();
+        for (site, &queue) in self.plan.sites.iter().zip(&self.record.queues) {
+            let spec = Spec { site, nodes: &self.table.nodes, chain: &chain, queue };
+            prepared.extend(iptables::prepare(&spec, self.flavour)?);
+        }
+        self.record.intend(&mut prepared);
+        // The guardian's charge may have changed: what exists beside our rules has.
+        if let Some(guardian) = self.guardian.take() {
+            self.heart.change(Phase::Detached, Phase::Finished);
+            guardian.dismiss();
+            self.heart.change(Phase::Finished, Phase::Detached);
+        }
+        self.keep_guarded()?;
+        self.install(&prepared)?;
+        drop(lock);
+        self.start_clock(Some(self.start))
+    }
+
+    /// Detaches: releases what is held, takes the rules out, empties the queues.
+    pub fn detach(mut self) -> Detached {
+        let (ended, losses, traced, troubles) = self.undo();
+        let ended = ended.unwrap_or_else(|| Ended {
+            engine: Engine::new(
+                Prepared::new(Arc::clone(&self.table), None, |_| false),
+                Limits { queues: 0, held: 0, flows: 1 },
+            ),
+            faults: crate::kernel::queue::Faults::default(),
+        });
+        Detached { ended, losses, traced, troubles }
+    }
+
+    /// The reverse of attaching, as far as it still has to be done.
+    fn undo(&mut self) -> (Option<Ended>, Losses, Option<Traced>, Vec<String>) {
+        let mut troubles = Vec::new();
+        let mut note = |trouble: String| troubles.push(trouble);
+        let Some(thread) = self.thread.take() else {
+            return (None, Losses::default(), None, troubles);
+        };
+        let alive = !thread.is_finished();
+        if alive && self.order(Order::Drain).is_ok() {
+            if let Err(e) = self.await_report(|report| matches!(report, Report::Drained(_))) {
+                note(e.to_string());
+            }
+        }
+        let mut removed = true;
+        self.heart.change(Phase::Attached, Phase::Detached);
+        if self.in_place && self.heart.phase() != Phase::TakenAway {
+            self.in_place = false;
+            for result in iptables::remove_all(&self.record.installed) {
+                match result {
+                    Ok(Removal::RestRemoved | Removal::WasGone) if alive => {
+                        note("somebody else had removed rules of raftq's".into());
+                    }
+                    Ok(_) => {}
+                    Err(e) => {
+                        removed = false;
+                        note(e.to_string());
+                    }
+                }
+            }
+        }
+        let losses = self.losses();
+        drop(self.order(Order::Stop));
+        let ended = match thread.join() {
+            Ok(Ok(ended)) => Some(ended),
+            Ok(Err(e)) => {
+                note(format!("the verdict loop failed: {e}"));
+                None
+            }
+            Err(_) => {
+                note("the verdict loop panicked; this is a bug in raftq".into());
+                None
+            }
+        };
+        let traced = self.writer.take().and_then(|writer| {
+            writer.finish().map_err(|e| note(format!("the trace is not whole: {e}"))).ok()
+        });
+        if removed {
+            if let Err(e) = self.record.forget() {
+                note(format!("the record under /run stays ({e}); run `raftq clean`"));
+            }
+        }
+        self.heart.change(Phase::Detached, Phase::Finished);
+        if let Some(guardian) = self.guardian.take() {
+            guardian.dismiss();
+        }
+        (ended, losses, traced, troubles)
+    }
+
+    fn order(&self, order: Order) -> Result<(), Trouble> {
+        self.orders.send(order).map_err(|_| Trouble::new("the verdict loop is gone", ""))
+    }
+
+    /// Waits for a certain report; others that come before it are for nobody.
+    fn await_report(&self, wanted: impl Fn(&Report) -> bool) -> Result<Report, Trouble> {
+        let mut poller = Poller::new();
+        poller.add(self.reports.bell.as_fd());
+        let limit = clock::now() + ANSWER;
+        loop {
+            self.reports.open();
+            while let Some(report) = self.reports.take() {
+                if wanted(&report) {
+                    return Ok(report);
+                }
+            }
+            let left = limit.saturating_sub(clock::now());
+            if left == Nanos::ZERO || self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+                return Err(Trouble::new("the verdict loop does not answer", ""));
+            }
+            // Short enough to notice a loop that has ended without a word.
+            poller
+                .wait(left.min(Nanos::from_millis(50)))
+                .map_err(|e| Trouble::new(format!("cannot wait ({e})"), ""))?;
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        for trouble in self.undo().3 {
+            log::error!("{trouble}");
+        }
+    }
+}
+
+fn unopened(site: &Site, e: &io::Error) -> Trouble {
+    Trouble::new(
+        format!("no packet queue can be opened in {} ({e})", site.ns.reference().label),
+        "`raftq doctor` says what this host lacks",
+    )
+}
+
+fn unasked(site: &Site, e: &io::Error) -> Trouble {
+    Trouble::new(
+        format!(
+            "the senders in {} cannot be told apart ({e})",
+            site.ns.reference().label
+        ),
+        "`raftq doctor` says what this host lacks",
+    )
+}
+
+fn no_memory(e: &io::Error) -> Trouble {
+    Trouble::new(format!("no page of shared memory can be made ({e})"), "")
+}

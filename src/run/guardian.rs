@@ -1,0 +1,148 @@
+//! The guardian: a small process that takes the rules away when raftq cannot.
+//!
+//! A reader that is stuck cuts the cluster, bypass or not: packets wait for verdicts that
+//! never come. So before any rule goes in, a second process is started that knows what to
+//! remove. It watches the loop's heartbeat in a shared page, and a pipe that closes when
+//! raftq dies. It has a process group of its own, so that Ctrl-C and Ctrl-Z do not reach it.
+//!
+//! Who removes the rules is decided by one compare-and-swap on the shared page: either
+//! raftq has left the attached phase, or the guardian has.
+
+use crate::kernel::clock;
+use crate::kernel::heart::{Heart, Phase};
+use crate::kernel::iptables::{self, Installed};
+use crate::kernel::poll::Poller;
+use crate::kernel::record;
+use crate::time::Nanos;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+
+/// A heartbeat older than this means that the loop is stuck.
+pub const STUCK: Nanos = Nanos::from_millis(500);
+
+/// How often the guardian looks.
+const LOOK: Nanos = Nanos::from_millis(50);
+
+/// What the guardian is told before anything goes in.
+#[derive(Debug, Serialize, Deserialize)]
+struct Charge {
+    run_id: String,
+    installed: Vec<Installed>,
+}
+
+/// raftq's hold on its guardian.
+#[derive(Debug)]
+pub struct Guardian {
+    child: Child,
+    /// Closing it tells the guardian that raftq is gone.
+    pipe: Option<ChildStdin>,
+}
+
+impl Guardian {
+    /// Starts it and tells it what to remove.
+    pub fn start(heart: &Heart, run_id: &str, installed: &[Installed]) -> io::Result<Self> {
+        let page = heart.as_fd().try_clone_to_owned()?;
+        let mut child = Command::new("/proc/self/exe")
+            .arg("guardian")
+            .stdin(Stdio::piped())
+            // The page is passed on as its standard output, which it has no other use for.
+            .stdout(Stdio::from(page))
+            .process_group(0)
+            .spawn()?;
+        let mut pipe = child.stdin.take();
+        let charge = Charge { run_id: run_id.into(), installed: installed.to_vec() };
+        if let Some(pipe) = &mut pipe {
+            serde_json::to_writer(&mut *pipe, &charge)?;
+            pipe.write_all(b"\n")?;
+        }
+        Ok(Self { child, pipe })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it is gone although it should not be.
+    pub fn is_gone(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Lets it go; everything is cleaned up, and the page says so.
+    pub fn dismiss(mut self) {
+        drop(self.pipe.take());
+        if let Err(e) = self.child.wait() {
+            log::warn!("the guardian cannot be waited for: {e}");
+        }
+    }
+}
+
+/// The guardian process itself: `raftq guardian`, started by raftq only.
+#[must_use]
+pub fn main() -> ExitCode {
+    match guard() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("raftq guardian: {e}");
+            ExitCode::from(5)
+        }
+    }
+}
+
+fn guard() -> io::Result<()> {
+    let heart = Heart::open(io::stdout().as_fd().try_clone_to_owned()?).map_err(|_| {
+        io::Error::other("this is started by raftq itself; there is nothing to do by hand")
+    })?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    let charge: Charge = serde_json::from_str(&line)?;
+    let mut poller = Poller::new();
+    let stdin = io::stdin();
+    poller.add(stdin.as_fd());
+    loop {
+        // Nothing more comes through the pipe, so it is readable only when it is closed.
+        let gone = poller.wait(LOOK)? > 0;
+        let phase = heart.phase();
+        if phase == Phase::Finished || (gone && phase == Phase::TakenAway) {
+            return Ok(());
+        }
+        let stuck = clock::now().saturating_sub(heart.last_beat()) > STUCK;
+        if !gone && !(phase == Phase::Attached && stuck) {
+            continue;
+        }
+        if phase == Phase::Attached && !heart.change(Phase::Attached, Phase::TakenAway) {
+            continue;
+        }
+        take_away(&charge, gone);
+        if gone {
+            return Ok(());
+        }
+    }
+}
+
+fn take_away(charge: &Charge, gone: bool) {
+    let why = if gone { "raftq is gone" } else { "raftq does not answer any more" };
+    let mut whole = true;
+    for (installed, result) in
+        charge.installed.iter().zip(iptables::remove_all(&charge.installed))
+    {
+        if let Err(e) = result {
+            whole = false;
+            eprintln!("raftq guardian: {}: {e}", installed.ns.label);
+        }
+    }
+    eprintln!(
+        "raftq guardian: {why}; {}",
+        if whole { "its rules are removed" } else { "some of its rules stay: run `raftq clean`" }
+    );
+    if whole && gone {
+        let ours = |r: &record::Record| r.run_id == charge.run_id;
+        if let Some(Err(e)) = record::all().into_iter().find(ours).map(|r| r.forget()) {
+            eprintln!("raftq guardian: its record stays ({e}): run `raftq clean`");
+        }
+    }
+}
