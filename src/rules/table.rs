@@ -7,6 +7,19 @@
 use crate::packet::{Endpoint, LinkId, NodeId, Proto};
 use crate::time::Nanos;
 
+/// The most packets a kernel queue holds; a delay may not ask for more.
+pub const QUEUE_MAX: u32 = 65_536;
+
+/// The most rules a table may have.
+pub const RULES_MAX: usize = 20_000;
+
+/// The most rules with a chance or a jitter: the engine keeps a counter for each of them and
+/// each ordered pair of nodes.
+pub const RANDOM_RULES_MAX: usize = 1_024;
+
+/// The most links that all rules of a table may name together, which bounds its memory.
+pub const RULE_LINKS_MAX: usize = 128 << 20;
+
 /// A whole rule file, compiled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
@@ -202,6 +215,21 @@ impl Window {
             }
             k += 1;
         }
+    }
+}
+
+impl Rule {
+    /// Whether it draws random numbers.
+    #[must_use]
+    pub fn is_random(&self) -> bool {
+        let jitters = |a: &Action| matches!(a, Action::Delay(d) if d.jitter > Nanos::ZERO);
+        self.filter.chance.is_some() || self.actions.iter().any(jitters)
+    }
+
+    /// Whether it ends the walk for every packet that it matches.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        matches!(self.actions.last(), Some(Action::Accept | Action::Drop(What::Packets)))
     }
 }
 

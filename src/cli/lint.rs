@@ -1,0 +1,90 @@
+//! `raftq lint`: checks rule files without privileges and prints what they mean.
+
+use crate::rules::{self, Compiled, Inputs, Report, SetArg};
+use serde_json::json;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Some file is wrong.
+const BAD_INPUT: u8 = 4;
+
+/// Arguments of `raftq lint`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LintArgs {
+    /// Rule files
+    #[arg(required_unless_present = "schema", value_name = "RULES.yaml")]
+    pub files: Vec<PathBuf>,
+    /// Take the cluster from this file, instead of the one in the rule files
+    #[arg(long, value_name = "FILE")]
+    pub cluster: Option<PathBuf>,
+    /// Say which nodes a group stands for (repeatable)
+    #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
+    pub sets: Vec<SetArg>,
+    /// Print diagnostics and tables as one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Print the JSON schema of rule files
+    #[arg(long, hide = true)]
+    pub schema: bool,
+}
+
+/// Runs it: tables go to stdout, diagnostics to stderr; 0, or 4 if a file has an error.
+#[must_use]
+pub fn run(args: &LintArgs) -> ExitCode {
+    if args.schema {
+        return print(&rules::schema(), false);
+    }
+    let results: Vec<(&Path, Result<Compiled, Report>)> = args
+        .files
+        .iter()
+        .map(|path| {
+            let inputs = Inputs::read(path, args.cluster.as_deref(), &args.sets);
+            (path.as_path(), inputs.and_then(Inputs::compile))
+        })
+        .collect();
+    let failed = results.iter().any(|(_, result)| result.is_err());
+    if args.json {
+        let files = results.iter().map(|(path, result)| file_json(path, result));
+        return print(&format!("{:#}\n", files.collect::<serde_json::Value>()), failed);
+    }
+    let color = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut out = String::new();
+    for (path, result) in &results {
+        let report = match result {
+            Ok(compiled) => {
+                if !out.is_empty() {
+                    out.push('\n');
+                }
+                out += &format!("{}: {}", path.display(), rules::matrix(&compiled.table));
+                &compiled.warnings
+            }
+            Err(report) => report,
+        };
+        // A closed stderr is no reason to fail: the exit code still tells.
+        let _ = write_report(report, color);
+    }
+    print(&out, failed)
+}
+
+fn write_report(report: &Report, color: bool) -> std::io::Result<()> {
+    if report.is_empty() {
+        return Ok(());
+    }
+    writeln!(std::io::stderr(), "{}", report.render(color))
+}
+
+fn file_json(path: &Path, result: &Result<Compiled, Report>) -> serde_json::Value {
+    let (table, report) = match result {
+        Ok(compiled) => (Some(rules::table_json(&compiled.table)), &compiled.warnings),
+        Err(report) => (None, report),
+    };
+    json!({ "file": path.display().to_string(), "diagnostics": report.json(), "table": table })
+}
+
+fn print(text: &str, failed: bool) -> ExitCode {
+    // Whoever closed the pipe has read what they wanted.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if failed { ExitCode::from(BAD_INPUT) } else { ExitCode::SUCCESS }
+}

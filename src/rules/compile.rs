@@ -1,0 +1,330 @@
+//! From what was written to what is meant: [`RuleFile`] and `--set` to a [`Table`].
+//!
+//! Checks what values mean together: names, times, actions. Every mistake of every rule is
+//! reported. A rule whose text was already refused is only searched for unknown names, since
+//! what it lacks would look like further mistakes.
+
+use super::diagnostic::{Diagnostic, Sink, quote};
+use super::file::{Action as Step, At, Cluster, DelayFields, NodeSet, RuleEntry, RuleFile};
+use super::groups::SetArg;
+use super::reach::Reach;
+use super::sets::{Sets, Side};
+use super::table::{
+    Action, Delay, Distribution, Filter, FlowAge, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX,
+    Rule, Table, What, Window,
+};
+use super::{cluster, hold, preempt, scalar};
+use crate::packet::Proto;
+use crate::time::Nanos;
+use std::collections::HashMap;
+
+/// Packets a second that a cluster's links are assumed to carry if the file does not say.
+const MAX_RATE: u32 = 20_000;
+
+/// A rule beside what it was written as.
+pub(super) struct Compiled<'f> {
+    pub(super) entry: &'f RuleEntry,
+    pub(super) reach: Reach,
+    pub(super) rule: Rule,
+}
+
+/// Compiles. `None` if `sink` has an error.
+pub(super) fn table(
+    file: &RuleFile,
+    cluster_file: Option<&RuleFile>,
+    args: &[SetArg],
+    sink: &mut Sink,
+) -> Option<Table> {
+    let cluster = cluster_file.unwrap_or(file).cluster.as_ref();
+    let cluster = cluster.or_else(|| no_cluster(cluster_file.is_some(), sink))?;
+    let nodes = cluster::nodes(cluster, sink)?;
+    let groups = [Some(&file.groups), cluster_file.map(|file| &file.groups)];
+    let groups: Vec<_> = groups.into_iter().flatten().collect();
+    let mut sets = Sets::new(&nodes, &groups, args, sink);
+    let mut names = HashMap::new();
+    let mut compiled = Vec::new();
+    for (index, entry) in file.rules.iter().enumerate() {
+        let name = entry.name.as_ref().map_or(format!("rule {}", index + 1), |n| n.value.clone());
+        unique(&mut names, &name, entry, sink);
+        compiled.extend(rule(entry, name, nodes.len(), &mut sets, sink));
+    }
+    sets.warn_unused(args, sink);
+    let max_rate = max_rate(cluster);
+    limits(file, &compiled, nodes.len(), sink);
+    let link_names = |link| Table { nodes: nodes.clone(), ..EMPTY }.link_name(link);
+    hold::check(&compiled, max_rate, nodes.len(), &link_names, sink);
+    if sink.errors() > 0 {
+        return None;
+    }
+    preempt::warn(&compiled, sink);
+    let mut rules: Vec<Rule> = Vec::with_capacity(compiled.len());
+    for Compiled { reach, rule, .. } in compiled {
+        rules.push(Rule { links: reach.links(nodes.len()), ..rule });
+    }
+    Some(Table {
+        nodes,
+        seed: file.seed.as_ref().map_or(0, |seed| seed.value),
+        max_rate,
+        unattributed: cluster.unattributed.as_ref().map_or_else(Default::default, |u| u.value),
+        rules,
+    })
+}
+
+const EMPTY: Table = Table {
+    nodes: Vec::new(),
+    seed: 0,
+    max_rate: MAX_RATE,
+    unattributed: super::table::Unattributed::Accept,
+    rules: Vec::new(),
+};
+
+fn max_rate(cluster: &Cluster) -> u32 {
+    cluster.max_rate.map_or(MAX_RATE, |rate| rate.value)
+}
+
+/// Says that there is no cluster, unless the reader refused it and said so.
+fn no_cluster<'c>(has_file: bool, sink: &mut Sink) -> Option<&'c Cluster> {
+    if !has_file && sink.errors() == 0 {
+        sink.push(
+            Diagnostic::error("the rule file has no `cluster`, and none was given")
+                .help("add `cluster:` with its nodes, or pass --cluster FILE"),
+        );
+    }
+    None
+}
+
+fn unique<'f>(
+    names: &mut HashMap<String, &'f RuleEntry>,
+    name: &str,
+    entry: &'f RuleEntry,
+    sink: &mut Sink,
+) {
+    let span = |entry: &RuleEntry| entry.name.as_ref().map_or(entry.span, |name| name.span);
+    if let Some(first) = names.insert(name.to_owned(), entry) {
+        let message = format!("a second rule is called {}", quote(name));
+        let clash = Diagnostic::error(message).at(span(entry)).first(span(first));
+        let help = "give each rule its own name; counters are kept by it";
+        sink.push(clash.rule(name).field("name").help(help));
+    }
+}
+
+fn limits(file: &RuleFile, compiled: &[Compiled<'_>], nodes: usize, sink: &mut Sink) {
+    let over = |entry: &RuleEntry, message: String, help: &str| {
+        Diagnostic::error(message).at(entry.span).help(help)
+    };
+    if let Some(entry) = file.rules.get(RULES_MAX) {
+        let message = format!("{} rules are more than {RULES_MAX}", file.rules.len());
+        sink.push(over(entry, message, "node sets and groups let one rule cover many links"));
+    }
+    let mut random = compiled.iter().filter(|c| c.rule.is_random());
+    if let Some(c) = random.nth(RANDOM_RULES_MAX) {
+        let message = format!("more than {RANDOM_RULES_MAX} rules have a chance or a jitter");
+        sink.push(over(c.entry, message, "let one rule cover several links"));
+    }
+    let mut links = 0;
+    let last = compiled.iter().find(|c| {
+        links += c.reach.count(nodes);
+        links > RULE_LINKS_MAX
+    });
+    if let Some(c) = last {
+        let message = format!("all rules together name more than {RULE_LINKS_MAX} links");
+        sink.push(over(c.entry, message, "use fewer rules, or smaller sets"));
+    }
+}
+
+/// Compiles one rule, its links aside. `None` if something is wrong with it.
+fn rule<'f>(
+    entry: &'f RuleEntry,
+    name: String,
+    nodes: usize,
+    sets: &mut Sets<'_>,
+    sink: &mut Sink,
+) -> Option<Compiled<'f>> {
+    let before = sink.errors();
+    let reach = reach(entry, &name, sets, sink);
+    if entry.broken {
+        return None;
+    }
+    let mut push = |wrong: Diagnostic| sink.push(wrong.rule(&name));
+    if reach.is_some_and(|reach| reach.count(nodes) == 0) {
+        push(no_links(entry));
+    }
+    let window = window(entry, &mut push);
+    let filter = filter(entry, &mut push);
+    let actions = actions(entry, &mut push);
+    if let Some(reach) = reach {
+        one_way(entry, reach, filter, &mut push);
+    }
+    let rule = Rule {
+        name,
+        links: Vec::new(),
+        filter,
+        actions,
+        window,
+        optional: entry.optional.is_some_and(|optional| optional.value),
+    };
+    let reach = reach.filter(|_| sink.errors() == before)?;
+    Some(Compiled { entry, reach, rule })
+}
+
+fn reach(entry: &RuleEntry, name: &str, sets: &mut Sets<'_>, sink: &mut Sink) -> Option<Reach> {
+    if let Some(between) = &entry.between {
+        let [one, other] = between.sides.each_ref();
+        let side = |set| Side { set: Some(set), field: "between" };
+        let [a, b] = sets.sides([side(one), side(other)], name, sink)?;
+        return Some(Reach::between(a, b));
+    }
+    let from = Side { set: entry.from.as_ref(), field: "from" };
+    let to = Side { set: entry.to.as_ref(), field: "to" };
+    let [from, to] = sets.sides([from, to], name, sink)?;
+    Some(Reach::one_way(from, to))
+}
+
+/// A rule whose sets leave no pair of different nodes.
+fn no_links(entry: &RuleEntry) -> Diagnostic {
+    let set = |set: &Option<NodeSet>| set.as_ref().map(|set| set.span);
+    let between = entry.between.as_ref().map(|between| between.span);
+    let (span, field) = match between {
+        Some(span) => (span, "between"),
+        None => (set(&entry.to).or(set(&entry.from)).unwrap_or(entry.span), "to"),
+    };
+    Diagnostic::error("this rule has no links: both sides are the same node")
+        .at(span)
+        .field(field)
+        .help("a node's packets to itself belong to no rule: name two nodes that differ")
+}
+
+fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Window {
+    let value = |at: &Option<At<Nanos>>| at.as_ref().map(|at| at.value);
+    let window = Window {
+        at: value(&entry.at).unwrap_or(Nanos::ZERO),
+        lasts: value(&entry.r#for),
+        every: value(&entry.every),
+        times: entry.times.as_ref().map(|times| times.value),
+    };
+    let mut wrong = |span, field: &str, message: String, help: &str| {
+        push(Diagnostic::error(message).at(span).field(field).help(help));
+    };
+    if let Some(lasts) = entry.r#for.filter(|lasts| lasts.value == Nanos::ZERO) {
+        let message = "a rule that lasts 0s can never match".to_owned();
+        wrong(lasts.span, "for", message, "leave `for` out to keep it active until the end");
+    }
+    if let Some(times) = entry.times.filter(|times| times.value == 0) {
+        let message = "a rule that becomes active 0 times can never match".to_owned();
+        wrong(times.span, "times", message, "leave the rule out, or write at least 1");
+    }
+    match (entry.every, entry.r#for, entry.times) {
+        (None, _, Some(times)) => {
+            let help = "say how often it comes back, such as every: 30s";
+            wrong(times.span, "times", "`times` needs `every`".to_owned(), help);
+        }
+        (Some(every), None, _) => {
+            let help = "say how long each activation lasts, such as for: 5s";
+            wrong(every.span, "every", "`every` needs `for`".to_owned(), help);
+        }
+        (Some(every), Some(lasts), _) if every.value < lasts.value => {
+            let shown = [every.value, lasts.value].map(scalar::show);
+            let message = format!("it would begin anew every {}, but lasts {}", shown[0], shown[1]);
+            let help = "`every` counts from start to start: make it at least as long as `for`";
+            wrong(every.span, "every", message, help);
+        }
+        _ => {}
+    }
+    window
+}
+
+fn filter(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Filter {
+    let Some(written) = &entry.r#where else { return Filter::default() };
+    let filter = Filter {
+        proto: written.proto.map(|proto| proto.value),
+        port: written.port.map(|port| port.value),
+        flow: written.flow.map(|flow| flow.value),
+        // A chance of one is none, and spares the queue single segments.
+        chance: written.chance.map(|chance| chance.value.0).filter(|share| *share < 1 << 32),
+    };
+    if let (Some(Proto::Udp), Some(FlowAge::New), Some(flow)) =
+        (filter.proto, filter.flow, written.flow)
+    {
+        push(
+            Diagnostic::error("UDP has no new flows: this rule can never match")
+                .at(flow.span)
+                .field("where.flow")
+                .help("a flow is new when its TCP SYN was seen; leave `flow` or `proto` out"),
+        );
+    }
+    filter
+}
+
+fn actions(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Vec<Action> {
+    let mut end: Option<&At<Step>> = None;
+    let mut actions = Vec::with_capacity(entry.r#do.len());
+    for step in &entry.r#do {
+        if let Some(end) = end {
+            push(
+                Diagnostic::error("this action is never reached")
+                    .at(step.span)
+                    .first(end.span)
+                    .field("do")
+                    .help("`accept` and `drop` end the rule: put them last"),
+            );
+            break;
+        }
+        let action = match step.value {
+            Step::Accept => Action::Accept,
+            Step::Drop(what) => Action::Drop(what.unwrap_or(What::Packets)),
+            Step::Delay(fields) => Action::Delay(delay(fields, push)),
+        };
+        if matches!(action, Action::Accept | Action::Drop(What::Packets)) {
+            end = Some(step);
+        }
+        actions.push(action);
+    }
+    actions
+}
+
+fn delay(fields: DelayFields, push: &mut impl FnMut(Diagnostic)) -> Delay {
+    let jitter = fields.jitter.map_or(Nanos::ZERO, |jitter| jitter.value);
+    if let Some(written) = fields.jitter.filter(|jitter| jitter.value > fields.by.value) {
+        let shown = [jitter, fields.by.value].map(scalar::show);
+        let message = format!("a jitter of {} is larger than the delay of {}", shown[0], shown[1]);
+        push(
+            Diagnostic::error(message)
+                .at(written.span)
+                .field("do.delay.jitter")
+                .help("a packet cannot leave before it came: write at most `by`"),
+        );
+    }
+    if fields.by.value == Nanos::ZERO {
+        push(
+            Diagnostic::error("a delay of 0s does nothing")
+                .at(fields.by.span)
+                .field("do.delay.by")
+                .help("write how long packets are held, such as 20ms"),
+        );
+    }
+    Delay {
+        by: fields.by.value,
+        jitter,
+        distribution: fields.distribution.map_or(Distribution::Uniform, |d| d.value),
+        order: fields.order.map(|order| order.value).unwrap_or_default(),
+    }
+}
+
+/// A one-way drop that may not be what it seems: without acknowledgements the other direction
+/// of each TCP connection stops as well.
+fn one_way(entry: &RuleEntry, reach: Reach, filter: Filter, push: &mut impl FnMut(Diagnostic)) {
+    let unsaid = entry.r#do.iter().find(|step| matches!(step.value, Step::Drop(None)));
+    let Some(drop) = unsaid else { return };
+    if reach.is_symmetric() || filter.proto == Some(Proto::Udp) {
+        return;
+    }
+    push(
+        Diagnostic::warning("a one-way drop cuts TCP both ways: acknowledgements vanish too")
+            .at(drop.span)
+            .field("do")
+            .help(
+                "write { drop: { what: data } } to keep the other direction alive, or \
+                 { drop: { what: packets } } if this is meant",
+            ),
+    );
+}

@@ -1,0 +1,343 @@
+//! A rule file as it was written: the types behind the grammar, and behind its JSON schema.
+//!
+//! Nothing here is checked against anything else: names may be unknown and times impossible.
+//! `parse.rs` makes these values, `compile.rs` gives them their meaning. The docs of the
+//! fields become the descriptions that editors show, so they are written for users.
+
+use super::table::{Distribution, FlowAge, Order, Unattributed, What};
+use crate::packet::Proto;
+use crate::rules::diagnostic::Span;
+use crate::time::Nanos;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
+
+/// A value and where it was written.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+}
+
+/// The entries of a map whose keys are names, in the order of the file.
+pub(super) type Named<T> = Vec<(At<String>, T)>;
+
+/// A rule table for raftq: which links of a Raft cluster are disturbed, how and when.
+///
+/// Rules are tried in the order of the file. Delays add up; `accept` and `drop` end the walk.
+/// A packet that no rule ends is accepted.
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RuleFile {
+    /// The nodes of the cluster. May be left out if they are given with `--cluster FILE`.
+    pub(super) cluster: Option<Cluster>,
+    /// Names for sets of nodes. A group without a value is chosen on the command line, with
+    /// `--set NAME=NODE,...`, which also replaces the value of any other group.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, GroupSchema>>")]
+    pub(super) groups: Named<Group>,
+    /// Seed of every random decision, 0 if left out.
+    #[schemars(with = "Option<u64>")]
+    pub(super) seed: Option<At<u64>>,
+    /// The rules, tried in this order.
+    #[schemars(required)]
+    pub(super) rules: Vec<RuleEntry>,
+}
+
+/// What a group stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Group {
+    /// These nodes and groups.
+    Nodes(NodeSet),
+    /// To be given on the command line.
+    Asked,
+    /// Something wrong, reported already.
+    Broken,
+}
+
+/// The nodes of the cluster, and what holds for all of their traffic.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Cluster {
+    /// Where the section begins.
+    #[schemars(skip)]
+    pub(super) span: Span,
+    /// The nodes by name, each with the addresses on which its peers reach it.
+    #[schemars(with = "std::collections::BTreeMap<String, NodeEntry>", required)]
+    pub(super) nodes: Named<NodeEntry>,
+    /// Packets a second that the cluster's links carry at most, 20000 if left out. Delays are
+    /// checked against it: a queue holds 65536 packets.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub(super) max_rate: Option<At<u32>>,
+    /// What happens to a packet whose sender cannot be told; `accept` if left out.
+    #[schemars(with = "Option<Unattributed>")]
+    pub(super) unattributed: Option<At<Unattributed>>,
+}
+
+/// A node with its peer addresses, and where its network stack is to be found.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct NodeFields {
+    /// One address with port, or several.
+    #[schemars(with = "Addresses", required)]
+    pub(super) at: Vec<At<String>>,
+    /// The network namespace it runs in, by its name in `ip netns`, or as a path.
+    #[schemars(with = "Option<String>")]
+    pub(super) netns: Option<At<String>>,
+    /// A process that runs in its network namespace.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub(super) pid: Option<At<u32>>,
+    /// The container it runs in, by name or id.
+    #[schemars(with = "Option<String>")]
+    pub(super) container: Option<At<String>>,
+}
+
+/// A node's fields; the short forms fill only `at`.
+#[derive(Clone, Debug)]
+pub(super) struct NodeEntry {
+    /// `None`: something wrong, reported already.
+    pub(super) fields: Option<NodeFields>,
+}
+
+/// Names of nodes and groups, `any`, or `rest`.
+#[derive(Clone, Debug)]
+pub(super) struct NodeSet {
+    pub(super) names: Vec<At<String>>,
+    pub(super) span: Span,
+}
+
+/// One rule: which links, which packets, what is done to them, and when.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct RuleEntry {
+    /// Where the rule begins.
+    #[schemars(skip)]
+    pub(super) span: Span,
+    /// Something in it is wrong and was reported.
+    #[schemars(skip)]
+    pub(super) broken: bool,
+    /// What the rule is called in all output; unique. `rule N` if left out.
+    #[schemars(with = "Option<String>")]
+    pub(super) name: Option<At<String>>,
+    /// The senders; `any` if left out.
+    pub(super) from: Option<NodeSet>,
+    /// The receivers; `any` if left out.
+    pub(super) to: Option<NodeSet>,
+    /// Two sets, for both directions between them. Instead of `from` and `to`.
+    #[schemars(with = "Option<(NodeSet, NodeSet)>")]
+    pub(super) between: Option<Between>,
+    /// Which packets on those links; all if left out.
+    pub(super) r#where: Option<Where>,
+    /// What is done to them: one action, or a list of actions in order.
+    #[schemars(with = "Actions", required)]
+    pub(super) r#do: Vec<At<Action>>,
+    /// When the rule becomes active, counted from the moment the rules came into force; `0s`
+    /// if left out.
+    #[schemars(with = "Option<Nanos>")]
+    pub(super) at: Option<At<Nanos>>,
+    /// How long it stays active; until the end if left out.
+    #[schemars(with = "Option<Nanos>")]
+    pub(super) r#for: Option<At<Nanos>>,
+    /// Time from one activation to the next, for a rule that comes back; needs `for`.
+    #[schemars(with = "Option<Nanos>")]
+    pub(super) every: Option<At<Nanos>>,
+    /// Number of activations; without end if left out. Needs `every`.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub(super) times: Option<At<u32>>,
+    /// Whether the rule may end without ever having matched a packet; `false` if left out.
+    #[schemars(with = "Option<bool>")]
+    pub(super) optional: Option<At<bool>>,
+}
+
+/// The two sides of `between`.
+#[derive(Clone, Debug)]
+pub(super) struct Between {
+    pub(super) sides: [NodeSet; 2],
+    pub(super) span: Span,
+}
+
+/// Conditions on a packet; all of them must hold.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Where {
+    /// The transport protocol.
+    #[schemars(with = "Option<Proto>")]
+    pub(super) proto: Option<At<Proto>>,
+    /// A port, at either end.
+    #[schemars(with = "Option<u16>", range(min = 1))]
+    pub(super) port: Option<At<u16>>,
+    /// Whether the connection was opened since the rule became active, or is any other.
+    #[schemars(with = "Option<FlowAge>")]
+    pub(super) flow: Option<At<FlowAge>>,
+    /// The share of packets that is hit, drawn for each segment on the wire.
+    #[schemars(with = "Option<Chance>")]
+    pub(super) chance: Option<At<Chance>>,
+}
+
+/// One step of `do`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    Accept,
+    /// `None`: `what` was not said.
+    Drop(Option<What>),
+    Delay(DelayFields),
+}
+
+/// How `drop` drops.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct DropFields {
+    /// `packets`: everything. `data`: payload, SYN and FIN; bare acknowledgements pass, so
+    /// that the other direction of a TCP connection stays alive.
+    #[schemars(with = "What", required)]
+    pub(super) what: At<What>,
+}
+
+/// How `delay` delays.
+#[derive(Clone, Copy, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct DelayFields {
+    /// How long a packet is held, in the middle of the distribution.
+    #[schemars(with = "Nanos", required)]
+    pub(super) by: At<Nanos>,
+    /// Half the width of a uniform distribution, or the deviation of a normal one; at most
+    /// `by`. `0s` if left out.
+    #[schemars(with = "Option<Nanos>")]
+    pub(super) jitter: Option<At<Nanos>>,
+    /// The shape of the jitter; `uniform` if left out.
+    #[schemars(with = "Option<Distribution>")]
+    pub(super) distribution: Option<At<Distribution>>,
+    /// `flow`: the packets of a connection stay in order. `free`: jitter may reorder them.
+    /// `flow` if left out.
+    #[schemars(with = "Option<Order>")]
+    pub(super) order: Option<At<Order>>,
+}
+
+impl<T: Copy> Copy for At<T> {}
+
+/// A share of packets, of 2^32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chance(pub(super) u64);
+
+/// A value that is one of a few words.
+pub(super) trait Word: Copy + 'static {
+    /// The words and what each means.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+/// Gives a type its words, for the parser and for the schema alike.
+macro_rules! words {
+    ($type:ident: $($word:literal => $value:ident),+) => {
+        impl Word for $type {
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $type::$value)),+];
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "enum": [$($word),+] })
+            }
+        }
+    };
+}
+
+words!(Proto: "tcp" => Tcp, "udp" => Udp);
+words!(FlowAge: "new" => New, "established" => Established);
+words!(What: "packets" => Packets, "data" => Data);
+words!(Distribution: "uniform" => Uniform, "normal" => Normal);
+words!(Order: "flow" => Flow, "free" => Free);
+words!(Unattributed: "accept" => Accept, "drop" => Drop);
+
+/// Gives a type that is written in more than one form its schema.
+macro_rules! forms {
+    ($type:ty, $name:literal, |$generator:ident| $schema:expr) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema($generator: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+forms!(Nanos, "Duration", |_generator| json_schema!({
+    "description": "A number and its unit: ns, us, ms, s, m or h. `1m30s` and `1.5s` work too.",
+    "type": "string",
+    "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
+}));
+forms!(Chance, "Chance", |_generator| json_schema!({
+    "description": "A percentage above 0% and up to 100%.",
+    "type": "string",
+    "pattern": r"^[0-9]+(\.[0-9]+)?%$",
+}));
+forms!(NodeSet, "NodeSet", |_generator| json_schema!({
+    "description": "A node, a group, `any`, `rest` (all nodes that are not in the other set), \
+                    or a list of these.",
+    "anyOf": [
+        { "type": ["string", "integer"] },
+        { "type": "array", "items": { "type": ["string", "integer"] }, "minItems": 1 },
+    ],
+}));
+forms!(NodeEntry, "Node", |generator| json_schema!({
+    "description": "The peer addresses of a node, such as 10.77.0.1:2380 or \"[fd00::1]:2380\".",
+    "anyOf": [generator.subschema_for::<Addresses>(), generator.subschema_for::<NodeFields>()],
+}));
+forms!(GroupSchema, "Group", |generator| json_schema!({
+    "anyOf": [
+        generator.subschema_for::<NodeSet>(),
+        { "type": "null", "description": "Chosen on the command line with --set." },
+    ],
+}));
+forms!(Addresses, "Addresses", |_generator| json_schema!({
+    "anyOf": [
+        { "type": "string" },
+        { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+    ],
+}));
+forms!(Action, "Action", |generator| json_schema!({
+    "anyOf": [
+        {
+            "enum": ["accept", "drop"],
+            "description": "`accept`: the packet passes, after the delays so far; no later rule \
+                            sees it. `drop`: the packet vanishes.",
+        },
+        {
+            "type": "object",
+            "properties": { "drop": generator.subschema_for::<DropFields>() },
+            "required": ["drop"],
+            "additionalProperties": false,
+        },
+        {
+            "type": "object",
+            "properties": { "delay": { "anyOf": [
+                generator.subschema_for::<Nanos>(),
+                generator.subschema_for::<DelayFields>(),
+            ] } },
+            "required": ["delay"],
+            "additionalProperties": false,
+        },
+    ],
+}));
+forms!(Actions, "Actions", |generator| json_schema!({
+    "anyOf": [
+        generator.subschema_for::<Action>(),
+        { "type": "array", "items": generator.subschema_for::<Action>(), "minItems": 1 },
+    ],
+}));
+
+/// Stands for the forms of a group's value in the schema.
+struct GroupSchema;
+
+/// Stands for one address or several in the schema.
+struct Addresses;
+
+/// Stands for one action or several in the schema.
+struct Actions;

@@ -1,0 +1,87 @@
+//! The compiled table for machines. Times are in nanoseconds, names are resolved.
+
+use super::table::{Action, Distribution, FlowAge, Order, Place, Rule, Table, Unattributed, What};
+use crate::packet::Proto;
+use serde_json::{Value, json};
+
+/// The table as one JSON object.
+#[must_use]
+pub fn table_json(table: &Table) -> Value {
+    let nodes = table.nodes.iter().map(|node| {
+        let (kind, place) = match &node.place {
+            Place::Unsaid => (None, None),
+            Place::Netns(name) => (Some("netns"), Some(json!(name))),
+            Place::Pid(pid) => (Some("pid"), Some(json!(pid))),
+            Place::Container(name) => (Some("container"), Some(json!(name))),
+        };
+        let mut object = json!({
+            "name": node.name,
+            "addresses": node.endpoints.iter().map(|e| e.socket_addr().to_string())
+                .collect::<Vec<_>>(),
+        });
+        if let (Some(kind), Some(place)) = (kind, place) {
+            object[kind] = place;
+        }
+        object
+    });
+    json!({
+        "nodes": nodes.collect::<Value>(),
+        "seed": table.seed,
+        "max_rate": table.max_rate,
+        "unattributed": match table.unattributed {
+            Unattributed::Accept => "accept",
+            Unattributed::Drop => "drop",
+        },
+        "rules": table.rules.iter().map(|rule| rule_json(table, rule)).collect::<Value>(),
+    })
+}
+
+fn rule_json(table: &Table, rule: &Rule) -> Value {
+    let name = |node: crate::packet::NodeId| &table.nodes[usize::from(node.0)].name;
+    let links = rule.links.iter().map(|link| {
+        let (from, to) = link.ends(table.nodes.len());
+        json!([name(from), name(to)])
+    });
+    json!({
+        "name": rule.name,
+        "links": links.collect::<Value>(),
+        "where": {
+            "proto": rule.filter.proto.map(|proto| match proto {
+                Proto::Tcp => "tcp",
+                Proto::Udp => "udp",
+            }),
+            "port": rule.filter.port,
+            "flow": rule.filter.flow.map(|flow| match flow {
+                FlowAge::New => "new",
+                FlowAge::Established => "established",
+            }),
+            "chance": rule.filter.chance.map(|share| share as f64 / 4_294_967_296.0),
+        },
+        "do": rule.actions.iter().map(action_json).collect::<Value>(),
+        "at_ns": rule.window.at.0,
+        "for_ns": rule.window.lasts.map(|span| span.0),
+        "every_ns": rule.window.every.map(|span| span.0),
+        "times": rule.window.times,
+        "optional": rule.optional,
+    })
+}
+
+fn action_json(action: &Action) -> Value {
+    match action {
+        Action::Accept => json!({ "accept": {} }),
+        Action::Drop(What::Packets) => json!({ "drop": { "what": "packets" } }),
+        Action::Drop(What::Data) => json!({ "drop": { "what": "data" } }),
+        Action::Delay(delay) => json!({ "delay": {
+            "by_ns": delay.by.0,
+            "jitter_ns": delay.jitter.0,
+            "distribution": match delay.distribution {
+                Distribution::Uniform => "uniform",
+                Distribution::Normal => "normal",
+            },
+            "order": match delay.order {
+                Order::Flow => "flow",
+                Order::Free => "free",
+            },
+        } }),
+    }
+}

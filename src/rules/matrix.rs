@@ -1,0 +1,337 @@
+//! The compiled table for people: who can reach whom, phase by phase, and the rules.
+//!
+//! Time is cut wherever a rule begins or ends; between two cuts the table does not change, so
+//! each phase is one grid of links. What does not fit into 80 columns is not drawn: the rules
+//! below the grids say everything.
+
+use super::scalar::show;
+use super::table::{Action, Delay, Distribution, FlowAge, Order, Rule, Table, What, Window};
+use crate::packet::{LinkId, NodeId, Proto};
+use crate::time::Nanos;
+use std::fmt::Write;
+
+/// Phases that are shown.
+const PHASES_MAX: usize = 16;
+
+/// Rules that are listed.
+const RULES_SHOWN_MAX: usize = 200;
+
+/// Steps that one cell lists.
+const STEPS_SHOWN_MAX: usize = 2;
+
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+
+/// Nodes up to which a grid is tried; more never fit.
+const GRID_NODES_MAX: usize = 26;
+
+/// The table as text, ending with a newline.
+#[must_use]
+pub fn matrix(table: &Table) -> String {
+    let mut out = String::new();
+    let rate = table.max_rate;
+    let (nodes, rules) = (plural(table.nodes.len(), "node"), plural(table.rules.len(), "rule"));
+    let _ = writeln!(out, "{nodes}, {rules}, seed {}, at most {rate} packets/s", table.seed);
+    if table.rules.is_empty() {
+        out.push_str("\nnothing is disturbed\n");
+        return out;
+    }
+    if table.nodes.len() <= GRID_NODES_MAX {
+        phases(table, &mut out);
+    }
+    for (rule, number) in table.rules.iter().zip(1..).take(RULES_SHOWN_MAX) {
+        let _ = write!(out, "\n{}", describe(table, rule, number));
+    }
+    if let Some(more) = table.rules.len().checked_sub(RULES_SHOWN_MAX).filter(|more| *more > 0) {
+        let _ = writeln!(out, "\nand {}; --json lists all", plural(more, "more rule"));
+    }
+    out
+}
+
+fn phases(table: &Table, out: &mut String) {
+    let mut start = Nanos::ZERO;
+    let mut marked = false;
+    let mut pending: Option<(Nanos, Vec<String>)> = None;
+    let mut shown = 0;
+    loop {
+        let cells = cells(table, start);
+        let end = next_edge(table, start);
+        marked |= cells.iter().any(|cell| cell.contains('?'));
+        pending = match pending.take() {
+            // Two phases that look alike are one to the reader.
+            Some((since, former)) if former == cells => Some((since, former)),
+            Some((since, former)) => {
+                phase(table, since, Some(start), &former, out);
+                shown += 1;
+                Some((start, cells))
+            }
+            None => Some((start, cells)),
+        };
+        match end {
+            Some(end) if shown < PHASES_MAX => start = end,
+            _ => break,
+        }
+    }
+    if let Some((since, cells)) = pending {
+        let last = next_edge(table, start);
+        phase(table, since, last, &cells, out);
+        if let Some(last) = last {
+            let _ = writeln!(out, "\nfrom {} on: more changes, not shown", show(last));
+        }
+    }
+    if marked {
+        out.push_str("\n?: only the packets that the rule's `where` selects\n");
+    }
+}
+
+/// The next time at which a rule begins or ends.
+fn next_edge(table: &Table, t: Nanos) -> Option<Nanos> {
+    let next = |rule: &Rule| {
+        let (start, end) = rule.window.activation(t)?;
+        Some(if start > t { start } else { end })
+    };
+    table.rules.iter().filter_map(next).min().filter(|edge| *edge < Nanos::MAX)
+}
+
+/// What happens on each link at a time, as short words; empty where nothing does.
+fn cells(table: &Table, t: Nanos) -> Vec<String> {
+    let mut cells = vec![Cell::default(); table.links()];
+    let active = |rule: &&Rule| rule.window.activation(t).is_some_and(|(start, _)| start <= t);
+    for rule in table.rules.iter().filter(active) {
+        let filter = &rule.filter;
+        let some = filter.proto.is_some()
+            || filter.port.is_some()
+            || filter.flow.is_some()
+            || filter.chance.is_some();
+        let words: Vec<String> =
+            rule.actions.iter().map(|a| short(a) + if some { "?" } else { "" }).collect();
+        for link in &rule.links {
+            cells[usize::from(link.0)].add(&words, rule.ends() && !some);
+        }
+    }
+    cells.into_iter().map(Cell::text).collect()
+}
+
+#[derive(Clone, Default)]
+struct Cell {
+    words: Vec<String>,
+    more: bool,
+    ended: bool,
+}
+
+impl Cell {
+    fn add(&mut self, words: &[String], ends: bool) {
+        if self.ended {
+            return;
+        }
+        for word in words {
+            if self.words.len() < STEPS_SHOWN_MAX {
+                self.words.push(word.clone());
+            } else {
+                self.more = true;
+            }
+        }
+        self.ended = ends;
+    }
+
+    fn text(self) -> String {
+        let more = if self.more { " ..." } else { "" };
+        self.words.join(" ") + more
+    }
+}
+
+fn phase(table: &Table, start: Nanos, end: Option<Nanos>, cells: &[String], out: &mut String) {
+    let time = match end {
+        Some(end) => format!("{} to {}", show(start), show(end)),
+        None => format!("from {} on", show(start)),
+    };
+    if cells.iter().all(String::is_empty) {
+        let _ = writeln!(out, "\n{time}: nothing is disturbed");
+        return;
+    }
+    let _ = writeln!(out, "\n{time}");
+    let words = |cell: &String| if cell.is_empty() { ".".to_owned() } else { cell.clone() };
+    if let Some(grid) = grid(table, &cells.iter().map(words).collect::<Vec<_>>()) {
+        out.push_str(&grid);
+        return;
+    }
+    // Letters are narrower; what they stand for is listed below.
+    let mut kinds: Vec<&String> = Vec::new();
+    for cell in cells.iter().filter(|cell| !cell.is_empty()) {
+        if !kinds.contains(&cell) {
+            kinds.push(cell);
+        }
+    }
+    let letter = |cell: &String| {
+        let kind = kinds.iter().position(|kind| *kind == cell);
+        kind.map_or(".".to_owned(), |kind| char::from(b'a' + kind as u8).to_string())
+    };
+    let drawn = if kinds.len() > 26 {
+        None
+    } else {
+        grid(table, &cells.iter().map(letter).collect::<Vec<_>>())
+    };
+    let Some(grid) = drawn else {
+        out.push_str("  too wide to draw; see the rules\n");
+        return;
+    };
+    out.push_str(&grid);
+    for kind in &kinds {
+        let _ = writeln!(out, "  {}: {kind}", letter(kind));
+    }
+}
+
+/// Senders down, receivers across. `None` if it is too wide.
+fn grid(table: &Table, cells: &[String]) -> Option<String> {
+    const CORNER: &str = "from \\ to";
+    let nodes = table.nodes.len();
+    let width = |text: &str| text.chars().count();
+    let first = table.nodes.iter().map(|n| width(&n.name)).max()?.max(width(CORNER));
+    let mut columns = Vec::with_capacity(nodes);
+    for to in 0..nodes {
+        let cells = (0..nodes).map(|from| width(&cells[from * nodes + to])).max()?;
+        columns.push(cells.max(width(&table.nodes[to].name)));
+    }
+    if 2 + first + columns.iter().map(|column| column + 2).sum::<usize>() > WIDTH {
+        return None;
+    }
+    let mut out = String::new();
+    let mut row = |name: &str, cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = format!("  {name:<first$}");
+        for (cell, column) in cells.zip(&columns) {
+            let _ = write!(line, "  {cell:<column$}");
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    };
+    row(CORNER, &mut table.nodes.iter().map(|node| node.name.as_str()));
+    for (from, node) in table.nodes.iter().enumerate() {
+        let cell = |to: usize| if to == from { "-" } else { cells[from * nodes + to].as_str() };
+        row(&node.name, &mut (0..nodes).map(cell));
+    }
+    Some(out)
+}
+
+/// An action in a cell.
+fn short(action: &Action) -> String {
+    match action {
+        Action::Accept => "accept".to_owned(),
+        Action::Drop(What::Packets) => "drop".to_owned(),
+        Action::Drop(What::Data) => "drop data".to_owned(),
+        Action::Delay(delay) => format!("+{}", length(delay)),
+    }
+}
+
+fn length(delay: &Delay) -> String {
+    match delay.jitter {
+        Nanos::ZERO => show(delay.by),
+        jitter => format!("{}±{}", show(delay.by), show(jitter)),
+    }
+}
+
+/// Everything about one rule, on a few lines.
+fn describe(table: &Table, rule: &Rule, number: usize) -> String {
+    let mut out = format!("rule {number}: {}\n", rule.name);
+    let mut line = |key: &str, value: String| {
+        let _ = writeln!(out, "  {key:<6} {value}");
+    };
+    line("when", when(&rule.window));
+    line("links", links(table, rule));
+    let conditions = conditions(rule);
+    if !conditions.is_empty() {
+        line("where", conditions);
+    }
+    line("do", rule.actions.iter().map(long).collect::<Vec<_>>().join(", then "));
+    if rule.optional {
+        line("note", "may end without ever having matched".to_owned());
+    }
+    out
+}
+
+fn when(window: &Window) -> String {
+    let start = show(window.at);
+    let Some(lasts) = window.lasts else {
+        return if window.at == Nanos::ZERO {
+            "always".to_owned()
+        } else {
+            format!("from {start} on")
+        };
+    };
+    let once = format!("{start} to {}", show(window.at + lasts));
+    match (window.every, window.times) {
+        (None, _) => once,
+        (Some(every), None) => format!("{once}, again every {}", show(every)),
+        (Some(every), Some(times)) => {
+            format!("{once}, again every {}, {times} times in all", show(every))
+        }
+    }
+}
+
+fn links(table: &Table, rule: &Rule) -> String {
+    let nodes = table.nodes.len();
+    if rule.links.len() == nodes * (nodes - 1) {
+        return "all".to_owned();
+    }
+    let name = |node: NodeId| &table.nodes[usize::from(node.0)].name;
+    let mut out = String::new();
+    for link in &rule.links {
+        let (from, to) = link.ends(nodes);
+        let back = rule.links.binary_search(&LinkId::new(to, from, nodes)).is_ok();
+        if back && from > to {
+            continue;
+        }
+        let arrow = if back { "<->" } else { "->" };
+        let shown = format!("{} {arrow} {}", name(from), name(to));
+        if !out.is_empty() {
+            out += ", ";
+        }
+        if 9 + out.chars().count() + shown.chars().count() > WIDTH - 20 {
+            let _ = write!(out, "... ({})", plural(rule.links.len(), "link"));
+            break;
+        }
+        out += &shown;
+    }
+    out
+}
+
+fn conditions(rule: &Rule) -> String {
+    let filter = &rule.filter;
+    let mut words = Vec::new();
+    words.extend(filter.proto.map(|proto| match proto {
+        Proto::Tcp => "tcp".to_owned(),
+        Proto::Udp => "udp".to_owned(),
+    }));
+    words.extend(filter.port.map(|port| format!("port {port}")));
+    words.extend(filter.flow.map(|flow| match flow {
+        FlowAge::New => "new flows".to_owned(),
+        FlowAge::Established => "established flows".to_owned(),
+    }));
+    words.extend(filter.chance.map(|share| {
+        let percent = share as f64 * 100.0 / 4_294_967_296.0;
+        let shown = format!("{percent:.6}");
+        let shown = shown.trim_end_matches('0').trim_end_matches('.');
+        format!("{shown}% of segments")
+    }));
+    words.join(", ")
+}
+
+/// An action in words.
+fn long(action: &Action) -> String {
+    match action {
+        Action::Delay(delay) => {
+            let shape = match delay.distribution {
+                Distribution::Normal => ", normal",
+                Distribution::Uniform => "",
+            };
+            let order = match delay.order {
+                Order::Free => ", may reorder",
+                Order::Flow => "",
+            };
+            format!("delay by {}{shape}{order}", length(delay))
+        }
+        other => short(other),
+    }
+}
+
+fn plural(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
