@@ -11,27 +11,27 @@ const BAD_INPUT: u8 = 4;
 
 /// Arguments of `raftq lint`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct LintArgs {
+pub(super) struct LintArgs {
     /// Rule files
     #[arg(required_unless_present = "schema", value_name = "RULES.yaml")]
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// Take the cluster from this file, instead of the one in the rule files
     #[arg(long, value_name = "FILE")]
-    pub cluster: Option<PathBuf>,
+    pub(super) cluster: Option<PathBuf>,
     /// Say which nodes a group stands for (repeatable)
     #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
-    pub sets: Vec<SetArg>,
+    pub(super) sets: Vec<SetArg>,
     /// Print diagnostics and tables as one JSON document
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
     /// Print the JSON schema of rule files
     #[arg(long, hide = true)]
-    pub schema: bool,
+    pub(super) schema: bool,
 }
 
 /// Runs it: tables go to stdout, diagnostics to stderr; 0, or 4 if a file has an error.
 #[must_use]
-pub fn run(args: &LintArgs) -> ExitCode {
+pub(super) fn run(args: &LintArgs) -> ExitCode {
     if args.schema {
         return print(&rules::schema(), false);
     }

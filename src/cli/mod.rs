@@ -1,9 +1,51 @@
 //! Arguments to calls; nothing else.
 
+mod attach;
+mod lint;
+
+use crate::run::guardian;
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// Puts the network of a real Raft cluster under control.
+///
+/// Without a command it attaches to a running cluster and applies a rule file; it detaches
+/// when the last rule has ended, after --for, or on Ctrl-C, and leaves the host as it was.
+///
+/// Exit codes: 0 holds, 2 undecided (packets were lost, a cut leaked), 3 a rule never
+/// matched, 4 bad input, 5 the host did not do its part.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    attach: attach::AttachArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check rule files and print what they mean; needs no root
+    Lint(lint::LintArgs),
+    /// The process that removes the rules when raftq cannot; started by raftq
+    #[command(hide = true)]
+    Guardian,
+}
 
 /// The command's entry.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn"))
+        .format_timestamp_millis()
+        .init();
+    match Cli::try_parse() {
+        Ok(Cli { command: Some(Command::Lint(args)), .. }) => lint::run(&args),
+        Ok(Cli { command: Some(Command::Guardian), .. }) => guardian::main(),
+        Ok(Cli { command: None, attach }) => attach::run(&attach),
+        Err(e) => {
+            let code = if e.use_stderr() { crate::run::outcome::BAD_INPUT } else { 0 };
+            let _ = e.print();
+            ExitCode::from(code)
+        }
+    }
 }

@@ -347,6 +347,13 @@ impl Engine {
         self.note_held();
     }
 
+    /// The rules that are active now, in file order.
+    #[must_use]
+    pub fn active_rules(&self) -> Vec<u16> {
+        let steps = self.plan.layout.steps.iter().enumerate();
+        steps.filter(|(_, step)| step.active).map(|(i, _)| i as u16).collect()
+    }
+
     /// The counters of the table in force.
     #[must_use]
     pub fn counters(&self) -> &Arc<Counters> {

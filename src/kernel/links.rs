@@ -100,9 +100,8 @@ pub fn behind_bridge(hub: &NetNs, ns: &NetNs) -> io::Result<bool> {
 /// largest where there are several, and Ethernet's 1500 where none is found.
 pub fn mtu_towards(ns: &NetNs, addrs: &[IpAddr]) -> io::Result<u32> {
     let near = addresses(ns)?;
-    let on_way = |name: &str| {
-        near.iter().any(|at| at.link == name && addrs.iter().any(|a| at.reaches(*a)))
-    };
+    let on_way =
+        |name: &str| near.iter().any(|at| at.link == name && addrs.iter().any(|a| at.reaches(*a)));
     let links = ns.enter(all_links)??;
     let mtu = links.iter().filter_map(|link| {
         let attrs = link.body.get(IFINFO..)?;

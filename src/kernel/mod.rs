@@ -40,5 +40,6 @@ pub mod queue;
 pub mod record;
 pub mod restore;
 pub mod sched;
+pub mod signals;
 pub mod topology;
 pub mod trouble;

@@ -42,6 +42,7 @@ pub use schema::schema;
 pub use source::{SIZE_MAX, Source};
 pub use table::Table;
 
+use crate::time::Nanos;
 use diagnostic::Sink;
 use fields::Reader;
 use file::RuleFile;
@@ -111,6 +112,12 @@ fn read_tree(source: &Source, file: FileId, sink: &mut Sink) -> Option<RuleFile>
         FileId::Rules => parse::rule_file(&mut reader, &root),
         FileId::Cluster => parse::cluster_file(&mut reader, &root),
     }
+}
+
+/// Reads a duration as rule files write it: `10s`, `1m30s`, `1.5s`. The error says what is
+/// wrong and what to write instead.
+pub fn duration(text: &str) -> Result<Nanos, String> {
+    scalar::duration(text).map_err(|refused| format!("{}: {}", refused.why, refused.help))
 }
 
 /// Reads and compiles a rule file.

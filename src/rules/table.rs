@@ -218,6 +218,22 @@ impl Window {
     }
 }
 
+impl Window {
+    /// When the last activation ends; [`Nanos::MAX`] for "never".
+    #[must_use]
+    pub fn end(&self) -> Nanos {
+        let Some(lasts) = self.lasts else { return Nanos::MAX };
+        let last = match (self.every, self.times) {
+            (None, _) => Nanos::ZERO,
+            (Some(_), None) => return Nanos::MAX,
+            (Some(every), Some(times)) => {
+                Nanos(every.0.saturating_mul(u64::from(times.saturating_sub(1))))
+            }
+        };
+        self.at + last + lasts
+    }
+}
+
 impl Rule {
     /// Whether it draws random numbers.
     #[must_use]

@@ -114,12 +114,12 @@ struct Opened<Q> {
 pub fn attach(table: Arc<Table>, options: &Options<'_>) -> Result<Attached, Trouble> {
     let gso = !table.needs_segments();
     match options.queue {
-        QueueKind::Raw => attach_with(table, options, move |number| {
-            NfQueue::open(QueueOptions::new(number, gso))
-        }),
-        QueueKind::Nfq => attach_with(table, options, move |number| {
-            NfqTwin::open(QueueOptions::new(number, gso))
-        }),
+        QueueKind::Raw => {
+            attach_with(table, options, move |number| NfQueue::open(QueueOptions::new(number, gso)))
+        }
+        QueueKind::Nfq => {
+            attach_with(table, options, move |number| NfqTwin::open(QueueOptions::new(number, gso)))
+        }
     }
 }
 
@@ -317,9 +317,7 @@ impl Attached {
         let mut known = KnownConnections::new();
         for site in self.plan.sites.iter().filter(|site| site.shared) {
             let mut owners = open_owners(&self.table, site).map_err(|e| unasked(site, &e))?;
-            known.extend(
-                asker::known_connections(&mut owners).map_err(|e| unasked(site, &e))?,
-            );
+            known.extend(asker::known_connections(&mut owners).map_err(|e| unasked(site, &e))?);
             let found = owners.refresh().map_err(|e| unasked(site, &e))?;
             let names = |set: crate::kernel::owners::NodeSet| {
                 let name = |id: NodeId| self.table.nodes[usize::from(id.0)].name.clone();
@@ -396,6 +394,12 @@ impl Attached {
         self.record.installed.iter().filter(gone).map(|i| i.ns.label.clone()).collect()
     }
 
+    /// The process that watches over this one; 0 where there is none.
+    #[must_use]
+    pub fn guardian_pid(&self) -> u32 {
+        self.guardian.as_ref().map_or(0, Guardian::pid)
+    }
+
     /// Whether the loop has ended by itself, or the guardian has taken the rules away.
     #[must_use]
     pub fn is_broken(&self) -> bool {
@@ -415,7 +419,9 @@ impl Attached {
             return Ok(false);
         }
         let guardian = Guardian::start(&self.heart, &self.record.run_id, &self.record.installed)
-            .map_err(|e| Trouble::new(format!("the guardian process cannot be started ({e})"), ""))?;
+            .map_err(|e| {
+                Trouble::new(format!("the guardian process cannot be started ({e})"), "")
+            })?;
         self.record.guardian = Some(guardian.pid());
         self.guardian = Some(guardian);
         self.record.save()?;
@@ -575,10 +581,7 @@ fn unopened(site: &Site, e: &io::Error) -> Trouble {
 
 fn unasked(site: &Site, e: &io::Error) -> Trouble {
     Trouble::new(
-        format!(
-            "the senders in {} cannot be told apart ({e})",
-            site.ns.reference().label
-        ),
+        format!("the senders in {} cannot be told apart ({e})", site.ns.reference().label),
         "`raftq doctor` says what this host lacks",
     )
 }

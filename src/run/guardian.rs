@@ -127,8 +127,7 @@ fn guard() -> io::Result<()> {
 fn take_away(charge: &Charge, gone: bool) {
     let why = if gone { "raftq is gone" } else { "raftq does not answer any more" };
     let mut whole = true;
-    for (installed, result) in
-        charge.installed.iter().zip(iptables::remove_all(&charge.installed))
+    for (installed, result) in charge.installed.iter().zip(iptables::remove_all(&charge.installed))
     {
         if let Err(e) = result {
             whole = false;

@@ -35,8 +35,9 @@ pub enum Order {
 pub enum Report {
     /// The clock started.
     Started(Nanos),
-    /// The table is in force; here is the former one, to be freed.
-    Adopted(Nanos, Box<Prepared>),
+    /// The table is in force since then, with these of its rules active; here is the former
+    /// one, to be freed.
+    Adopted(Nanos, Vec<u16>, Box<Prepared>),
     /// A rule started or ended.
     Edge(Edge),
     /// Everything is released.

@@ -2,9 +2,13 @@
 
 pub mod asker;
 pub mod attach;
+pub mod control;
 pub mod guardian;
 pub mod mailbox;
+pub mod outcome;
 pub mod spin;
+pub mod status;
+pub mod summary;
 pub mod trace;
 pub mod trims;
 pub mod verdict_loop;

@@ -223,7 +223,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         if let Some(tracer) = &mut self.wiring.tracer {
             tracer.next_table();
         }
-        self.tell(Report::Adopted(now, former));
+        let active = self.engine.active_rules();
+        self.tell(Report::Adopted(now, active, former));
         Ok(())
     }
 

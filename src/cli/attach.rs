@@ -1,0 +1,125 @@
+//! `raftq --rules FILE`: attach to a running cluster.
+
+use crate::kernel::restore::Flavour;
+use crate::rules::{Compiled, Inputs, Report, SetArg};
+use crate::run::attach::{Options, QueueKind};
+use crate::run::control::{self, Run};
+use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
+use crate::run::{status, summary};
+use crate::time::Nanos;
+use clap::ValueEnum;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of attaching.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct AttachArgs {
+    /// The rule file
+    #[arg(long, value_name = "FILE", required = true)]
+    rules: Option<PathBuf>,
+    /// Take the cluster from this file, instead of the one in the rule file
+    #[arg(long, value_name = "FILE")]
+    cluster: Option<PathBuf>,
+    /// Say which nodes a group stands for (repeatable)
+    #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
+    sets: Vec<SetArg>,
+    /// Detach after this time, e.g. 30s; else when the last rule has ended, or on Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = crate::rules::duration)]
+    lasts: Option<Nanos>,
+    /// Seed of the random decisions, instead of the file's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Print the result as one JSON document on stdout
+    #[arg(long)]
+    json: bool,
+    /// Log every packet to this file, a JSON line each
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Tell only warnings and the result
+    #[arg(long, short)]
+    quiet: bool,
+    /// Which implementation of the packet queue
+    #[arg(long, value_name = "WHICH", default_value = "raw")]
+    queue: QueueArg,
+    /// Which iptables; the host's own if not said
+    #[arg(long, value_name = "WHICH")]
+    iptables: Option<FlavourArg>,
+    /// Do not ask for real-time scheduling
+    #[arg(long)]
+    no_realtime: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum QueueArg {
+    /// raftq's own netlink socket
+    Raw,
+    /// The `nfq` crate
+    Nfq,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FlavourArg {
+    Nft,
+    Legacy,
+}
+
+/// Attaches, and prints what came of it.
+pub(super) fn run(args: &AttachArgs) -> ExitCode {
+    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let table = match read(args) {
+        Ok(compiled) => {
+            eprint!("{}", compiled.warnings.render(color));
+            compiled.table
+        }
+        Err(report) => {
+            eprint!("{}", report.render(color));
+            return ExitCode::from(BAD_INPUT);
+        }
+    };
+    let run = Run {
+        options: Options {
+            queue: match args.queue {
+                QueueArg::Raw => QueueKind::Raw,
+                QueueArg::Nfq => QueueKind::Nfq,
+            },
+            urgent: !args.no_realtime,
+            flavour: args.iptables.map(|flavour| match flavour {
+                FlavourArg::Nft => Flavour::Nft,
+                FlavourArg::Legacy => Flavour::Legacy,
+            }),
+            trace: args.trace.as_deref(),
+        },
+        lasts: args.lasts,
+        quiet: args.quiet,
+        reload: Box::new(|| read(args)),
+    };
+    match control::run(table, &run) {
+        Ok(outcome) => {
+            for warning in &outcome.warnings {
+                eprintln!("raftq: warning: {warning}");
+            }
+            let text = if args.json {
+                serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
+            } else {
+                summary::summary(&outcome, status::width())
+            };
+            // A reader that has gone away has seen what it wanted.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::from(outcome.exit_code)
+        }
+        Err(trouble) => {
+            eprintln!("raftq: {trouble}");
+            ExitCode::from(ENVIRONMENT)
+        }
+    }
+}
+
+fn read(args: &AttachArgs) -> Result<Compiled, Report> {
+    let rules = args.rules.as_deref().unwrap_or_else(|| std::path::Path::new(""));
+    let mut compiled = Inputs::read(rules, args.cluster.as_deref(), &args.sets)?.compile()?;
+    if let Some(seed) = args.seed {
+        compiled.table.seed = seed;
+    }
+    Ok(compiled)
+}

@@ -1,0 +1,231 @@
+//! The main thread of an attached raftq: signals, reports, reloads, the status line, and a
+//! look now and then at whether the rules still stand. None of it is on a packet's way.
+
+use super::attach::{self, Attached, Options};
+use super::mailbox::Report;
+use super::outcome::{Circumstances, Outcome};
+use super::status::Status;
+use crate::kernel::poll::Poller;
+use crate::kernel::signals::{Signals, Wish, stop_here};
+use crate::kernel::trouble::Trouble;
+use crate::kernel::{clock, signals};
+use crate::rules::{Compiled, Report as RuleReport, Table};
+use crate::time::Nanos;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// How often everything is looked at that does not tell by itself.
+const TICK: Nanos = Nanos::from_millis(100);
+
+/// How often the firewall is asked whether our rules still stand.
+const RULES_LOOK: Nanos = Nanos::from_secs(1);
+
+/// How a run is to go.
+pub struct Run<'a> {
+    /// How to attach.
+    pub options: Options<'a>,
+    /// The longest it may take; without it until the last rule has ended, or Ctrl-C.
+    pub lasts: Option<Nanos>,
+    /// Whether only warnings are told.
+    pub quiet: bool,
+    /// Reads the rules again.
+    pub reload: Box<dyn Fn() -> Result<Compiled, RuleReport> + 'a>,
+}
+
+/// Attaches, runs and detaches.
+pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
+    let signals = signals::Signals::block()
+        .map_err(|e| Trouble::new(format!("signals cannot be heard ({e})"), ""))?;
+    let mut status = Status::new(run.quiet);
+    let attached = attach::attach(Arc::new(table), &run.options)?;
+    status.say(&format!(
+        "attached to {} nodes: {}; {}, iptables-{}, guardian {}",
+        attached.table.nodes.len(),
+        attached.plan.reason,
+        attached.urgency.name(),
+        attached.flavour,
+        attached.guardian_pid(),
+    ));
+    for warning in &attached.warnings {
+        status.warn(warning);
+    }
+    let mut control = Control {
+        until: end_of(&attached.table, run.lasts).map(|end| attached.start + end),
+        attached,
+        status,
+        run,
+        signals,
+        next_look: Nanos::ZERO,
+        rules_removed: false,
+        broken: false,
+        terminal: io::stderr().is_terminal(),
+    };
+    control.go()?;
+    Ok(control.finish())
+}
+
+struct Control<'a> {
+    attached: Attached,
+    status: Status,
+    run: &'a Run<'a>,
+    signals: Signals,
+    until: Option<Nanos>,
+    next_look: Nanos,
+    rules_removed: bool,
+    broken: bool,
+    terminal: bool,
+}
+
+impl Control<'_> {
+    fn go(&mut self) -> Result<(), Trouble> {
+        let mut poller = Poller::new();
+        poller.add(self.signals.as_fd());
+        poller.add(self.attached.reports.bell.as_fd());
+        loop {
+            let now = clock::now();
+            if self.is_over(now) {
+                return Ok(());
+            }
+            let left = self.until.map_or(TICK, |until| until.saturating_sub(now));
+            poller
+                .wait(left.min(TICK).max(Nanos::from_millis(1)))
+                .map_err(|e| Trouble::new(format!("cannot wait ({e})"), ""))?;
+            while let Some(wish) = self.signals.next() {
+                match wish {
+                    Wish::End => return Ok(()),
+                    Wish::Reload if self.has_lost_its_terminal() => return Ok(()),
+                    Wish::Reload => self.reload(),
+                    Wish::Stop => self.stop()?,
+                }
+            }
+            self.read_reports();
+            if self.look_after(clock::now())? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Over when its time is, and nothing that a rule delayed is still held.
+    fn is_over(&self, now: Nanos) -> bool {
+        let held = self.attached.counters.totals.held.get();
+        let given = self.run.lasts.is_some();
+        self.until.is_some_and(|until| now >= until && (given || held == 0))
+    }
+
+    fn read_reports(&mut self) {
+        self.attached.reports.open();
+        while let Some(report) = self.attached.reports.take() {
+            match report {
+                Report::Edge(edge) => self.status.edge(edge, &self.attached.table),
+                Report::Adopted(at, active, former) => {
+                    drop(former);
+                    self.status.now_active(active);
+                    let t = at.saturating_sub(self.attached.start).as_secs_f64();
+                    let rules = self.attached.table.rules.len();
+                    self.status.say(&format!("{t:8.3}s  new table in force: {rules} rules"));
+                }
+                Report::Started(_) | Report::Drained(_) => {}
+            }
+        }
+    }
+
+    /// The regular look; returns whether the run has to end.
+    fn look_after(&mut self, now: Nanos) -> Result<bool, Trouble> {
+        if self.attached.is_broken() {
+            self.broken = true;
+            if self.attached.was_taken_away() {
+                self.attached.warnings.push(
+                    "the verdict loop was stuck, and the guardian removed the rules: nothing was \
+                     disturbed from then on"
+                        .into(),
+                );
+            }
+            return Ok(true);
+        }
+        let t = now.saturating_sub(self.attached.start);
+        let losses = self.attached.losses();
+        let Attached { table, counters, .. } = &self.attached;
+        self.status.renew(now, t, table, counters, losses);
+        if now < self.next_look {
+            return Ok(false);
+        }
+        self.next_look = now + RULES_LOOK;
+        if self.attached.keep_guarded()? {
+            self.status.warn("the guardian process was gone; there is a new one");
+        }
+        let missing = self.attached.missing_rules();
+        if !missing.is_empty() && !self.rules_removed {
+            self.rules_removed = true;
+            let warning = format!(
+                "{:.1} s after the start raftq's iptables rules were found removed or changed by \
+                 somebody else ({}): packets pass unseen",
+                t.as_secs_f64(),
+                missing.join(", ")
+            );
+            self.status.warn(&warning);
+            self.attached.warnings.push(warning);
+        }
+        Ok(false)
+    }
+
+    fn reload(&mut self) {
+        match (self.run.reload)() {
+            Ok(compiled) => {
+                if !compiled.warnings.is_empty() {
+                    self.status.clear();
+                    eprint!("{}", compiled.warnings.render(self.terminal));
+                }
+                let until = end_of(&compiled.table, self.run.lasts);
+                match self.attached.adopt(Arc::new(compiled.table)) {
+                    Ok(()) => self.until = until.map(|end| self.attached.start + end),
+                    Err(trouble) => self.keep_old(&trouble.to_string()),
+                }
+            }
+            Err(report) => {
+                self.status.clear();
+                eprint!("{}", report.render(self.terminal));
+                self.keep_old("the file has errors");
+            }
+        }
+    }
+
+    fn keep_old(&mut self, why: &str) {
+        self.status.warn(&format!("the rules were not re-read, the former stay in force: {why}"));
+    }
+
+    /// Ctrl-Z: lets the cluster go before it stops, and takes it up again afterwards.
+    fn stop(&mut self) -> Result<(), Trouble> {
+        self.attached.step_aside()?;
+        self.status.warn("stopped: the cluster runs undisturbed until raftq is continued");
+        stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
+        self.attached.come_back()?;
+        self.status.warn("continued: the rules are in force again");
+        Ok(())
+    }
+
+    /// A closed terminal sends SIGHUP, too, and then nobody is there to end raftq.
+    fn has_lost_its_terminal(&self) -> bool {
+        self.terminal && !io::stderr().is_terminal()
+    }
+
+    fn finish(mut self) -> Outcome {
+        self.read_reports();
+        self.status.clear();
+        let now = clock::now();
+        let seconds = now.saturating_sub(self.attached.start).as_secs_f64();
+        let mut circumstances = Circumstances::of(&self.attached, seconds);
+        circumstances.rules_removed = self.rules_removed;
+        circumstances.broken = self.broken;
+        Outcome::new(circumstances, self.attached.detach())
+    }
+}
+
+/// When a run ends by itself, since the start: when its time is over, or its last rule has
+/// ended; `None` where some rule goes on for ever, or there is none.
+fn end_of(table: &Table, lasts: Option<Nanos>) -> Option<Nanos> {
+    if lasts.is_some() {
+        return lasts;
+    }
+    table.rules.iter().map(|rule| rule.window.end()).max().filter(|end| *end < Nanos::MAX)
+}

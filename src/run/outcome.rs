@@ -1,0 +1,297 @@
+//! What a run came to: one document, printed as tables or as JSON, and its exit code.
+
+use super::attach::{Attached, Detached};
+use super::trace::Traced;
+use crate::engine::counters::{Count, Counters};
+use crate::engine::lateness::Lateness;
+use crate::packet::LinkId;
+use crate::rules::Table;
+use serde::Serialize;
+
+/// Everything held that should.
+pub const HOLDS: u8 = 0;
+/// The result says nothing: packets were lost, a cut leaked, or the rules were removed.
+pub const UNDECIDED: u8 = 2;
+/// A rule never matched.
+pub const NEVER_MATCHED: u8 = 3;
+/// What was given is wrong.
+pub const BAD_INPUT: u8 = 4;
+/// The host did not do its part.
+pub const ENVIRONMENT: u8 = 5;
+
+/// A whole run of an attached raftq.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// Seconds from the start of the rules' clock to the end.
+    pub seconds: f64,
+    /// Where packets were queued.
+    pub topology: String,
+    /// Scheduling of the loop.
+    pub scheduling: &'static str,
+    /// Seed of the random decisions.
+    pub seed: u64,
+    /// What each rule did, in file order.
+    pub rules: Vec<RuleOutcome>,
+    /// What each link that had traffic saw.
+    pub links: Vec<LinkOutcome>,
+    /// Sums.
+    pub totals: Totals,
+    /// How the trace came out, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Traced>,
+    /// What a reader must know before believing the rest.
+    pub warnings: Vec<String>,
+    /// The exit code that follows from all this.
+    pub exit_code: u8,
+}
+
+/// What one rule did.
+#[derive(Debug, Serialize)]
+pub struct RuleOutcome {
+    /// Its name.
+    pub name: String,
+    /// Times it became active.
+    pub activations: u64,
+    /// Segments it matched.
+    pub matched: u64,
+    /// Segments it acted on.
+    pub acted: u64,
+    /// Seconds from the start to its first match.
+    pub first_s: Option<f64>,
+    /// Seconds from the start to its last match.
+    pub last_s: Option<f64>,
+    /// Segments of unknown senders that passed while it was cutting.
+    pub leaked: u64,
+    /// Whether it may end without a match.
+    pub optional: bool,
+}
+
+/// What one link saw.
+#[derive(Debug, Serialize)]
+pub struct LinkOutcome {
+    /// Sending node.
+    pub from: String,
+    /// Receiving node.
+    pub to: String,
+    /// Segments.
+    pub packets: u64,
+    /// Segments dropped.
+    pub dropped: u64,
+    /// Segments trimmed to their acknowledgement.
+    pub trimmed: u64,
+    /// Segments held for a time.
+    pub delayed: u64,
+    /// How late held packets left, where there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lateness: Option<LatenessOutcome>,
+}
+
+/// How late held packets left, behind their due time.
+#[derive(Debug, Serialize)]
+pub struct LatenessOutcome {
+    /// Packets measured.
+    pub count: u64,
+    /// Median, us.
+    pub p50_us: f64,
+    /// 99th percentile, us.
+    pub p99_us: f64,
+    /// The latest, us.
+    pub max_us: f64,
+}
+
+/// Sums over the cluster.
+#[derive(Debug, Serialize)]
+pub struct Totals {
+    /// Packets read.
+    pub packets: u64,
+    /// The most packets held at once.
+    pub held_most: u64,
+    /// Packets dropped because as many were held as may be.
+    pub overflow: u64,
+    /// Packets the kernel dropped before raftq saw them.
+    pub lost: u64,
+    /// Packets to or from somebody who is no node.
+    pub foreign: u64,
+    /// Packets that could not be read.
+    pub unreadable: u64,
+    /// Packets whose sender stayed unknown.
+    pub unattributed: u64,
+    /// Questions about who holds a socket.
+    pub asked: u64,
+    /// Flows forgotten early.
+    pub flows_evicted: u64,
+    /// Verdicts that the kernel refused.
+    pub refused: u64,
+}
+
+/// What the main thread knows beside the counters.
+#[derive(Debug)]
+pub struct Circumstances {
+    /// The table that was in force last.
+    pub table: std::sync::Arc<Table>,
+    /// Its counters.
+    pub counters: std::sync::Arc<Counters>,
+    /// Where packets were queued, for people.
+    pub topology: String,
+    /// Scheduling of the loop.
+    pub scheduling: &'static str,
+    /// How long the rules' clock ran, s.
+    pub seconds: f64,
+    /// What was noticed while it ran.
+    pub warnings: Vec<String>,
+    /// Whether rules of raftq's were removed by somebody else while it ran.
+    pub rules_removed: bool,
+    /// Whether the loop failed, or was stuck so long that the guardian stepped in.
+    pub broken: bool,
+}
+
+impl Circumstances {
+    /// As seen just before detaching, `seconds` after the start.
+    #[must_use]
+    pub fn of(attached: &Attached, seconds: f64) -> Self {
+        Self {
+            table: attached.table.clone(),
+            counters: attached.counters.clone(),
+            topology: attached.plan.reason.clone(),
+            scheduling: attached.urgency.name(),
+            seconds,
+            warnings: attached.warnings.clone(),
+            rules_removed: false,
+            broken: false,
+        }
+    }
+}
+
+impl Outcome {
+    /// Adds everything up.
+    #[must_use]
+    pub fn new(mut run: Circumstances, detached: Detached) -> Self {
+        let counters = &run.counters;
+        let lateness = detached.ended.engine.lateness();
+        let lost = detached.losses.queue_dropped + detached.losses.user_dropped;
+        let count = &counters.totals;
+        let totals = Totals {
+            packets: count.packets.get(),
+            held_most: count.held_most.get(),
+            overflow: count.overflow.get(),
+            lost,
+            foreign: count.foreign.get(),
+            unreadable: count.unreadable.get(),
+            unattributed: count.unattributed.get(),
+            asked: count.asked.get(),
+            flows_evicted: count.flows_evicted.get(),
+            refused: detached.ended.faults.refused,
+        };
+        let rules = rules(&run.table, counters);
+        let links = links(&run.table, counters, lateness);
+        run.warnings.extend(detached.troubles.iter().cloned());
+        run.warnings.extend(warnings(&totals, &rules, detached.traced));
+        let exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
+        Self {
+            seconds: run.seconds,
+            topology: run.topology,
+            scheduling: run.scheduling,
+            seed: run.table.seed,
+            rules,
+            links,
+            totals,
+            trace: detached.traced,
+            warnings: run.warnings,
+            exit_code,
+        }
+    }
+}
+
+fn rules(table: &Table, counters: &Counters) -> Vec<RuleOutcome> {
+    let outcome =
+        |(rule, counts): (&crate::rules::table::Rule, &crate::engine::counters::RuleCounts)| {
+            let span = counts.span();
+            RuleOutcome {
+                name: rule.name.clone(),
+                activations: counts.activations.get(),
+                matched: counts.matched.get(),
+                acted: counts.acted.get(),
+                first_s: span.map(|(first, _)| first.as_secs_f64()),
+                last_s: span.map(|(_, last)| last.as_secs_f64()),
+                leaked: counts.leaked.get(),
+                optional: rule.optional,
+            }
+        };
+    table.rules.iter().zip(&counters.rules).map(outcome).collect()
+}
+
+fn links(table: &Table, counters: &Counters, lateness: &Lateness) -> Vec<LinkOutcome> {
+    let nodes = table.nodes.len();
+    let name = |node: crate::packet::NodeId| table.nodes[usize::from(node.0)].name.clone();
+    let outcome = |(i, counts): (usize, &crate::engine::counters::LinkCounts)| {
+        let link = LinkId(i as u16);
+        let (from, to) = link.ends(nodes);
+        let get = Count::get;
+        (counts.packets.get() > 0).then(|| LinkOutcome {
+            from: name(from),
+            to: name(to),
+            packets: get(&counts.packets),
+            dropped: get(&counts.dropped),
+            trimmed: get(&counts.trimmed),
+            delayed: get(&counts.delayed),
+            lateness: lateness_of(lateness, link),
+        })
+    };
+    counters.links.iter().enumerate().filter_map(outcome).collect()
+}
+
+fn lateness_of(lateness: &Lateness, link: LinkId) -> Option<LatenessOutcome> {
+    let histogram = lateness.link(link).filter(|h| !h.is_empty())?;
+    let us = |ns: u64| ns as f64 / 1e3;
+    Some(LatenessOutcome {
+        count: histogram.len(),
+        p50_us: us(histogram.value_at_quantile(0.5)),
+        p99_us: us(histogram.value_at_quantile(0.99)),
+        max_us: us(histogram.max()),
+    })
+}
+
+fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |n: u64, text: &str| {
+        if n > 0 {
+            warnings.push(format!("{n} {text}"));
+        }
+    };
+    warn(totals.lost, "packets were lost before raftq saw them: the queue was too full");
+    warn(totals.overflow, "packets were dropped because as many were held as may be");
+    warn(
+        totals.unattributed,
+        "packets could not be attributed to a node and were treated as `cluster.unattributed` says",
+    );
+    warn(totals.flows_evicted, "flows were forgotten early: more were open than raftq keeps");
+    warn(traced.map_or(0, |t| t.lost), "packets are missing in the trace: it could not keep up");
+    for rule in rules {
+        if rule.leaked > 0 {
+            warnings.push(format!(
+                "the cut `{}` is leaky: {} packets of unknown senders passed it",
+                rule.name, rule.leaked
+            ));
+        }
+        if rule.matched == 0 && !rule.optional {
+            warnings.push(match rule.activations {
+                0 => format!("rule `{}` never matched: it never became active", rule.name),
+                _ => format!("rule `{}` never matched", rule.name),
+            });
+        }
+    }
+    warnings
+}
+
+fn exit_code(run: &Circumstances, totals: &Totals, rules: &[RuleOutcome], troubles: bool) -> u8 {
+    let leaky = rules.iter().any(|rule| rule.leaked > 0);
+    if run.broken || troubles && !run.rules_removed {
+        ENVIRONMENT
+    } else if rules.iter().any(|rule| rule.matched == 0 && !rule.optional) {
+        NEVER_MATCHED
+    } else if totals.lost > 0 || totals.overflow > 0 || leaky || run.rules_removed {
+        UNDECIDED
+    } else {
+        HOLDS
+    }
+}

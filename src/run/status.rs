@@ -1,0 +1,137 @@
+//! What a person sees while raftq runs: one line that is kept up to date on a terminal,
+//! plain lines elsewhere.
+
+use crate::engine::Edge;
+use crate::engine::counters::Counters;
+use crate::kernel::losses::Losses;
+use crate::rules::Table;
+use crate::time::Nanos;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+/// How often the line on a terminal is renewed.
+const RENEW: Nanos = Nanos::from_millis(200);
+
+/// How often a plain line is written elsewhere.
+const PLAIN: Nanos = Nanos::from_secs(10);
+
+/// Writes to stderr.
+#[derive(Debug)]
+pub struct Status {
+    terminal: bool,
+    quiet: bool,
+    shown: bool,
+    next: Nanos,
+    active: Vec<u16>,
+}
+
+impl Status {
+    /// Silent where `quiet`, but for warnings.
+    #[must_use]
+    pub fn new(quiet: bool) -> Self {
+        Self {
+            terminal: io::stderr().is_terminal(),
+            quiet,
+            shown: false,
+            next: Nanos::ZERO,
+            active: Vec::new(),
+        }
+    }
+
+    /// A line that stays.
+    pub fn say(&mut self, line: &str) {
+        if !self.quiet {
+            self.write_line(line);
+        }
+    }
+
+    /// A warning that stays, quiet or not.
+    pub fn warn(&mut self, line: &str) {
+        self.write_line(&format!("warning: {line}"));
+    }
+
+    /// A rule started or ended.
+    pub fn edge(&mut self, edge: Edge, table: &Table) {
+        let Some(rule) = table.rules.get(usize::from(edge.rule)) else { return };
+        self.active.retain(|r| *r != edge.rule);
+        let what = if edge.active {
+            self.active.push(edge.rule);
+            "active"
+        } else {
+            "ended"
+        };
+        self.say(&format!("{:8.3}s  rule \"{}\" {what}", edge.at.as_secs_f64(), rule.name));
+    }
+
+    /// Another table is in force: these of its rules are active.
+    pub fn now_active(&mut self, active: Vec<u16>) {
+        self.active = active;
+    }
+
+    /// Renews the line, where it is time to.
+    pub fn renew(&mut self, now: Nanos, t: Nanos, table: &Table, counters: &Counters, l: Losses) {
+        if self.quiet || now < self.next {
+            return;
+        }
+        self.next = now + if self.terminal { RENEW } else { PLAIN };
+        let line = self.line(t, table, counters, l);
+        if self.terminal {
+            let width = width().saturating_sub(1);
+            let line: String = line.chars().take(usize::from(width)).collect();
+            put(&format!("\r\x1b[K{line}"));
+            self.shown = true;
+        } else if t > Nanos::ZERO {
+            self.write_line(&line);
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&mut self) {
+        if self.shown {
+            put("\r\x1b[K");
+            self.shown = false;
+        }
+    }
+
+    fn line(&self, t: Nanos, table: &Table, counters: &Counters, losses: Losses) -> String {
+        let matched: u64 = counters.rules.iter().map(|rule| rule.matched.get()).sum();
+        let totals = &counters.totals;
+        let mut line = format!(
+            "{:6.1}s  {} packets, {matched} matched, {} held, {} lost",
+            t.as_secs_f64(),
+            totals.packets.get(),
+            totals.held.get(),
+            losses.queue_dropped + losses.user_dropped,
+        );
+        if totals.unattributed.get() > 0 {
+            let _ = write!(line, ", {} unattributed", totals.unattributed.get());
+        }
+        let phase = match self.active.as_slice() {
+            [] => "  [no rule is active]".to_owned(),
+            active => {
+                let names = active.iter().filter_map(|r| table.rules.get(usize::from(*r)));
+                let names: Vec<&str> = names.map(|rule| rule.name.as_str()).collect();
+                format!("  [{}]", names.join(", "))
+            }
+        };
+        line + &phase
+    }
+
+    fn write_line(&mut self, line: &str) {
+        self.clear();
+        put(&format!("raftq: {line}\n"));
+    }
+}
+
+/// Columns of the terminal, 80 where there is none.
+#[must_use]
+pub fn width() -> u16 {
+    terminal_size::terminal_size_of(io::stderr())
+        .or_else(|| terminal_size::terminal_size_of(io::stdout()))
+        .map_or(80, |(width, _)| width.0.max(20))
+}
+
+/// A closed stderr is no reason to leave the cluster cut.
+fn put(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
