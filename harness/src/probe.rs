@@ -1,0 +1,1 @@
+//! Sockets of a small test program.
