@@ -6,7 +6,11 @@
 use crate::{Error, Result};
 use nix::poll::{PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Set for good by [`interrupt_waits`].
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Time since boot, the same in every process of this host.
 #[must_use]
@@ -52,6 +56,18 @@ impl Deadline {
     }
 }
 
+/// Makes every [`wait_for`] of this process fail from now on, so that a program told to end
+/// comes back through its guards. Those do not wait that way.
+pub fn interrupt_waits() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Whether that was called.
+#[must_use]
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 /// Asks `ready` every `every` until it has an answer. After `limit` the error names `what`.
 pub fn wait_for<T>(
     what: &str,
@@ -61,6 +77,9 @@ pub fn wait_for<T>(
 ) -> Result<T> {
     let deadline = Deadline::after(limit);
     loop {
+        if interrupted() {
+            return Err(Error::new(format!("interrupted while waiting for {what}")));
+        }
         if let Some(answer) = ready() {
             return Ok(answer);
         }

@@ -197,8 +197,14 @@ impl<'p> EtcdCluster<'p> {
         value: &str,
         limit: Duration,
     ) -> std::result::Result<(), CallError> {
+        self.start_put(i, key, value, limit).wait().map(drop)
+    }
+
+    /// The same without waiting; the node's other calls queue up behind it.
+    #[must_use]
+    pub fn start_put(&self, i: usize, key: &str, value: &str, limit: Duration) -> Pending {
         let body = json!({ "key": BASE64.encode(key), "value": BASE64.encode(value) });
-        self.call(i, "/v3/kv/put", body, limit).wait().map(|_| ())
+        self.call(i, "/v3/kv/put", body, limit)
     }
 
     /// A linearizable read through node `i`; `None` where the key is not there.

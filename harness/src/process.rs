@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getppid, setsid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
@@ -183,14 +183,19 @@ impl Drop for Process {
     }
 }
 
+/// The processes that run the program at this absolute path.
+#[must_use]
+pub fn running(program: &Path) -> Vec<u32> {
+    let runs =
+        |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+    all_pids().filter(runs).collect()
+}
+
 /// The processes whose network namespace is the one that `path` stands for.
 #[must_use]
 pub fn inside_namespace(path: &Path) -> Vec<u32> {
-    let (Some(wanted), Ok(entries)) = (identity(path), fs::read_dir("/proc")) else {
-        return Vec::new();
-    };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| identity(&net_of(*pid)) == Some(wanted)).collect()
+    let Some(wanted) = identity(path) else { return Vec::new() };
+    all_pids().filter(|pid| identity(&net_of(*pid)) == Some(wanted)).collect()
 }
 
 /// Ends a process that is not our child, provided it still is in the namespace of `path` once
@@ -203,6 +208,11 @@ pub(crate) fn end_stranger(pid: u32, path: &Path) {
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, Deadline::after(END_MAX).poll_timeout());
     }
+}
+
+fn all_pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn net_of(pid: u32) -> PathBuf {
@@ -239,10 +249,12 @@ fn command(launch: &Launch) -> io::Result<Command> {
 #[expect(unsafe_code, reason = "only the child itself can join a namespace or ask for a signal")]
 fn bind_to_owner(command: &mut Command, netns: Option<File>, ended_by: Signal) {
     let owner = nix::unistd::getpid();
-    // SAFETY: between fork and exec only system calls are made (setsid, setns, prctl, getppid):
-    // no allocation, no lock, and the file was opened before.
+    // SAFETY: between fork and exec only system calls are made (sigprocmask, setsid, setns, prctl,
+    // getppid): no allocation, no lock, and the file was opened before.
     unsafe {
         command.pre_exec(move || {
+            // A mask is inherited, and an owner that waits for signals has blocked some.
+            SigSet::empty().thread_set_mask()?;
             setsid()?;
             if let Some(netns) = &netns {
                 setns(netns, CloneFlags::CLONE_NEWNET)?;
@@ -272,4 +284,37 @@ fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
     let (done, child) = bounded(1);
     jobs.send((command, done)).expect("the spawner lives as long as the process");
     child.recv().expect("the spawner answers every job")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::owner::Scratch;
+
+    fn sleeper(scratch: &Scratch) -> Launch {
+        Launch {
+            name: "sleep".into(),
+            program: "sleep".into(),
+            args: vec!["60".into()],
+            netns: None,
+            stdout: scratch.path().join("out"),
+            stderr: scratch.path().join("err"),
+            ended_by: Signal::SIGKILL,
+        }
+    }
+
+    /// The only test here that spawns, so that the spawner's thread inherits this one's mask.
+    #[test]
+    fn a_child_takes_signals_that_its_owner_blocks() {
+        let mut blocked = SigSet::empty();
+        blocked.add(Signal::SIGTERM);
+        blocked.thread_block().expect("a mask");
+        let scratch = Scratch::new("rqunit").expect("a folder");
+        let mut child = Process::spawn(sleeper(&scratch)).expect("sleep exists");
+        assert_eq!(child.ended(), None);
+        child.signal(Signal::SIGTERM).expect("SIGTERM");
+        let status = child.wait(END_MAX).expect("it ends");
+        assert!(!status.success());
+        child.signal(Signal::SIGTERM).expect("a signal to one that has ended is no error");
+    }
 }

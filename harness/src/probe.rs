@@ -1,1 +1,0 @@
-//! Sockets of a small test program.
