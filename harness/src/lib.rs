@@ -1,1 +1,29 @@
-//! Clusters, clients and experiments. This package cannot see packets.
+//! Clusters of real processes, their clients, and the guards that leave nothing behind.
+//!
+//! This package cannot see packets: the code that judges what a cluster did knows only what its
+//! clients were answered. From the ground up:
+//!
+//! ```text
+//! bin/          raftq-demo, raftq-probe, harness-clean
+//! demo          a leader cut off by raftq, told and checked
+//! etcd          a cluster of etcd nodes: start, who leads, put and get, agreement
+//! probe         request-answer and one-way streams over TCP and UDP, told as JSON lines
+//! http process  JSON calls from inside a namespace; processes that cannot outlive their owner
+//! firewall      what it looks like, before and after
+//! netns         a bridge with a namespace per node, or one namespace with loopback
+//! owner clock   whose object a name is; waiting for conditions
+//! error         causes as sentences
+//! ```
+
+pub mod clock;
+pub mod demo;
+pub mod error;
+pub mod etcd;
+pub mod firewall;
+pub mod http;
+pub mod netns;
+pub mod owner;
+pub mod probe;
+pub mod process;
+
+pub use error::{Error, Result};

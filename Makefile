@@ -1,0 +1,45 @@
+# `make demo` and `make test` do all the set-up by themselves; as root or as a user with sudo.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help setup build demo test check bench lint clean-host
+
+help:
+	@echo 'make setup       install what is missing (apt), unpack etcd into .tools/'
+	@echo 'make build       release build of everything'
+	@echo 'make demo        cut the leader of a real etcd cluster off, and heal it'
+	@echo 'make test        every test; what needs root runs as root'
+	@echo 'make check       formatting, lints and the tests that need no root'
+	@echo 'make bench       compare with a plain queue and with none'
+	@echo 'make lint        formatting and lints'
+	@echo 'make clean-host  remove what killed runs left on this host'
+
+setup:
+	@tools/setup.sh
+
+build:
+	@tools/run.sh user cargo build --release --workspace
+
+demo: setup build
+	@tools/run.sh root $(TARGET)/release/raftq-demo --raftq $(TARGET)/release/raftq
+
+test: setup
+	@tools/test.sh all
+
+check: lint
+	@tools/test.sh rootless
+
+bench: setup build
+	@tools/run.sh root bench/run
+
+lint:
+	@tools/run.sh user cargo fmt --all --check
+	@tools/run.sh user cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@if tools/run.sh user sh -c 'command -v cargo-deny' >/dev/null; then \
+		tools/run.sh user cargo deny --log-level error check; \
+	else echo 'lint: cargo deny is not installed, so deny.toml is not checked here'; fi
+
+# raftq goes first: its record names namespaces that the second command removes.
+clean-host: build
+	@tools/run.sh root $(TARGET)/release/raftq clean
+	@tools/run.sh root $(TARGET)/release/harness-clean

@@ -1,0 +1,60 @@
+#!/bin/sh
+# test.sh all|rootless: builds every test as the user, then runs each as whom it is meant for.
+#
+# A test that needs root is in a file tests/live_*.rs, or is a unit test with live_ in its
+# name. The other tests run as the user, who built them: root would leave files of its own in
+# the tree. Live tests time real clusters, so they run one at a time.
+set -eu
+cd "$(dirname "$0")/.."
+. tools/lib.sh
+which=$1
+failed=
+
+built=$(mktemp)
+trap 'rm -f "$built"' EXIT
+
+# One line for each test program: its package's folder, its source, the program itself.
+test_programs() {
+    sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"src_path":"\([^"]*\)".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1|\2|\3/p' "$built"
+}
+
+# run WHO FOLDER PROGRAM ARGS...: a failure is remembered, so that all tests have their say.
+run() {
+    who=$1 folder=$2 program=$3
+    shift 3
+    say "" "== $program $* (as $who)"
+    (cd "$folder" && "as_$who" env "CARGO_MANIFEST_DIR=$folder" "$program" "$@") ||
+        failed="$failed $program"
+}
+
+# All packages are built at once: by themselves they would get dependencies of their own.
+as_user cargo test --no-run --workspace --message-format=json-render-diagnostics >"$built" ||
+    die "test: the build failed"
+programs=$(test_programs)
+[ -n "$programs" ] || die "test: cargo named no test program; has its JSON changed?"
+old=$IFS
+IFS='
+'
+for line in $programs; do
+    IFS='|'
+    # Word splitting is meant: three fields.
+    # shellcheck disable=SC2086
+    set -- $line
+    IFS=$old
+    case "$2" in
+    */tests/live_*)
+        [ "$which" = rootless ] || run root "$1" "$3" --test-threads=1
+        ;;
+    *)
+        run user "$1" "$3" --skip live_
+        if [ "$which" = all ] && as_user "$3" --list live_ | grep -q ': test$'; then
+            run root "$1" "$3" --test-threads=1 live_
+        fi
+        ;;
+    esac
+done
+as_user cargo test --quiet --workspace --doc || failed="$failed doctests"
+[ -z "$failed" ] || {
+    say "" "FAILED:$failed"
+    exit 1
+}
