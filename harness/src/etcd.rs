@@ -268,8 +268,9 @@ impl<'p> EtcdCluster<'p> {
     /// The last lines of every node's log.
     #[must_use]
     pub fn log_tails(&self) -> String {
-        let tail =
-            |node: &Node| format!("  {}:\n{}", node.process.launch().name, node.process.log_tail());
+        let tail = |node: &Node| {
+            format!("  {}:\n{}\n", node.process.launch().name, node.process.log_tail())
+        };
         self.nodes.iter().map(tail).collect()
     }
 
