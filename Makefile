@@ -8,6 +8,7 @@ help:
 	@echo 'make setup       install what is missing (apt), unpack etcd into .tools/'
 	@echo 'make build       release build of everything'
 	@echo 'make demo        cut the leader of a real etcd cluster off, and heal it'
+	@echo '                (DEMO_ARGS="--topology loopback" on one loopback instead)'
 	@echo 'make test        every test; what needs root runs as root'
 	@echo 'make check       formatting, lints and the tests that need no root'
 	@echo 'make bench       compare with a plain queue and with none'
@@ -21,7 +22,7 @@ build:
 	@tools/run.sh user cargo build --release --workspace
 
 demo: setup build
-	@tools/run.sh root $(TARGET)/release/raftq-demo --raftq $(TARGET)/release/raftq
+	@tools/run.sh root $(TARGET)/release/raftq-demo --raftq $(TARGET)/release/raftq $(DEMO_ARGS)
 
 test: setup
 	@tools/test.sh all

@@ -32,6 +32,6 @@ as_user() {
         # sudo gave root its own HOME and PATH; cargo and its cache live in the user's.
         sudo -u "$SUDO_USER" -E env "HOME=$home" "PATH=$home/.cargo/bin:$PATH" "$@"
     else
-        PATH="$PATH:$HOME/.cargo/bin" "$@"
+        PATH="$PATH:${HOME:-/root}/.cargo/bin" "$@"
     fi
 }

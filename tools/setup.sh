@@ -30,7 +30,8 @@ need_apt() {
 # Package lists that are missing or a week old name files that the servers no longer have.
 refresh_lists() {
     [ "${refreshed:-no}" = no ] || return 0
-    fresh=$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -mtime -7 2>/dev/null | head -n 1)
+    lists=/var/lib/apt/lists
+    fresh=$(find "$lists" -maxdepth 1 -name '*_Packages*' -mtime -7 2>/dev/null | head -n 1)
     if [ -n "$fresh" ] && [ "${1:-}" != force ]; then return 0; fi
     say "setup: apt-get update"
     as_root apt-get -qq update
@@ -51,7 +52,11 @@ install_packages() {
 
 # The newer releases split the package; where that is not known, the old name holds both.
 etcd_packages() {
-    if apt-cache show etcd-server >/dev/null 2>&1; then echo etcd-server etcd-client; else echo etcd; fi
+    if apt-cache show etcd-server >/dev/null 2>&1; then
+        echo etcd-server etcd-client
+    else
+        echo etcd
+    fi
 }
 
 # apt's sandbox user cannot write into somebody's tree, and there is nothing to protect here.

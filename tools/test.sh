@@ -15,7 +15,11 @@ trap 'rm -f "$built"' EXIT
 
 # One line for each test program: its package's folder, its source, the program itself.
 test_programs() {
-    sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"src_path":"\([^"]*\)".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1|\2|\3/p' "$built"
+    package='"manifest_path":"\([^"]*\)\/Cargo.toml"'
+    source='"src_path":"\([^"]*\)"'
+    is_test='"profile":{[^}]*"test":true}'
+    program='"executable":"\([^"]*\)"'
+    sed -n "s/.*$package.*$source.*$is_test.*$program.*/\1|\2|\3/p" "$built"
 }
 
 # run WHO FOLDER PROGRAM ARGS...: a failure is remembered, so that all tests have their say.

@@ -325,16 +325,16 @@ impl Traces {
 
 /// Waits for a status line with that word; raftq ending before is an error with its log.
 fn await_line(raftq: &mut Process, word: &str) -> Result<String> {
-    let what = format!("raftq to print {word:?}");
-    let found = wait_for(&what, LINE_MAX, STEP, || {
+    let found = wait_for("that line", LINE_MAX, STEP, || {
         // Asked before reading: what an ended process has printed is complete.
         let ended = raftq.ended();
-        if let Some(line) = find_line(raftq, word) {
-            return Some(Ok(line));
-        }
-        ended.map(|status| Err(Error::new(format!("raftq ended ({status}) instead"))))
+        let line = find_line(raftq, word);
+        line.map(Ok).or_else(|| ended.map(|status| Err(Error::new(format!("it ended ({status})")))))
     });
-    found.and_then(|found| found).context(|| format!("{what}\n{}", raftq.log_tail()))
+    found.and_then(|found| found).map_err(|cause| {
+        let tail = raftq.log_tail();
+        Error::new(format!("{cause}; raftq printed no line with {word:?}, its log ends\n{tail}"))
+    })
 }
 
 /// The first whole status line with a word, without the program's name.

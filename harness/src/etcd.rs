@@ -7,7 +7,6 @@
 //! Left out: authentication, TLS, changes of membership.
 
 use crate::clock::{now, since, wait_for};
-use crate::error::Context;
 use crate::http::{CallError, Client, Pending};
 use crate::netns::{Bridged, Namespace, Stack};
 use crate::owner::Scratch;
@@ -163,8 +162,7 @@ impl<'p> EtcdCluster<'p> {
             }
             self.followed_by_all().map(Ok)
         });
-        let found = agreed.and_then(|found| found.map_err(Error::new));
-        found.context(|| format!("the etcd cluster:\n{}\n", self.log_tails()))
+        agreed.and_then(|found| found.map_err(Error::new)).map_err(|cause| self.with_logs(&cause))
     }
 
     /// The node that leads with the highest term, asking all at once; during a cut an old
@@ -240,7 +238,7 @@ impl<'p> EtcdCluster<'p> {
             });
             same.then(|| Agreement { leader, value, after: since(start) })
         });
-        found.context(|| format!("{} nodes:\n{}\n", self.size(), self.log_tails()))
+        found.map_err(|cause| self.with_logs(&cause))
     }
 
     /// The `cluster` section that makes raftq find these nodes.
@@ -263,11 +261,16 @@ impl<'p> EtcdCluster<'p> {
         yaml
     }
 
+    fn with_logs(&self, cause: &Error) -> Error {
+        Error::new(format!("{cause}; the logs end\n{}", self.log_tails()))
+    }
+
     /// The last lines of every node's log.
     #[must_use]
     pub fn log_tails(&self) -> String {
-        let tail =
-            |node: &Node| format!("  {}:\n{}", node.process.launch().name, node.process.log_tail());
+        let tail = |node: &Node| {
+            format!("  {}:\n{}\n", node.process.launch().name, node.process.log_tail())
+        };
         self.nodes.iter().map(tail).collect()
     }
 

@@ -2,9 +2,9 @@
 //!
 //! [`Bridged`] is the shape of a real cluster (addresses identify nodes); [`Stack`] is several
 //! nodes on one machine's loopback. Both are built by `ip`, whose batch mode costs one process
-//! a namespace, and removed on drop, a panic's drop included. What a owner left that a SIGKILL ended is
-//! found by its name ([`crate::owner`]) and removed by [`clean_host`]. No thread is held: who
-//! needs a socket inside calls [`Namespace::inside`].
+//! a namespace, and removed on drop, a panic's drop included. What an owner left that a SIGKILL
+//! ended is found by its name ([`crate::owner`]) and removed by [`clean_host`]. No thread is
+//! held: who needs a socket inside calls [`Namespace::inside`].
 //!
 //! Refused here: routes, addresses or rules in the host's own namespace.
 

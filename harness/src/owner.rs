@@ -118,6 +118,12 @@ fn scratch_root() -> PathBuf {
     if has_room { PathBuf::from(TMPFS) } else { std::env::temp_dir() }
 }
 
+/// Whether a process of this number runs; a zombie does not.
+#[must_use]
+pub fn runs(pid: u32) -> bool {
+    start_time(pid).is_some()
+}
+
 /// When a process that is not a zombie was started.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

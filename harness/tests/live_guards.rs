@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use raftq_harness::clock::wait_for;
 use raftq_harness::firewall::Rules;
 use raftq_harness::netns::{BridgeOptions, Bridged, Stack};
-use raftq_harness::owner::Scratch;
+use raftq_harness::owner::{Scratch, runs};
 use raftq_harness::probe::{Probe, find_probe};
 use raftq_harness::process::{Launch, Process, inside_namespace};
 use std::net::SocketAddr;
@@ -16,10 +16,6 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(10);
-
-fn runs(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
-}
 
 /// `raftq-probe ARGS` outside any namespace of ours.
 fn launch(scratch: &Scratch, args: &[&str]) -> Launch {
