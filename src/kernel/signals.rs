@@ -24,7 +24,8 @@ pub struct Signals {
 
 impl Signals {
     /// Blocks them in the calling thread; call before any other thread is started, which
-    /// then blocks them, too. Children that `std` starts get a clean mask.
+    /// then blocks them, too. So do the children: an `iptables-restore` is not to be
+    /// interrupted half-way, and the guardian not by the Ctrl-C that ends raftq.
     pub fn block() -> io::Result<Self> {
         let mut set = SigSet::empty();
         for signal in
