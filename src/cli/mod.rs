@@ -1,5 +1,8 @@
 //! Arguments to calls; nothing else.
 
+pub mod clean;
+pub mod doctor;
+
 use std::process::ExitCode;
 
 /// The command's entry.

@@ -11,6 +11,8 @@
 //! iptables.rs   own chain and jump, installed and removed atomically (restore.rs: programs)
 //! foreign.rs    rules of others that hide packets from ours, or ours from them
 //! record.rs     what was put in, written down first (clean.rs: removal after a death)
+//! doctor.rs     what this host lacks
+//! process.rs    whether a process lives, and since when
 //! nftables.rs   the few nf_tables messages that iptables cannot send
 //! owners.rs     which process holds a socket
 //! nfqueue.rs    the fast queue socket
@@ -20,12 +22,14 @@ pub mod chains;
 pub mod clean;
 pub mod clock;
 pub mod container;
+pub mod doctor;
 pub mod foreign;
 pub mod iptables;
 pub mod links;
 pub mod netlink;
 pub mod netns;
 pub mod nftables;
+pub mod process;
 pub mod record;
 pub mod restore;
 pub mod topology;

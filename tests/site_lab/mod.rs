@@ -14,6 +14,7 @@ use raftq::kernel::topology::Family;
 use raftq::packet::Endpoint;
 use raftq::rules::table::{Node, Place};
 use raftq::time::Nanos;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
@@ -89,10 +90,19 @@ impl Lab {
         sum
     }
 
-    /// A UDP socket bound inside.
+    /// A UDP socket bound inside. A port that was just closed stays taken for an instant
+    /// where another test's child, between fork and exec, still has the socket.
     pub fn udp(&self, addr: &str) -> UdpSocket {
-        let bind = || UdpSocket::bind(addr).unwrap_or_else(|e| panic!("bind {addr}: {e}"));
-        self.ns.enter(bind).expect("entering")
+        let mut bound = None;
+        until("the port is free", || {
+            let socket = self.ns.enter(|| UdpSocket::bind(addr)).expect("entering");
+            match socket {
+                Err(e) if e.kind() == ErrorKind::AddrInUse => {}
+                other => bound = Some(other.unwrap_or_else(|e| panic!("bind {addr}: {e}"))),
+            }
+            bound.is_some()
+        });
+        bound.expect("waited for")
     }
 }
 
