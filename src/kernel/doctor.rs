@@ -9,7 +9,7 @@ use super::netlink::{self, ACK, DUMP, Message};
 use super::netns::NetNs;
 use super::process;
 use super::record;
-use super::restore::{self, which};
+use super::restore::{self, Running, which};
 use super::topology::Family;
 use serde::Serialize;
 use std::fs;
@@ -97,14 +97,16 @@ const CAPABILITIES: [(u32, &str, &str); 5] = [
 
 fn privileges(flavour: Option<Flavour>) -> Vec<Finding> {
     let check = |(number, name, what): (u32, &str, &str)| {
-        let mend = match process::may_hold(number) {
-            true => "sudo raftq doctor".to_owned(),
+        let mend = if process::may_hold(number) {
+            "sudo raftq doctor".to_owned()
+        } else {
             // Even root cannot get what the bounding set lacks.
-            false => format!("start the container with --cap-add {}", &name[4..]),
+            format!("start the container with --cap-add {}", &name[4..])
         };
-        let finding = match process::holds(number) {
-            true => Finding::ok(name, what),
-            false => Finding::missing(name, format!("not held; needed for {what}"), &mend),
+        let finding = if process::holds(number) {
+            Finding::ok(name, what)
+        } else {
+            Finding::missing(name, format!("not held; needed for {what}"), &mend)
         };
         let needed = match name {
             "CAP_SYS_NICE" => false,
@@ -121,9 +123,12 @@ fn programs(flavour: Option<Flavour>) -> Vec<Finding> {
     let Some(flavour) = flavour else {
         return vec![Finding::missing("iptables", "not installed", INSTALL)];
     };
-    let check = |(family, name): (Family, &str)| match flavour.installed(family) {
-        true => Finding::ok(name, format!("{flavour} flavour")),
-        false => Finding::missing(name, format!("{flavour} programs are incomplete"), INSTALL),
+    let check = |(family, name): (Family, &str)| {
+        if flavour.installed(family) {
+            Finding::ok(name, format!("{flavour} flavour"))
+        } else {
+            Finding::missing(name, format!("{flavour} programs are incomplete"), INSTALL)
+        }
     };
     let mut all: Vec<_> =
         [(Family::V4, "iptables"), (Family::V6, "ip6tables")].into_iter().map(check).collect();
@@ -151,7 +156,7 @@ fn kernel(flavour: Option<Flavour>) -> Vec<Finding> {
     let Some(flavour) = flavour else { return all };
     let mut rule = |what: &str, family, needed, module: &str, rule: &str| {
         let text = format!("*mangle\n-A {rule} -j NFQUEUE --queue-num 1 --queue-bypass\nCOMMIT\n");
-        let tried = restore::start(&fresh, flavour, family, text).and_then(|r| r.finish());
+        let tried = restore::start(&fresh, flavour, family, text).and_then(Running::finish);
         all.push(outcome(what, module, needed, &tried));
     };
     let peer = "INPUT -p tcp --dport 1";

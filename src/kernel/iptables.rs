@@ -272,9 +272,10 @@ fn leftovers(save: &str, chains: &[String]) -> Option<String> {
 
 fn refused(installed: &Installed, e: &io::Error) -> Trouble {
     let cause = format!("the rules could not be installed in {}: {e}", installed.ns.label);
-    let way_out = match e.to_string().contains("exists") {
-        true => "`raftq clean` removes what a killed raftq left behind",
-        false => "`raftq doctor` says what this host lacks",
+    let way_out = if e.to_string().contains("exists") {
+        "`raftq clean` removes what a killed raftq left behind"
+    } else {
+        "`raftq doctor` says what this host lacks"
     };
     Trouble::new(cause, way_out)
 }

@@ -75,10 +75,7 @@ impl NetNs {
 
     /// A namespace that `ip netns list` shows, or the one a path leads to.
     pub fn named(name: &str) -> Result<Self, Trouble> {
-        let path = match name.contains('/') {
-            true => PathBuf::from(name),
-            false => Path::new(NAMED).join(name),
-        };
+        let path = if name.contains('/') { name.into() } else { Path::new(NAMED).join(name) };
         Self::open(&path, format!("netns {name}")).map_err(|e| {
             Trouble::new(
                 format!("the network namespace {name} cannot be opened ({}: {e})", path.display()),

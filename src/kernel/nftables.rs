@@ -1,7 +1,7 @@
 //! What iptables cannot do to the tables that its nft flavour makes: look without spawning
 //! a process, and delete an empty base chain or table.
 //!
-//! Speaks nf_tables directly, so that the `nft` program need not be there. It deletes only
+//! Speaks `nf_tables` directly, so that the `nft` program need not be there. It deletes only
 //! with the kernel's own check for emptiness (`NLM_F_NONREC`), so a rule that somebody adds
 //! at the last moment stays, and so does its table. It makes nothing.
 
@@ -80,7 +80,7 @@ pub fn delete_empty_table(family: Family) -> io::Result<bool> {
 }
 
 /// One request without acknowledgement; `None` where the kernel knows no such object, or
-/// no nf_tables at all.
+/// no `nf_tables` at all.
 fn one(ask: Message) -> io::Result<Option<Vec<u8>>> {
     match netlink::exchange(NETLINK_NETFILTER, vec![ask]) {
         Ok(answers) => Ok(answers.into_iter().next().map(|answer| answer.body)),
@@ -105,9 +105,11 @@ fn commit(delete: Message) -> io::Result<bool> {
 
 /// `struct nfgenmsg`.
 fn header(family: Family) -> [u8; 4] {
+    const NFPROTO_IPV4: u8 = 2;
+    const NFPROTO_IPV6: u8 = 10;
     let number = match family {
-        Family::V4 => libc::AF_INET,
-        Family::V6 => libc::AF_INET6,
+        Family::V4 => NFPROTO_IPV4,
+        Family::V6 => NFPROTO_IPV6,
     };
-    [number as u8, 0, 0, 0]
+    [number, 0, 0, 0]
 }

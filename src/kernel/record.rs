@@ -88,6 +88,7 @@ pub fn lock() -> Result<Lock, Trouble> {
 }
 
 /// Every record that can be read, live or not, in the order of their names.
+#[must_use]
 pub fn all() -> Vec<Record> {
     files().into_iter().filter_map(|path| read(&path).ok()).collect()
 }

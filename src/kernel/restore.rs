@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Flavour {
-    /// `iptables-nft`, on nf_tables.
+    /// `iptables-nft`, on `nf_tables`.
     Nft,
     /// `iptables-legacy`, on the older tables.
     Legacy,
@@ -34,8 +34,8 @@ impl fmt::Display for Flavour {
 impl Flavour {
     /// The flavour of this host's `iptables`.
     pub fn found() -> Result<Self, Trouble> {
-        let output = which("iptables").map(|path| Command::new(path).arg("--version").output());
-        let Some(Ok(output)) = output.filter(|o| o.is_ok()) else {
+        let ask = |path| Command::new(path).arg("--version").output().ok();
+        let Some(output) = which("iptables").and_then(ask) else {
             return Err(Trouble::new(
                 "iptables is not installed, or not where this user may run it",
                 "install it: apt-get install iptables",

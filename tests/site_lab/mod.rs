@@ -69,7 +69,7 @@ impl Lab {
                 let save = without_counters(&save);
                 all.extend(match flavour {
                     Flavour::Nft => save,
-                    Flavour::Legacy => without_empty_tables(save),
+                    Flavour::Legacy => without_empty_tables(&save),
                 });
             }
         }
@@ -113,7 +113,7 @@ impl Drop for Lab {
 }
 
 /// A hub namespace with a bridge, and one namespace a node with `eth0` on it. Addresses are
-/// those of real set-ups, 10.77.0.i and fd77::i, the hub's own end in 254.
+/// those of real set-ups, `10.77.0.i` and `fd77::i`, the hub's own end in 254.
 pub struct Star {
     pub hub: Lab,
     pub nodes: Vec<Lab>,
@@ -235,7 +235,7 @@ fn without_counters(save: &str) -> Vec<String> {
     lines.map(|line| line.split(" [").next().unwrap_or(line).to_owned()).collect()
 }
 
-fn without_empty_tables(lines: Vec<String>) -> Vec<String> {
+fn without_empty_tables(lines: &[String]) -> Vec<String> {
     let tables = lines.split_inclusive(|line| line == "COMMIT");
     let used = |table: &&[String]| table.iter().any(|l| l.starts_with("-A") || l.ends_with('-'));
     tables.filter(used).flatten().cloned().collect()
