@@ -135,19 +135,24 @@ pub fn remove_all(installed: &[Installed]) -> Vec<Result<Removal, Trouble>> {
         };
         Ok((removal, Some(open)))
     });
-    // All rules are out before the first thing is tidied up.
+    // All rules are out before the first thing is tidied up, everywhere at once.
     let removed: Vec<_> = removed.collect();
-    removed.into_iter().map(|result| result.map(tidied)).collect()
+    std::thread::scope(|scope| {
+        for open in removed.iter().flatten().filter_map(|(_, open)| open.as_ref()) {
+            let tidy = || tidied(open);
+            if std::thread::Builder::new().spawn_scoped(scope, tidy).is_err() {
+                tidied(open);
+            }
+        }
+    });
+    removed.into_iter().map(|result| result.map(|(removal, _)| removal)).collect()
 }
 
 /// The second step of a removal, which never fails the first.
-fn tidied((removal, open): (Removal, Option<Installed>)) -> Removal {
-    if let Some(installed) = open
-        && let Err(e) = installed.tidy()
-    {
+fn tidied(installed: &Installed) {
+    if let Err(e) = installed.tidy() {
         log::warn!("{}: an empty chain or table stays ({e})", installed.ns.label);
     }
-    removal
 }
 
 impl Installed {
@@ -230,15 +235,11 @@ impl Installed {
         let Some(ns) = self.open.as_ref().filter(|_| self.flavour == Flavour::Nft) else {
             return Ok(());
         };
-        ns.enter(|| {
-            if self.made_base {
-                nftables::delete_empty_chain(self.family, base_chain(self.hook))?;
-            }
-            if self.made_table {
-                nftables::delete_empty_table(self.family)?;
-            }
-            Ok(())
-        })?
+        let base = self.made_base.then(|| base_chain(self.hook));
+        if base.is_none() && !self.made_table {
+            return Ok(());
+        }
+        ns.enter(|| nftables::delete_empty(self.family, base, self.made_table))?
     }
 }
 
