@@ -259,11 +259,6 @@ fn surroundings() -> Vec<Finding> {
         let mend = "run as root, or set RAFTQ_RUN_DIR to a folder that lasts until a reboot";
         all.push(Finding::missing("record folder", detail, mend));
     }
-    if fs::metadata("/proc/1/ns/net").is_err() {
-        let detail = "the namespaces of other processes are hidden";
-        let mend = "run as root; in a container: --cap-add SYS_PTRACE, --pid host for its host's";
-        all.push(Finding::missing("/proc", detail, mend).optional());
-    }
     let dead = record::all().iter().filter(|r| !record::live(r)).count();
     if dead > 0 {
         let detail = format!("{dead} killed raftqs have left records, maybe rules");

@@ -73,7 +73,10 @@ impl Lab {
                 });
             }
         }
-        all.push(self.run("nft list ruleset"));
+        // By family: the order between families tells only which table came first, and both
+        // of ours are made at once.
+        let families = ["ip", "ip6", "inet", "arp", "bridge", "netdev"];
+        all.extend(families.map(|family| self.run(&format!("nft list ruleset {family}"))));
         all.join("\n")
     }
 
