@@ -173,7 +173,9 @@ fn two_runs_in_one_namespace_leave_in_either_order() {
             let lab = Lab::new("two");
             let a = install(&lab, "RAFTQ-a", flavour);
             let mut b = install(&lab, "RAFTQ-b", flavour);
-            b.iter_mut().for_each(|i| i.inherit(&a));
+            for i in &mut b {
+                i.inherit(&a);
+            }
             let (early, late) = if first_leaves_first { (&a, &b) } else { (&b, &a) };
             remove(early);
             assert!(late.iter().all(|i| i.stands().expect("asked")), "the other one stands");

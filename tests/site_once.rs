@@ -39,10 +39,7 @@ impl Drop for Attached {
 }
 
 fn star_nodes(star: &Star, family: Family, named: bool) -> Vec<Node> {
-    let place = |lab: &Lab| match named {
-        true => Place::Netns(lab.name.clone()),
-        false => Place::Unsaid,
-    };
+    let place = |lab: &Lab| if named { Place::Netns(lab.name.clone()) } else { Place::Unsaid };
     let make = |(i, lab): (usize, &Lab)| {
         node(&format!("n{}", i + 1), &[&at(family, i + 1, 2380)], place(lab))
     };
@@ -124,7 +121,7 @@ fn tcp_over_a_star_is_counted_as_the_peers_see_it() {
         let dial = || TcpStream::connect("10.77.0.2:2380");
         let mut dialled = a.ns.enter(dial).expect("in").expect("connected");
         let (mut accepted, _) = listener.accept().expect("accepted");
-        dialled.write_all(&[7; 100_000]).expect("written");
+        dialled.write_all(&vec![7; 100_000]).expect("written");
         dialled.shutdown(std::net::Shutdown::Write).expect("shut");
         let mut read = Vec::new();
         accepted.read_to_end(&mut read).expect("read");

@@ -1,13 +1,11 @@
 //! `raftq lint`: checks rule files without privileges and prints what they mean.
 
 use crate::rules::{self, Compiled, Inputs, Report, SetArg};
+use crate::run::outcome::BAD_INPUT;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// Some file is wrong.
-const BAD_INPUT: u8 = 4;
 
 /// Arguments of `raftq lint`.
 #[derive(Clone, Debug, clap::Args)]

@@ -1,6 +1,8 @@
 //! Arguments to calls; nothing else.
 
 mod attach;
+mod clean;
+mod doctor;
 mod lint;
 
 use crate::run::guardian;
@@ -27,6 +29,10 @@ struct Cli {
 enum Command {
     /// Check rule files and print what they mean; needs no root
     Lint(lint::LintArgs),
+    /// Say what this host lacks, and the command that mends it
+    Doctor(doctor::DoctorArgs),
+    /// Remove everything that a killed raftq left behind, and nothing else
+    Clean(clean::CleanArgs),
     /// The process that removes the rules when raftq cannot; started by raftq
     #[command(hide = true)]
     Guardian,
@@ -40,6 +46,8 @@ pub fn main() -> ExitCode {
         .init();
     match Cli::try_parse() {
         Ok(Cli { command: Some(Command::Lint(args)), .. }) => lint::run(&args),
+        Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
+        Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),
         Ok(Cli { command: Some(Command::Guardian), .. }) => guardian::main(),
         Ok(Cli { command: None, attach }) => attach::run(&attach),
         Err(e) => {

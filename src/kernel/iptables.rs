@@ -120,25 +120,39 @@ pub fn install_all(prepared: &[Prepared]) -> Result<(), Trouble> {
 /// Removes all of them: first every rule everywhere, all namespaces at once, because packets
 /// may be waiting for it; then the empty chains and tables that raftq made.
 pub fn remove_all(installed: &[Installed]) -> Vec<Result<Removal, Trouble>> {
-    let mut found: Vec<_> = installed.iter().map(Installed::reopened).collect();
+    let found: Vec<_> = installed.iter().map(Installed::reopened).collect();
+    let start = |i: &Installed| i.start(i.removal_script());
     let running: Vec<_> =
-        found.iter().map(|i| Some(i.as_ref()?.start(i.as_ref()?.removal_script()))).collect();
-    let mut results = Vec::new();
-    for (i, running) in found.iter_mut().zip(running) {
-        results.push(match (i, running) {
-            (Some(i), Some(running)) => match running.and_then(Running::finish) {
-                Ok(()) => Ok(Removal::Removed),
-                Err(_) => i.remove_rest(),
-            },
-            _ => Ok(Removal::NamespaceGone),
-        });
-    }
-    for (i, result) in found.iter().flatten().zip(&results) {
-        if let (Err(e), Ok(_)) = (i.tidy(), result) {
-            log::warn!("{}: an empty chain or table stays ({e})", i.ns.label);
+        found.iter().map(|found| found.as_ref().ok()?.as_ref().map(start)).collect();
+    let removed = installed.iter().zip(found).zip(running).map(|((i, found), running)| {
+        let Some(open) = found.map_err(|e| hidden(i, &e))? else {
+            return Ok((Removal::NamespaceGone, None));
+        };
+        let result = running.expect("it was started where the namespace is open");
+        let removal = match result.and_then(Running::finish) {
+            Ok(()) => Removal::Removed,
+            Err(_) => open.remove_rest()?,
+        };
+        Ok((removal, Some(open)))
+    });
+    // All rules are out before the first thing is tidied up, everywhere at once.
+    let removed: Vec<_> = removed.collect();
+    std::thread::scope(|scope| {
+        for open in removed.iter().flatten().filter_map(|(_, open)| open.as_ref()) {
+            let tidy = || tidied(open);
+            if std::thread::Builder::new().spawn_scoped(scope, tidy).is_err() {
+                tidied(open);
+            }
         }
+    });
+    removed.into_iter().map(|result| result.map(|(removal, _)| removal)).collect()
+}
+
+/// The second step of a removal, which never fails the first.
+fn tidied(installed: &Installed) {
+    if let Err(e) = installed.tidy() {
+        log::warn!("{}: an empty chain or table stays ({e})", installed.ns.label);
     }
-    results
 }
 
 impl Installed {
@@ -150,7 +164,7 @@ impl Installed {
     /// Whether our chain is as it was put in and still jumped to. Cheap on nft; legacy has
     /// to ask a program.
     pub fn stands(&self) -> io::Result<bool> {
-        let Some(ns) = self.reopened().and_then(|i| i.open) else { return Ok(false) };
+        let Some(ns) = self.reopened()?.and_then(|i| i.open) else { return Ok(false) };
         match self.flavour {
             // A chain's use count is its rules and the jumps to it.
             Flavour::Nft => {
@@ -180,9 +194,12 @@ impl Installed {
     }
 
     /// With its namespace open; `None` when that is gone.
-    fn reopened(&self) -> Option<Self> {
-        let open = self.open.clone().or_else(|| NetNs::find(&self.ns))?;
-        Some(Self { open: Some(open), ..self.clone() })
+    fn reopened(&self) -> io::Result<Option<Self>> {
+        let open = match &self.open {
+            Some(open) => Some(open.clone()),
+            None => NetNs::find(&self.ns)?,
+        };
+        Ok(open.map(|open| Self { open: Some(open), ..self.clone() }))
     }
 
     fn start(&self, text: String) -> io::Result<Running> {
@@ -218,15 +235,11 @@ impl Installed {
         let Some(ns) = self.open.as_ref().filter(|_| self.flavour == Flavour::Nft) else {
             return Ok(());
         };
-        ns.enter(|| {
-            if self.made_base {
-                nftables::delete_empty_chain(self.family, base_chain(self.hook))?;
-            }
-            if self.made_table {
-                nftables::delete_empty_table(self.family)?;
-            }
-            Ok(())
-        })?
+        let base = self.made_base.then(|| base_chain(self.hook));
+        if base.is_none() && !self.made_table {
+            return Ok(());
+        }
+        ns.enter(|| nftables::delete_empty(self.family, base, self.made_table))?
     }
 }
 
@@ -260,15 +273,23 @@ fn leftovers(save: &str, chains: &[String]) -> Option<String> {
 
 fn refused(installed: &Installed, e: &io::Error) -> Trouble {
     let cause = format!("the rules could not be installed in {}: {e}", installed.ns.label);
-    let way_out = match e.to_string().contains("exists") {
-        true => "`raftq clean` removes what a killed raftq left behind",
-        false => "`raftq doctor` says what this host lacks",
+    let way_out = if e.to_string().contains("exists") {
+        "`raftq clean` removes what a killed raftq left behind"
+    } else {
+        "`raftq doctor` says what this host lacks"
     };
     Trouble::new(cause, way_out)
 }
 
 fn stays(installed: &Installed, e: &io::Error) -> Trouble {
     Trouble::new(format!("rules stay behind in {}: {e}", installed.ns.label), "run `raftq clean`")
+}
+
+fn hidden(installed: &Installed, e: &io::Error) -> Trouble {
+    Trouble::new(
+        format!("{} could not be found again ({e}); its rules may stay", installed.ns.label),
+        "run `raftq clean` as root; in a container it needs CAP_SYS_PTRACE",
+    )
 }
 
 fn unasked(ns: &NetNs, e: &io::Error) -> Trouble {

@@ -11,6 +11,8 @@
 //! iptables.rs   own chain and jump, installed and removed atomically (restore.rs: programs)
 //! foreign.rs    rules of others that hide packets from ours, or ours from them
 //! record.rs     what was put in, written down first (clean.rs: removal after a death)
+//! doctor.rs     what this host lacks
+//! process.rs    whether a process lives, and since when
 //! nftables.rs   the few nf_tables messages that iptables cannot send
 //! owners/       which process holds a socket
 //! queue.rs      a packet queue as the loop sees it
@@ -23,6 +25,7 @@ pub mod chains;
 pub mod clean;
 pub mod clock;
 pub mod container;
+pub mod doctor;
 pub mod foreign;
 pub mod heart;
 pub mod iptables;
@@ -36,6 +39,7 @@ pub mod nfqueue;
 pub mod nftables;
 pub mod owners;
 pub mod poll;
+pub mod process;
 pub mod queue;
 pub mod record;
 pub mod restore;

@@ -30,6 +30,7 @@ pub struct Answer {
 }
 
 /// A message under construction.
+#[derive(Clone, Debug)]
 pub struct Message(Vec<u8>);
 
 impl Message {
@@ -86,6 +87,12 @@ pub fn exchange(protocol: i32, messages: Vec<Message>) -> io::Result<Vec<Answer>
 }
 
 impl Message {
+    /// Asks the kernel to acknowledge it.
+    pub fn ask_for_ack(&mut self) {
+        let flags = self.flags() | ACK;
+        self.0[6..8].copy_from_slice(&flags.to_ne_bytes());
+    }
+
     fn flags(&self) -> u16 {
         u16::from_ne_bytes([self.0[6], self.0[7]])
     }

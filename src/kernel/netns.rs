@@ -6,8 +6,9 @@
 //! ever changes its namespace.
 
 use super::container;
+use super::process;
 use super::trouble::Trouble;
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -74,10 +75,7 @@ impl NetNs {
 
     /// A namespace that `ip netns list` shows, or the one a path leads to.
     pub fn named(name: &str) -> Result<Self, Trouble> {
-        let path = match name.contains('/') {
-            true => PathBuf::from(name),
-            false => Path::new(NAMED).join(name),
-        };
+        let path = if name.contains('/') { name.into() } else { Path::new(NAMED).join(name) };
         Self::open(&path, format!("netns {name}")).map_err(|e| {
             Trouble::new(
                 format!("the network namespace {name} cannot be opened ({}: {e})", path.display()),
@@ -110,11 +108,7 @@ impl NetNs {
     fn open(path: &Path, label: String) -> io::Result<Self> {
         let file = File::open(path)?;
         let meta = file.metadata()?;
-        let at = NsRef {
-            id: NsId { dev: meta.dev(), ino: meta.ino() },
-            label,
-            path: Some(path.to_owned()),
-        };
+        let at = NsRef { id: id_of(&meta), label, path: Some(path.to_owned()) };
         // A name without a namespace behind it is an ordinary empty file.
         if !is_ns(&meta) {
             return Err(io::Error::other("it is not a network namespace"));
@@ -152,16 +146,41 @@ impl NetNs {
         })
     }
 
-    /// Finds a namespace again; `None` when it is gone, or no path to it is left.
-    #[must_use]
-    pub fn find(at: &NsRef) -> Option<Self> {
-        let hint = at.path.iter().cloned();
-        hint.chain([PathBuf::from(SELF)])
-            .chain(named_paths())
-            .chain(process_paths())
-            .filter(|path| id_of(path) == Some(at.id))
-            .find_map(|path| Self::open(&path, at.label.clone()).ok())
-            .filter(|ns| ns.id() == at.id)
+    /// A new namespace that nothing is in; it ends with the last copy of this value.
+    pub fn fresh() -> io::Result<Self> {
+        let inside = || {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Self::open(Path::new(SELF), "a namespace to try things in".into())
+        };
+        match std::thread::Builder::new().spawn(inside)?.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Finds a namespace again; `None` when it is gone, or nothing leads to it any more. An
+    /// error where this process lacks the privilege to look at those of others. With it, a
+    /// process that still hides (some are ending, some guard themselves) is passed over.
+    pub fn find(at: &NsRef) -> io::Result<Option<Self>> {
+        let mut hidden = None;
+        let hint = at.path.iter().cloned().chain([PathBuf::from(SELF)]);
+        for path in hint.chain(named_paths()).chain(process_paths()) {
+            match fs::metadata(&path) {
+                Ok(meta) if is_ns(&meta) && at.id == id_of(&meta) => {
+                    // The path may have come to lead elsewhere in between.
+                    let open = Self::open(&path, at.label.clone());
+                    if let Some(ns) = open.ok().filter(|ns| ns.id() == at.id) {
+                        return Ok(Some(ns));
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => hidden = Some(e),
+                _ => {}
+            }
+        }
+        match hidden {
+            Some(e) if !process::holds(process::CAP_SYS_PTRACE) => Err(e),
+            _ => Ok(None),
+        }
     }
 
     /// Every namespace with a name, each once.
@@ -177,8 +196,7 @@ impl NetNs {
     #[must_use]
     pub fn all_of_processes() -> Vec<Self> {
         distinct(process_paths(), |path| {
-            let pid = path.iter().nth(2).unwrap_or_default().to_string_lossy().into_owned();
-            format!("the namespace of pid {pid}")
+            format!("the namespace of pid {}", pid_in(path).unwrap_or_default())
         })
     }
 }
@@ -213,17 +231,21 @@ fn process_paths() -> impl Iterator<Item = PathBuf> {
         .map(|entry| entry.path().join("ns/net"))
 }
 
+/// The pid in `/proc/PID/ns/net`.
+fn pid_in(path: &Path) -> Option<u32> {
+    path.iter().nth(2)?.to_str()?.parse().ok()
+}
+
 fn distinct(paths: impl Iterator<Item = PathBuf>, label: impl Fn(&Path) -> String) -> Vec<NetNs> {
     let mut seen = BTreeSet::new();
     paths
-        .filter(|path| id_of(path).is_some_and(|id| seen.insert(id)))
+        .filter(|path| fs::metadata(path).is_ok_and(|m| is_ns(&m) && seen.insert(id_of(&m))))
         .filter_map(|path| NetNs::open(&path, label(&path)).ok())
         .collect()
 }
 
-fn id_of(path: &Path) -> Option<NsId> {
-    let meta = fs::metadata(path).ok().filter(is_ns)?;
-    Some(NsId { dev: meta.dev(), ino: meta.ino() })
+fn id_of(meta: &fs::Metadata) -> NsId {
+    NsId { dev: meta.dev(), ino: meta.ino() }
 }
 
 /// All namespaces live on one file system, the same as our own does.
@@ -239,7 +261,8 @@ mod tests {
     fn a_thread_knows_its_own_namespace_and_enters_it_without_privileges() {
         let here = NetNs::current().expect("/proc is mounted");
         assert_eq!(here.enter(|| 7).expect("nothing to enter"), 7);
-        assert_eq!(NetNs::find(here.reference()).map(|ns| ns.id()), Some(here.id()));
+        let again = NetNs::find(here.reference()).expect("the path leads there");
+        assert_eq!(again.map(|ns| ns.id()), Some(here.id()));
     }
 
     #[test]

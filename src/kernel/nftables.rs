@@ -1,11 +1,11 @@
 //! What iptables cannot do to the tables that its nft flavour makes: look without spawning
 //! a process, and delete an empty base chain or table.
 //!
-//! Speaks nf_tables directly, so that the `nft` program need not be there. It deletes only
+//! Speaks `nf_tables` directly, so that the `nft` program need not be there. It deletes only
 //! with the kernel's own check for emptiness (`NLM_F_NONREC`), so a rule that somebody adds
 //! at the last moment stays, and so does its table. It makes nothing.
 
-use super::netlink::{self, ACK, Message};
+use super::netlink::{self, Message};
 use super::topology::Family;
 use std::io;
 
@@ -59,28 +59,40 @@ pub fn chain(family: Family, name: &str) -> io::Result<Option<Chain>> {
     }))
 }
 
-/// Deletes a base chain if it is empty and accepts; `false` where it stays.
-pub fn delete_empty_chain(family: Family, name: &str) -> io::Result<bool> {
-    // An empty chain with another policy is somebody's firewall.
-    match chain(family, name)? {
-        None => return Ok(true),
-        Some(chain) if chain.uses > 0 || !chain.accepts => return Ok(false),
-        Some(_) => {}
+/// Deletes a base chain if it is empty and accepts, and the mangle table if nothing is in
+/// it then; both only where asked to. What is in use stays, and that is no error.
+pub fn delete_empty(family: Family, base: Option<&str>, table: bool) -> io::Result<()> {
+    let base = match base {
+        // An empty chain with another policy is somebody's firewall.
+        Some(name) => chain(family, name)?
+            .filter(|c| c.uses == 0 && c.accepts)
+            .map(|_| del_chain(family, name)),
+        None => None,
+    };
+    let table =
+        table.then(|| Message::new(DELTABLE, NONREC, &header(family)).text(TABLE_NAME, TABLE));
+    // Every transaction waits some 20 ms for the packets under way, so one is tried for both.
+    if let (Some(base), Some(table)) = (&base, &table)
+        && commit(vec![base.clone(), table.clone()]).is_ok()
+    {
+        return Ok(());
     }
-    let delete = Message::new(DELCHAIN, ACK | NONREC, &header(family))
-        .text(CHAIN_TABLE, TABLE)
-        .text(CHAIN_NAME, name);
-    commit(delete)
+    for delete in [base, table].into_iter().flatten() {
+        match commit(vec![delete]).map_err(|e| e.raw_os_error().ok_or(e)) {
+            Ok(()) | Err(Ok(libc::ENOENT | libc::EBUSY)) => {}
+            Err(Ok(code)) => return Err(io::Error::from_raw_os_error(code)),
+            Err(Err(e)) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
-/// Deletes the mangle table if nothing is in it; `false` where it stays.
-pub fn delete_empty_table(family: Family) -> io::Result<bool> {
-    let delete = Message::new(DELTABLE, ACK | NONREC, &header(family)).text(TABLE_NAME, TABLE);
-    commit(delete)
+fn del_chain(family: Family, name: &str) -> Message {
+    Message::new(DELCHAIN, NONREC, &header(family)).text(CHAIN_TABLE, TABLE).text(CHAIN_NAME, name)
 }
 
 /// One request without acknowledgement; `None` where the kernel knows no such object, or
-/// no nf_tables at all.
+/// no `nf_tables` at all.
 fn one(ask: Message) -> io::Result<Option<Vec<u8>>> {
     match netlink::exchange(NETLINK_NETFILTER, vec![ask]) {
         Ok(answers) => Ok(answers.into_iter().next().map(|answer| answer.body)),
@@ -89,25 +101,26 @@ fn one(ask: Message) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// A transaction of one deletion.
-fn commit(delete: Message) -> io::Result<bool> {
+/// One transaction. An error is reported for any of the deletions, success for the last,
+/// which is the one that is made to ask for it.
+fn commit(mut deletions: Vec<Message>) -> io::Result<()> {
     let batch = |kind| Message::new(kind, 0, &[0, 0, 0, 10]);
-    let messages = vec![batch(BATCH_BEGIN), delete, batch(BATCH_END)];
-    match netlink::exchange(NETLINK_NETFILTER, messages) {
-        Ok(_) => Ok(true),
-        Err(e) => match e.raw_os_error() {
-            Some(libc::ENOENT) => Ok(true),
-            Some(libc::EBUSY) => Ok(false),
-            _ => Err(e),
-        },
+    if let Some(last) = deletions.last_mut() {
+        last.ask_for_ack();
     }
+    let mut messages = vec![batch(BATCH_BEGIN)];
+    messages.append(&mut deletions);
+    messages.push(batch(BATCH_END));
+    netlink::exchange(NETLINK_NETFILTER, messages).map(drop)
 }
 
 /// `struct nfgenmsg`.
 fn header(family: Family) -> [u8; 4] {
+    const NFPROTO_IPV4: u8 = 2;
+    const NFPROTO_IPV6: u8 = 10;
     let number = match family {
-        Family::V4 => libc::AF_INET,
-        Family::V6 => libc::AF_INET6,
+        Family::V4 => NFPROTO_IPV4,
+        Family::V6 => NFPROTO_IPV6,
     };
-    [number as u8, 0, 0, 0]
+    [number, 0, 0, 0]
 }

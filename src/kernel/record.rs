@@ -5,12 +5,13 @@
 //! cleaning hold [`lock`]. A record belongs to a live raftq if its process is the one that
 //! wrote it: same boot, same pid, same start time. Next: `clean.rs`.
 
+use super::clock;
 use super::iptables::{Installed, Prepared};
 use super::links;
 use super::netns::{NetNs, NsRef};
+use super::process;
 use super::topology::{Plan, Topology, ips};
 use super::trouble::Trouble;
-use crate::kernel::clock;
 use crate::rules::table::Node;
 use crate::time::Nanos;
 use nix::errno::Errno;
@@ -87,6 +88,7 @@ pub fn lock() -> Result<Lock, Trouble> {
 }
 
 /// Every record that can be read, live or not, in the order of their names.
+#[must_use]
 pub fn all() -> Vec<Record> {
     files().into_iter().filter_map(|path| read(&path).ok()).collect()
 }
@@ -254,16 +256,8 @@ fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// When a process started; `None` when it is gone, or only its exit status is left.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold anything, brackets too.
-    let (_, behind_name) = stat.rsplit_once(')')?;
-    let mut fields = behind_name.split_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    process::stat(pid).filter(|stat| !stat.ending).map(|stat| stat.start_time)
 }
 
 fn unwritable(path: &Path, e: &io::Error) -> Trouble {

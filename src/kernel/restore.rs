@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -16,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Flavour {
-    /// `iptables-nft`, on nf_tables.
+    /// `iptables-nft`, on `nf_tables`.
     Nft,
     /// `iptables-legacy`, on the older tables.
     Legacy,
@@ -34,8 +35,8 @@ impl fmt::Display for Flavour {
 impl Flavour {
     /// The flavour of this host's `iptables`.
     pub fn found() -> Result<Self, Trouble> {
-        let output = which("iptables").map(|path| Command::new(path).arg("--version").output());
-        let Some(Ok(output)) = output.filter(|o| o.is_ok()) else {
+        let ask = |path| Command::new(path).arg("--version").output().ok();
+        let Some(output) = which("iptables").and_then(ask) else {
             return Err(Trouble::new(
                 "iptables is not installed, or not where this user may run it",
                 "install it: apt-get install iptables",
@@ -78,7 +79,7 @@ pub struct Running {
 pub fn start(ns: &NetNs, flavour: Flavour, family: Family, text: String) -> io::Result<Running> {
     let program = flavour.program(family, "restore")?;
     let mut child = ns.enter(|| {
-        Command::new(program)
+        apart(program)
             .args(["--noflush", "--wait=5"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -91,6 +92,14 @@ pub fn start(ns: &NetNs, flavour: Flavour, family: Family, text: String) -> io::
     // pipe does.
     let _ = input.write_all(text.as_bytes());
     Ok(Running { child, text })
+}
+
+/// A program in a process group of its own: a Ctrl-C or Ctrl-Z at the terminal is meant for
+/// raftq, and must not end or stop a removal half-way.
+fn apart(program: PathBuf) -> Command {
+    let mut command = Command::new(program);
+    command.process_group(0);
+    command
 }
 
 impl Running {
@@ -125,7 +134,7 @@ pub fn save(ns: &NetNs, flavour: Flavour, family: Family) -> io::Result<String> 
         Flavour::Nft => &["-t", "mangle"],
         Flavour::Legacy => &[],
     };
-    let output = ns.enter(|| Command::new(program).args(only).stdin(Stdio::null()).output())??;
+    let output = ns.enter(|| apart(program).args(only).stdin(Stdio::null()).output())??;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(io::Error::other(said.lines().next().unwrap_or("it failed").to_owned()));

@@ -289,23 +289,20 @@ fn namespaces_plan(nodes: &[Node], found: &[Spot]) -> Result<Plan, Trouble> {
         site.families = families(nodes, &site.local);
     }
     unreachable_loopback(nodes, &sites)?;
-    let topology = match sites.as_slice() {
-        [only] if only.shared => Topology::Loopback,
-        _ => Topology::Namespaces,
-    };
-    let reason = match (topology, sites.as_slice()) {
-        (Topology::Loopback, [only]) => format!(
+    if let [only] = sites.as_slice()
+        && only.shared
+    {
+        let reason = format!(
             "{} nodes in one network stack ({}): queued once in mangle INPUT, senders told apart \
              by socket owner",
             nodes.len(),
             only.ns
-        ),
-        _ => {
-            let places: Vec<_> = sites.iter().map(|site| place(nodes, site)).collect();
-            format!("queued once in mangle INPUT of the receiver: {}", places.join(", "))
-        }
-    };
-    Ok(Plan { topology, sites, reason })
+        );
+        return Ok(Plan { topology: Topology::Loopback, sites, reason });
+    }
+    let places: Vec<_> = sites.iter().map(|site| place(nodes, site)).collect();
+    let reason = format!("queued once in mangle INPUT of the receiver: {}", places.join(", "));
+    Ok(Plan { topology: Topology::Namespaces, sites, reason })
 }
 
 fn place(nodes: &[Node], site: &Site) -> String {

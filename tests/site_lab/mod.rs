@@ -14,6 +14,7 @@ use raftq::kernel::topology::Family;
 use raftq::packet::Endpoint;
 use raftq::rules::table::{Node, Place};
 use raftq::time::Nanos;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
@@ -68,11 +69,14 @@ impl Lab {
                 let save = without_counters(&save);
                 all.extend(match flavour {
                     Flavour::Nft => save,
-                    Flavour::Legacy => without_empty_tables(save),
+                    Flavour::Legacy => without_empty_tables(&save),
                 });
             }
         }
-        all.push(self.run("nft list ruleset"));
+        // By family: the order between families tells only which table came first, and both
+        // of ours are made at once.
+        let families = ["ip", "ip6", "inet", "arp", "bridge", "netdev"];
+        all.extend(families.map(|family| self.run(&format!("nft list ruleset {family}"))));
         all.join("\n")
     }
 
@@ -89,10 +93,19 @@ impl Lab {
         sum
     }
 
-    /// A UDP socket bound inside.
+    /// A UDP socket bound inside. A port that was just closed stays taken for an instant
+    /// where another test's child, between fork and exec, still has the socket.
     pub fn udp(&self, addr: &str) -> UdpSocket {
-        let bind = || UdpSocket::bind(addr).unwrap_or_else(|e| panic!("bind {addr}: {e}"));
-        self.ns.enter(bind).expect("entering")
+        let mut bound = None;
+        until("the port is free", || {
+            let socket = self.ns.enter(|| UdpSocket::bind(addr)).expect("entering");
+            match socket {
+                Err(e) if e.kind() == ErrorKind::AddrInUse => {}
+                other => bound = Some(other.unwrap_or_else(|e| panic!("bind {addr}: {e}"))),
+            }
+            bound.is_some()
+        });
+        bound.expect("waited for")
     }
 }
 
@@ -103,7 +116,7 @@ impl Drop for Lab {
 }
 
 /// A hub namespace with a bridge, and one namespace a node with `eth0` on it. Addresses are
-/// those of real set-ups, 10.77.0.i and fd77::i, the hub's own end in 254.
+/// those of real set-ups, `10.77.0.i` and `fd77::i`, the hub's own end in 254.
 pub struct Star {
     pub hub: Lab,
     pub nodes: Vec<Lab>,
@@ -225,7 +238,7 @@ fn without_counters(save: &str) -> Vec<String> {
     lines.map(|line| line.split(" [").next().unwrap_or(line).to_owned()).collect()
 }
 
-fn without_empty_tables(lines: Vec<String>) -> Vec<String> {
+fn without_empty_tables(lines: &[String]) -> Vec<String> {
     let tables = lines.split_inclusive(|line| line == "COMMIT");
     let used = |table: &&[String]| table.iter().any(|l| l.starts_with("-A") || l.ends_with('-'));
     tables.filter(used).flatten().cloned().collect()
