@@ -1,7 +1,7 @@
 //! The doctor's findings on a machine that can run these tests, and without privileges; and
 //! what it says of other people's rules.
 
-mod site_lab;
+mod live_site_lab;
 
 use raftq::kernel::chains::Spec;
 use raftq::kernel::doctor::{self, Finding, State};
@@ -9,7 +9,7 @@ use raftq::kernel::foreign;
 use raftq::kernel::iptables;
 use raftq::kernel::topology;
 use raftq::rules::table::Place;
-use site_lab::{FLAVOURS, Lab, need_root, node};
+use live_site_lab::{FLAVOURS, Lab, need_root, node};
 
 fn look(findings: &[Finding], what: &str) -> Finding {
     findings.iter().find(|f| f.what == what).unwrap_or_else(|| panic!("no {what}")).clone()

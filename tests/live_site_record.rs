@@ -3,7 +3,7 @@
 //!
 //! All tests share this process and its run folder, so each looks only for its own runs.
 
-mod site_lab;
+mod live_site_lab;
 
 use raftq::kernel::chains::Spec;
 use raftq::kernel::clean::{Report, clean};
@@ -11,7 +11,7 @@ use raftq::kernel::iptables::{self, Flavour};
 use raftq::kernel::record::{self, Record};
 use raftq::kernel::topology::{self, Family};
 use raftq::rules::table::{Node, Place};
-use site_lab::{FLAVOURS, Lab, Star, at, need_root, node};
+use live_site_lab::{FLAVOURS, Lab, Star, at, need_root, node};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

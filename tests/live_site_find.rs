@@ -1,14 +1,14 @@
 //! Finding nodes: where packets would pass no hook, or the way to a node is not plain,
 //! attaching is refused with the reason and a way out.
 
-mod site_lab;
+mod live_site_lab;
 
 use raftq::kernel::links;
 use raftq::kernel::netns::{NetNs, free_queue};
 use raftq::kernel::topology::{self, Family, Hook, Plan, Topology};
 use raftq::kernel::trouble::Trouble;
 use raftq::rules::table::{Node, Place};
-use site_lab::{Lab, Star, at, need_root, node, run};
+use live_site_lab::{Lab, Star, at, need_root, node, run};
 use std::process::{Child, Command, Stdio};
 
 fn plan_in(lab: &Lab, nodes: &[Node]) -> Result<Plan, Trouble> {

@@ -2,13 +2,13 @@
 //! topology, both flavours, both families. Nobody reads the queues, so that packets pass by
 //! bypass and only the rules' counters tell of them.
 
-mod site_lab;
+mod live_site_lab;
 
 use raftq::kernel::chains::Spec;
 use raftq::kernel::iptables::{self, Flavour, Installed};
 use raftq::kernel::topology::{self, Family, Hook, Plan, Topology};
 use raftq::rules::table::{Node, Place};
-use site_lab::{FLAVOURS, Lab, Star, at, node, send, send_to};
+use live_site_lab::{FLAVOURS, Lab, Star, at, node, send, send_to};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
@@ -132,7 +132,7 @@ fn tcp_over_a_star_is_counted_as_the_peers_see_it() {
         let arrived = || {
             [a, b].map(|lab| counted(&lab.run("iptables-save -c -t security"))).iter().sum::<u64>()
         };
-        site_lab::until("the counters agree", || queued(&star) == arrived());
+        live_site_lab::until("the counters agree", || queued(&star) == arrived());
         assert!(arrived() > 6);
         for lab in [a, b] {
             lab.run("iptables -t security -F INPUT");

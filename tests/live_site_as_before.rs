@@ -1,13 +1,13 @@
 //! Installing and removing leaves the firewall as it was, whoever else has rules there and
 //! whatever they do meanwhile: saves and the nft ruleset compare equal, both flavours.
 
-mod site_lab;
+mod live_site_lab;
 
 use raftq::kernel::chains::Spec;
 use raftq::kernel::iptables::{self, Flavour, Installed, Removal};
 use raftq::kernel::topology::{self, Family};
 use raftq::rules::table::{Node, Place};
-use site_lab::{FLAVOURS, Lab, node, tables};
+use live_site_lab::{FLAVOURS, Lab, node, tables};
 
 /// Rules for both families in a namespace with two nodes.
 fn install(lab: &Lab, chain: &str, flavour: Flavour) -> Vec<Installed> {
