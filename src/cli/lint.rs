@@ -2,6 +2,7 @@
 
 use crate::rules::{self, Compiled, Inputs, Report, SetArg};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,7 +58,8 @@ pub fn run(args: &LintArgs) -> ExitCode {
                 if !out.is_empty() {
                     out.push('\n');
                 }
-                out += &format!("{}: {}", path.display(), rules::matrix(&compiled.table));
+                let table = rules::matrix(&compiled.table);
+                let _ = write!(out, "{}: {table}", path.display());
                 &compiled.warnings
             }
             Err(report) => report,

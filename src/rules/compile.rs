@@ -145,7 +145,7 @@ fn rule<'f>(
     if entry.broken {
         return None;
     }
-    let mut push = |wrong: Diagnostic| sink.push(wrong.rule(&name));
+    let mut push = |wrong: Diagnostic| sink.push(wrong.rule(name.as_str()));
     if reach.is_some_and(|reach| reach.count(nodes) == 0) {
         push(no_links(entry));
     }

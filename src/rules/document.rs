@@ -69,7 +69,7 @@ pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
             Ok((event, place)) => builder.event(event, place),
             Err(error) => {
                 let start = byte_offset(text, error.marker());
-                let span = Span { file, start, end: start };
+                let span = Span::new(file, start, start);
                 Err(Box::new(
                     Diagnostic::error(format!("this is not YAML: {}", error.info())).at(span),
                 ))
@@ -82,7 +82,7 @@ pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
     }
     let root = builder.root.take();
     if root.is_none() {
-        let span = Span { file, start: 0, end: 0 };
+        let span = Span::new(file, 0, 0);
         sink.push(
             Diagnostic::error("the file is empty")
                 .at(span)
@@ -183,7 +183,7 @@ impl Builder<'_> {
     fn span(&self, place: Marked) -> Span {
         let start = place.start.byte_offset().unwrap_or(0);
         let end = place.end.byte_offset().unwrap_or(start).max(start);
-        Span { file: self.file, start, end }
+        Span::new(self.file, start, end)
     }
 
     fn refuse_tag(&mut self, tagged: bool, place: Marked, span: Span) {
@@ -240,8 +240,7 @@ impl Builder<'_> {
                 None => *key = Some(as_key(node, places, self.sink)),
                 Some(PendingKey::Word(key)) => {
                     // A value left out has its place somewhere behind; its key says more.
-                    let absent = matches!(&node.value, Value::Scalar { text, plain: true }
-                        if text.is_empty());
+                    let absent = node.span.start == node.span.end && node.is_null();
                     let span = if absent { key.span } else { node.span };
                     entries.push((key, Node { span, ..node }));
                 }

@@ -20,6 +20,8 @@ pub(super) struct Reader<'a> {
 pub(super) struct Object<'n> {
     entries: &'n [(Key, Node)],
     pub(super) span: Span,
+    /// Keys that were probably meant by unknown ones.
+    meant: Vec<&'static str>,
 }
 
 impl<'n> Object<'n> {
@@ -35,9 +37,9 @@ impl<'n> Object<'n> {
 impl Reader<'_> {
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
         let mut diagnostic = diagnostic;
-        diagnostic.rule.clone_from(&self.rule);
+        diagnostic.rule = self.rule.as_deref().map(Box::from);
         if !self.path.is_empty() {
-            diagnostic.field = Some(self.path.join("."));
+            diagnostic.field = Some(self.path.join(".").into());
         }
         self.sink.push(diagnostic);
     }
@@ -70,13 +72,15 @@ impl Reader<'_> {
         &mut self,
         node: &'n Node,
         what: &str,
-        keys: &[&'static str],
+        keys: &'static [&'static str],
     ) -> Option<Object<'n>> {
         let entries = self.entries(node, what, keys)?;
+        let mut meant = Vec::new();
         for (key, _) in entries {
             if !keys.contains(&key.text.as_str()) {
                 let unknown = format!("{what} has no key {}", quote(&key.text));
                 let near = nearest(&key.text, keys.iter().copied());
+                meant.extend(near);
                 let help = match near {
                     Some(near) => format!("did you mean {}?", quote(near)),
                     None => format!("its keys are {}", keys.join(", ")),
@@ -84,7 +88,7 @@ impl Reader<'_> {
                 self.report(Diagnostic::error(unknown).at(key.span).help(help));
             }
         }
-        Some(Object { entries, span: node.span })
+        Some(Object { entries, span: node.span, meant })
     }
 
     /// A map with any keys.
@@ -106,9 +110,9 @@ impl Reader<'_> {
         None
     }
 
-    /// A key that must be there.
+    /// A key that must be there; one that was misspelt has been reported already.
     pub(super) fn require(&mut self, object: &Object<'_>, key: &str, what: &str, help: &str) {
-        if object.get(key).is_none() {
+        if object.get(key).is_none() && !object.meant.contains(&key) {
             let message = format!("{what} needs {}", quote(key));
             self.report(Diagnostic::error(message).at(object.span).help(help));
         }
