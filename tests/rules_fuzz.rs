@@ -184,6 +184,7 @@ proptest! {
     fn pieces_in_any_order(pieces in vec(0..PIECES.len(), 0..60)) {
         let text: String = pieces.iter().map(|piece| PIECES[*piece]).collect();
         check(&text)?;
-        check(&format!("cluster: {{ nodes: {{ n1: 1.2.3.4:5, n2: 1.2.3.5:5 }} }}\nrules:\n  - {text}"))?;
+        let cluster = "cluster: { nodes: { n1: 1.2.3.4:5, n2: 1.2.3.5:5 } }";
+        check(&format!("{cluster}\nrules:\n  - {text}"))?;
     }
 }

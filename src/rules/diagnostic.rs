@@ -250,6 +250,7 @@ impl Report {
     pub fn json(&self) -> serde_json::Value {
         let one = |d: &Diagnostic| {
             let place = self.place(d);
+            let line = |span: Span| Some(self.source(span)?.line_column(span.start as usize).0);
             json!({
                 "severity": if d.severity == Severity::Error { "error" } else { "warning" },
                 "message": d.message,
@@ -257,7 +258,7 @@ impl Report {
                 "file": place.as_ref().map(|p| p.file),
                 "line": place.as_ref().map(|p| p.line),
                 "column": place.as_ref().map(|p| p.column),
-                "first_line": d.first.and_then(|s| Some(self.source(s)?.line_column(s.start as usize).0)),
+                "first_line": d.first.and_then(line),
                 "rule": d.rule,
                 "field": d.field,
             })
@@ -283,12 +284,13 @@ impl Report {
         if let Some(excerpt) = diagnostic.first.and_then(|span| self.excerpt(span)) {
             group = group.element(Level::NOTE.message("the first one is here")).element(excerpt);
         }
-        let place = match (&diagnostic.rule, &diagnostic.field) {
-            (Some(rule), Some(field)) => Some(format!("in rule {}, {}", quote(rule), quote(field))),
-            (Some(rule), None) => Some(format!("in rule {}", quote(rule))),
-            (None, Some(field)) => Some(format!("in {}", quote(field))),
-            (None, None) => None,
-        };
+        let rule = diagnostic.rule.as_deref().map(|name| match name.strip_prefix("rule ") {
+            Some(_) => quote(name),
+            None => format!("rule {}", quote(name)),
+        });
+        let place: Vec<String> =
+            rule.into_iter().chain(diagnostic.field.as_deref().map(quote)).collect();
+        let place = (!place.is_empty()).then(|| format!("in {}", place.join(", ")));
         let note = place.map(|place| Level::NOTE.message(place));
         let help = diagnostic.help.as_ref().map(|help| Level::HELP.message(help));
         group.elements(note).elements(help)

@@ -9,7 +9,9 @@
 //! lines cannot become gigabytes. Merge keys, tags and several documents are refused.
 
 use super::diagnostic::{Diagnostic, FileId, Sink, Span, quote};
-use serde_yaml::granit_parser::{Event, Marker, Parser, ScalarStyle, Span as Marked, options};
+use serde_yaml::granit_parser::{
+    ErrorKind, Event, Marker, Parser, ScalarStyle, Span as Marked, options,
+};
 use std::collections::HashMap;
 
 /// The most values a file may have, repetitions by aliases included.
@@ -53,8 +55,11 @@ impl Node {
 
 /// Reads the one document of a text. `None` if there is no tree; then `sink` has the reason.
 pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
-    let options = options! { flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX,
-    emit_comments: false };
+    let options = options! {
+        flow_nesting_limit: DEPTH_MAX,
+        block_nesting_limit: DEPTH_MAX,
+        emit_comments: false,
+    };
     let mut builder = Builder {
         file,
         sink,
@@ -70,9 +75,11 @@ pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
             Err(error) => {
                 let start = byte_offset(text, error.marker());
                 let span = Span::new(file, start, start);
-                Err(Box::new(
-                    Diagnostic::error(format!("this is not YAML: {}", error.info())).at(span),
-                ))
+                let message = match error.kind() {
+                    ErrorKind::RecursionLimitExceeded => too_deep(),
+                    _ => format!("this is not YAML: {}", error.info()),
+                };
+                Err(Box::new(Diagnostic::error(message).at(span)))
             }
         };
         if let Err(diagnostic) = step {
@@ -90,6 +97,10 @@ pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
         );
     }
     root
+}
+
+fn too_deep() -> String {
+    format!("values are nested deeper than {DEPTH_MAX} levels")
 }
 
 /// Byte offsets come with markers of string input; the rest is for a parser that forgot one.
@@ -204,8 +215,7 @@ impl Builder<'_> {
 
     fn open(&mut self, items: Items, anchor: usize, span: Span) -> Result<(), Stop> {
         if self.open.len() == DEPTH_MAX {
-            let message = format!("values are nested deeper than {DEPTH_MAX} levels");
-            return Err(Box::new(Diagnostic::error(message).at(span)));
+            return Err(Box::new(Diagnostic::error(too_deep()).at(span)));
         }
         let before = self.nodes;
         self.count(1, span)?;

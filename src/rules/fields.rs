@@ -8,12 +8,13 @@ use super::document::{Key, Node, Value};
 use super::file::{At, Chance, NodeSet, Word};
 use super::scalar::{self, Refused};
 use crate::time::Nanos;
+use std::borrow::Cow;
 
 /// Reads values, knowing the rule and field it is in.
 pub(super) struct Reader<'a> {
     pub(super) sink: &'a mut Sink,
     pub(super) rule: Option<String>,
-    pub(super) path: Vec<&'static str>,
+    pub(super) path: Vec<Cow<'static, str>>,
 }
 
 /// A map whose keys were checked.
@@ -52,7 +53,7 @@ impl Reader<'_> {
         read: impl FnOnce(&mut Self, &Node) -> Option<T>,
     ) -> Option<T> {
         let node = object.get(key)?;
-        self.path.push(key);
+        self.path.push(Cow::Borrowed(key));
         let value = if node.is_null() {
             self.report(
                 Diagnostic::error(format!("{} has no value", quote(key)))
