@@ -35,6 +35,7 @@ pub(super) fn rule_file(reader: &mut Reader<'_>, root: &Node) -> Option<RuleFile
     reader.require(&object, "rules", "a rule file", help);
     Some(RuleFile {
         cluster: reader.field(&object, "cluster", cluster),
+        lacks_cluster: object.get("cluster").is_none(),
         groups: reader.field(&object, "groups", groups).unwrap_or_default(),
         seed: reader.field(&object, "seed", |r, node| r.whole(node, 0, u64::MAX)),
         rules: reader.field(&object, "rules", rules).unwrap_or_default(),
