@@ -3,11 +3,11 @@
 
 mod live_site_lab;
 
+use live_site_lab::{FLAVOURS, Lab, node, tables};
 use raftq::kernel::chains::Spec;
 use raftq::kernel::iptables::{self, Flavour, Installed, Removal};
 use raftq::kernel::topology::{self, Family};
 use raftq::rules::table::{Node, Place};
-use live_site_lab::{FLAVOURS, Lab, node, tables};
 
 /// Rules for both families in a namespace with two nodes.
 fn install(lab: &Lab, chain: &str, flavour: Flavour) -> Vec<Installed> {

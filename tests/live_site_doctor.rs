@@ -3,13 +3,13 @@
 
 mod live_site_lab;
 
+use live_site_lab::{FLAVOURS, Lab, need_root, node};
 use raftq::kernel::chains::Spec;
 use raftq::kernel::doctor::{self, Finding, State};
 use raftq::kernel::foreign;
 use raftq::kernel::iptables;
 use raftq::kernel::topology;
 use raftq::rules::table::Place;
-use live_site_lab::{FLAVOURS, Lab, need_root, node};
 
 fn look(findings: &[Finding], what: &str) -> Finding {
     findings.iter().find(|f| f.what == what).unwrap_or_else(|| panic!("no {what}")).clone()

@@ -3,12 +3,12 @@
 
 mod live_site_lab;
 
+use live_site_lab::{Lab, Star, at, need_root, node, run};
 use raftq::kernel::links;
 use raftq::kernel::netns::{NetNs, free_queue};
 use raftq::kernel::topology::{self, Family, Hook, Plan, Topology};
 use raftq::kernel::trouble::Trouble;
 use raftq::rules::table::{Node, Place};
-use live_site_lab::{Lab, Star, at, need_root, node, run};
 use std::process::{Child, Command, Stdio};
 
 fn plan_in(lab: &Lab, nodes: &[Node]) -> Result<Plan, Trouble> {

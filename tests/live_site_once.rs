@@ -4,11 +4,11 @@
 
 mod live_site_lab;
 
+use live_site_lab::{FLAVOURS, Lab, Star, at, node, send, send_to};
 use raftq::kernel::chains::Spec;
 use raftq::kernel::iptables::{self, Flavour, Installed};
 use raftq::kernel::topology::{self, Family, Hook, Plan, Topology};
 use raftq::rules::table::{Node, Place};
-use live_site_lab::{FLAVOURS, Lab, Star, at, node, send, send_to};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 

@@ -5,13 +5,13 @@
 
 mod live_site_lab;
 
+use live_site_lab::{FLAVOURS, Lab, Star, at, need_root, node};
 use raftq::kernel::chains::Spec;
 use raftq::kernel::clean::{Report, clean};
 use raftq::kernel::iptables::{self, Flavour};
 use raftq::kernel::record::{self, Record};
 use raftq::kernel::topology::{self, Family};
 use raftq::rules::table::{Node, Place};
-use live_site_lab::{FLAVOURS, Lab, Star, at, need_root, node};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

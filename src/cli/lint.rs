@@ -3,6 +3,8 @@
 use crate::rules::{self, Compiled, Inputs, Report, SetArg};
 use crate::run::outcome::BAD_INPUT;
 use serde_json::json;
+use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,14 +35,21 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
     if args.schema {
         return print(&rules::schema(), false);
     }
-    let results: Vec<(&Path, Result<Compiled, Report>)> = args
+    let inputs: Vec<Result<Inputs, Report>> = args
         .files
         .iter()
-        .map(|path| {
-            let inputs = Inputs::read(path, args.cluster.as_deref(), &args.sets);
-            (path.as_path(), inputs.and_then(Inputs::compile))
-        })
+        .map(|path| Inputs::read(path, args.cluster.as_deref(), &args.sets))
         .collect();
+    let concerned = concerned(&args.sets, &inputs);
+    let compile = |inputs: Inputs| {
+        let sets = inputs.sets.iter().filter(|set| {
+            !concerned.contains(set.name()) || inputs.rules.text().contains(set.name())
+        });
+        Inputs { sets: sets.cloned().collect(), ..inputs }.compile()
+    };
+    let results = inputs.into_iter().map(|inputs| inputs.and_then(compile));
+    let results: Vec<(&Path, Result<Compiled, Report>)> =
+        args.files.iter().map(PathBuf::as_path).zip(results).collect();
     let failed = results.iter().any(|(_, result)| result.is_err());
     if args.json {
         let files = results.iter().map(|(path, result)| file_json(path, result));
@@ -55,7 +64,8 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
                 if !out.is_empty() {
                     out.push('\n');
                 }
-                out += &format!("{}: {}", path.display(), rules::matrix(&compiled.table));
+                let table = rules::matrix(&compiled.table);
+                let _ = write!(out, "{}: {table}", path.display());
                 &compiled.warnings
             }
             Err(report) => report,
@@ -64,6 +74,14 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
         let _ = write_report(report, color);
     }
     print(&out, failed)
+}
+
+/// The groups of `--set` that some file mentions. Other files among many need not use them;
+/// a group that no file mentions is misspelt, and each file says so.
+fn concerned<'a>(sets: &'a [SetArg], inputs: &[Result<Inputs, Report>]) -> HashSet<&'a str> {
+    let mentions =
+        |name: &str| inputs.iter().flatten().any(|inputs| inputs.rules.text().contains(name));
+    sets.iter().map(SetArg::name).filter(|name| mentions(name)).collect()
 }
 
 fn write_report(report: &Report, color: bool) -> std::io::Result<()> {

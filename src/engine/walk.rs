@@ -139,10 +139,9 @@ fn apply(
     for i in range {
         match plan.layout.actions[i as usize] {
             Action::Accept => walk.end = End::Accept,
-            Action::Drop(What::Packets) => walk.end = End::Drop,
             Action::Drop(What::Data) if !facts.data => continue,
             Action::Drop(What::Data) if facts.trimmable => walk.end = End::Trim,
-            Action::Drop(What::Data) => walk.end = End::Drop,
+            Action::Drop(What::Packets | What::Data) => walk.end = End::Drop,
             Action::Delay(delay) => {
                 let bits = match delay.jitter {
                     Nanos::ZERO => 0,

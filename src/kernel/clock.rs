@@ -7,5 +7,5 @@ use nix::time::{ClockId, clock_gettime};
 #[must_use]
 pub fn now() -> Nanos {
     let t = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists on Linux");
-    Nanos(t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
+    Nanos(t.tv_sec().cast_unsigned() * 1_000_000_000 + t.tv_nsec().cast_unsigned())
 }

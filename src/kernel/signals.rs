@@ -39,9 +39,10 @@ impl Signals {
     }
 
     /// The next wish, if there is one.
+    #[must_use]
     pub fn next(&self) -> Option<Wish> {
         let info = self.fd.read_signal().ok().flatten()?;
-        Some(match Signal::try_from(info.ssi_signo as i32) {
+        Some(match Signal::try_from(info.ssi_signo.cast_signed()) {
             Ok(Signal::SIGHUP) => Wish::Reload,
             Ok(Signal::SIGTSTP) => Wish::Stop,
             _ => Wish::End,

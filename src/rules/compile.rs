@@ -5,7 +5,7 @@
 //! what it lacks would look like further mistakes.
 
 use super::diagnostic::{Diagnostic, Sink, quote};
-use super::file::{Action as Step, At, Cluster, DelayFields, NodeSet, RuleEntry, RuleFile};
+use super::file::{Action as Step, At, DelayFields, NodeSet, RuleEntry, RuleFile};
 use super::groups::SetArg;
 use super::reach::Reach;
 use super::sets::{Sets, Side};
@@ -14,7 +14,7 @@ use super::table::{
     Rule, Table, What, Window,
 };
 use super::{cluster, hold, preempt, scalar};
-use crate::packet::Proto;
+use crate::packet::{LinkId, NodeId, Proto};
 use crate::time::Nanos;
 use std::collections::HashMap;
 
@@ -36,23 +36,28 @@ pub(super) fn table(
     sink: &mut Sink,
 ) -> Option<Table> {
     let cluster = cluster_file.unwrap_or(file).cluster.as_ref();
-    let cluster = cluster.or_else(|| no_cluster(cluster_file.is_some(), sink))?;
-    let nodes = cluster::nodes(cluster, sink)?;
+    if cluster.is_none() && cluster_file.is_none() && file.lacks_cluster {
+        sink.push(
+            Diagnostic::error("the rule file has no `cluster`, and none was given")
+                .help("add `cluster:` with its nodes, or pass --cluster FILE"),
+        );
+    }
+    let nodes = cluster.and_then(|cluster| cluster::nodes(cluster, sink));
     let groups = [Some(&file.groups), cluster_file.map(|file| &file.groups)];
     let groups: Vec<_> = groups.into_iter().flatten().collect();
-    let mut sets = Sets::new(&nodes, &groups, args, sink);
-    let mut names = HashMap::new();
-    let mut compiled = Vec::new();
-    for (index, entry) in file.rules.iter().enumerate() {
-        let name = entry.name.as_ref().map_or(format!("rule {}", index + 1), |n| n.value.clone());
-        unique(&mut names, &name, entry, sink);
-        compiled.extend(rule(entry, name, nodes.len(), &mut sets, sink));
-    }
+    let mut sets = nodes.as_ref().map(|nodes| Sets::new(nodes, &groups, args, sink));
+    let compiled = rules(file, sets.as_mut(), sink);
+    let (cluster, sets) = (cluster?, sets?);
     sets.warn_unused(args, sink);
-    let max_rate = max_rate(cluster);
+    let nodes = nodes.as_ref()?;
+    let max_rate = cluster.max_rate.map_or(MAX_RATE, |rate| rate.value);
     limits(file, &compiled, nodes.len(), sink);
-    let link_names = |link| Table { nodes: nodes.clone(), ..EMPTY }.link_name(link);
-    hold::check(&compiled, max_rate, nodes.len(), &link_names, sink);
+    let link_name = |link: LinkId| {
+        let (from, to) = link.ends(nodes.len());
+        let name = |id: NodeId| &nodes[usize::from(id.0)].name;
+        format!("{} -> {}", name(from), name(to))
+    };
+    hold::check(&compiled, max_rate, nodes.len(), &link_name, sink);
     if sink.errors() > 0 {
         return None;
     }
@@ -62,7 +67,7 @@ pub(super) fn table(
         rules.push(Rule { links: reach.links(nodes.len()), ..rule });
     }
     Some(Table {
-        nodes,
+        nodes: nodes.clone(),
         seed: file.seed.as_ref().map_or(0, |seed| seed.value),
         max_rate,
         unattributed: cluster.unattributed.as_ref().map_or_else(Default::default, |u| u.value),
@@ -70,27 +75,21 @@ pub(super) fn table(
     })
 }
 
-const EMPTY: Table = Table {
-    nodes: Vec::new(),
-    seed: 0,
-    max_rate: MAX_RATE,
-    unattributed: super::table::Unattributed::Accept,
-    rules: Vec::new(),
-};
-
-fn max_rate(cluster: &Cluster) -> u32 {
-    cluster.max_rate.map_or(MAX_RATE, |rate| rate.value)
-}
-
-/// Says that there is no cluster, unless the reader refused it and said so.
-fn no_cluster<'c>(has_file: bool, sink: &mut Sink) -> Option<&'c Cluster> {
-    if !has_file && sink.errors() == 0 {
-        sink.push(
-            Diagnostic::error("the rule file has no `cluster`, and none was given")
-                .help("add `cluster:` with its nodes, or pass --cluster FILE"),
-        );
+/// Compiles every rule as far as it goes. Without sets, because there is no cluster to take
+/// them from, everything else is still looked at.
+fn rules<'f>(
+    file: &'f RuleFile,
+    mut sets: Option<&mut Sets<'_>>,
+    sink: &mut Sink,
+) -> Vec<Compiled<'f>> {
+    let mut names = HashMap::new();
+    let mut compiled = Vec::new();
+    for (index, entry) in file.rules.iter().enumerate() {
+        let name = entry.name.as_ref().map_or(format!("rule {}", index + 1), |n| n.value.clone());
+        unique(&mut names, &name, entry, sink);
+        compiled.extend(rule(entry, name, sets.as_deref_mut(), sink));
     }
-    None
+    compiled
 }
 
 fn unique<'f>(
@@ -136,17 +135,16 @@ fn limits(file: &RuleFile, compiled: &[Compiled<'_>], nodes: usize, sink: &mut S
 fn rule<'f>(
     entry: &'f RuleEntry,
     name: String,
-    nodes: usize,
-    sets: &mut Sets<'_>,
+    sets: Option<&mut Sets<'_>>,
     sink: &mut Sink,
 ) -> Option<Compiled<'f>> {
     let before = sink.errors();
-    let reach = reach(entry, &name, sets, sink);
+    let reach = sets.and_then(|sets| reach(entry, &name, sets, sink));
     if entry.broken {
         return None;
     }
-    let mut push = |wrong: Diagnostic| sink.push(wrong.rule(&name));
-    if reach.is_some_and(|reach| reach.count(nodes) == 0) {
+    let mut push = |wrong: Diagnostic| sink.push(wrong.rule(name.as_str()));
+    if reach.is_some_and(|reach| reach.is_empty()) {
         push(no_links(entry));
     }
     let window = window(entry, &mut push);
@@ -168,16 +166,27 @@ fn rule<'f>(
 }
 
 fn reach(entry: &RuleEntry, name: &str, sets: &mut Sets<'_>, sink: &mut Sink) -> Option<Reach> {
-    if let Some(between) = &entry.between {
-        let [one, other] = between.sides.each_ref();
-        let side = |set| Side { set: Some(set), field: "between" };
-        let [a, b] = sets.sides([side(one), side(other)], name, sink)?;
-        return Some(Reach::between(a, b));
+    let sides = match &entry.between {
+        Some(between) => {
+            between.sides.each_ref().map(|set| Side { set: Some(set), field: "between" })
+        }
+        None => [
+            Side { set: entry.from.as_ref(), field: "from" },
+            Side { set: entry.to.as_ref(), field: "to" },
+        ],
+    };
+    if entry.broken {
+        // A side that was refused is not there, and `rest` would be taken for the rest of it.
+        for side in sides {
+            let _ = sets.side(side, name, sink);
+        }
+        return None;
     }
-    let from = Side { set: entry.from.as_ref(), field: "from" };
-    let to = Side { set: entry.to.as_ref(), field: "to" };
-    let [from, to] = sets.sides([from, to], name, sink)?;
-    Some(Reach::one_way(from, to))
+    let [one, other] = sets.sides(sides, name, sink)?;
+    Some(match entry.between {
+        Some(_) => Reach::between(one, other),
+        None => Reach::one_way(one, other),
+    })
 }
 
 /// A rule whose sets leave no pair of different nodes.

@@ -7,6 +7,7 @@
 use super::source::Source;
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
+use std::fmt::Write;
 
 /// Diagnostics kept of one compilation; the rest is only counted.
 const DIAGNOSTICS_MAX: usize = 200;
@@ -38,9 +39,17 @@ pub struct Span {
     /// The input.
     pub file: FileId,
     /// The first byte.
-    pub start: usize,
+    pub start: u32,
     /// The byte behind the last.
-    pub end: usize,
+    pub end: u32,
+}
+
+impl Span {
+    /// A stretch by byte offsets; what lies past 4 GiB is cut off.
+    pub(super) fn new(file: FileId, start: usize, end: usize) -> Self {
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { file, start: offset(start), end: offset(end) }
+    }
 }
 
 /// One thing that is wrong, or suspicious.
@@ -57,9 +66,9 @@ pub struct Diagnostic {
     /// Where the first of two things that clash stands.
     pub first: Option<Span>,
     /// The rule it belongs to, by name or as `rule N`.
-    pub rule: Option<String>,
+    pub rule: Option<Box<str>>,
     /// The field it belongs to, as a path such as `do.delay.by`.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
 }
 
 impl Diagnostic {
@@ -115,14 +124,14 @@ impl Diagnostic {
 
     /// Adds the rule.
     #[must_use]
-    pub fn rule(mut self, name: impl Into<String>) -> Self {
+    pub fn rule(mut self, name: impl Into<Box<str>>) -> Self {
         self.rule = Some(name.into());
         self
     }
 
     /// Adds the field.
     #[must_use]
-    pub fn field(mut self, path: impl Into<String>) -> Self {
+    pub fn field(mut self, path: impl Into<Box<str>>) -> Self {
         self.field = Some(path.into());
         self
     }
@@ -213,7 +222,7 @@ impl Report {
     pub fn place(&self, diagnostic: &Diagnostic) -> Option<Place<'_>> {
         let span = diagnostic.span?;
         let source = self.source(span)?;
-        let (line, column) = source.line_column(span.start);
+        let (line, column) = source.line_column(span.start as usize);
         Some(Place { file: source.name(), line, column })
     }
 
@@ -227,7 +236,7 @@ impl Report {
             out += "\n\n";
         }
         if self.unlisted > 0 {
-            out += &format!("and {} more of these\n\n", self.unlisted);
+            let _ = writeln!(out, "and {} more of these", self.unlisted);
         }
         out.truncate(out.trim_end().len());
         if !out.is_empty() {
@@ -241,6 +250,7 @@ impl Report {
     pub fn json(&self) -> serde_json::Value {
         let one = |d: &Diagnostic| {
             let place = self.place(d);
+            let line = |span: Span| Some(self.source(span)?.line_column(span.start as usize).0);
             json!({
                 "severity": if d.severity == Severity::Error { "error" } else { "warning" },
                 "message": d.message,
@@ -248,7 +258,7 @@ impl Report {
                 "file": place.as_ref().map(|p| p.file),
                 "line": place.as_ref().map(|p| p.line),
                 "column": place.as_ref().map(|p| p.column),
-                "first_line": d.first.and_then(|s| Some(self.source(s)?.line_column(s.start).0)),
+                "first_line": d.first.and_then(line),
                 "rule": d.rule,
                 "field": d.field,
             })
@@ -274,12 +284,13 @@ impl Report {
         if let Some(excerpt) = diagnostic.first.and_then(|span| self.excerpt(span)) {
             group = group.element(Level::NOTE.message("the first one is here")).element(excerpt);
         }
-        let place = match (&diagnostic.rule, &diagnostic.field) {
-            (Some(rule), Some(field)) => Some(format!("in rule {}, {}", quote(rule), quote(field))),
-            (Some(rule), None) => Some(format!("in rule {}", quote(rule))),
-            (None, Some(field)) => Some(format!("in {}", quote(field))),
-            (None, None) => None,
-        };
+        let rule = diagnostic.rule.as_deref().map(|name| match name.strip_prefix("rule ") {
+            Some(_) => quote(name),
+            None => format!("rule {}", quote(name)),
+        });
+        let place: Vec<String> =
+            rule.into_iter().chain(diagnostic.field.as_deref().map(quote)).collect();
+        let place = (!place.is_empty()).then(|| format!("in {}", place.join(", ")));
         let note = place.map(|place| Level::NOTE.message(place));
         let help = diagnostic.help.as_ref().map(|help| Level::HELP.message(help));
         group.elements(note).elements(help)
@@ -288,14 +299,14 @@ impl Report {
     /// The line of a place, with the place marked.
     fn excerpt(&self, span: Span) -> Option<Element<'_>> {
         let source = self.source(span)?;
-        let (number, column) = source.line_column(span.start);
+        let (number, column) = source.line_column(span.start as usize);
         let (offset, line) = source.line(number);
         if line.len() > SHOWN_LINE_MAX {
             let origin = Origin::path(source.name()).line(number).char_column(column);
             return Some(origin.into());
         }
-        let start = (source.boundary(span.start) - offset).min(line.len());
-        let end = source.boundary(span.end).saturating_sub(offset).min(line.len());
+        let start = (source.boundary(span.start as usize) - offset).min(line.len());
+        let end = source.boundary(span.end as usize).saturating_sub(offset).min(line.len());
         let mark = AnnotationKind::Primary.span(start..end.max(start));
         let snippet = Snippet::source(line).line_start(number).path(source.name());
         Some(snippet.annotation(mark).into())

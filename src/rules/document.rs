@@ -9,7 +9,9 @@
 //! lines cannot become gigabytes. Merge keys, tags and several documents are refused.
 
 use super::diagnostic::{Diagnostic, FileId, Sink, Span, quote};
-use serde_yaml::granit_parser::{Event, Marker, Parser, ScalarStyle, Span as Marked, options};
+use serde_yaml::granit_parser::{
+    ErrorKind, Event, Marker, Parser, ScalarStyle, Span as Marked, options,
+};
 use std::collections::HashMap;
 
 /// The most values a file may have, repetitions by aliases included.
@@ -53,8 +55,11 @@ impl Node {
 
 /// Reads the one document of a text. `None` if there is no tree; then `sink` has the reason.
 pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
-    let options = options! { flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX,
-    emit_comments: false };
+    let options = options! {
+        flow_nesting_limit: DEPTH_MAX,
+        block_nesting_limit: DEPTH_MAX,
+        emit_comments: false,
+    };
     let mut builder = Builder {
         file,
         sink,
@@ -69,10 +74,12 @@ pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
             Ok((event, place)) => builder.event(event, place),
             Err(error) => {
                 let start = byte_offset(text, error.marker());
-                let span = Span { file, start, end: start };
-                Err(Box::new(
-                    Diagnostic::error(format!("this is not YAML: {}", error.info())).at(span),
-                ))
+                let span = Span::new(file, start, start);
+                let message = match error.kind() {
+                    ErrorKind::RecursionLimitExceeded => too_deep(),
+                    _ => format!("this is not YAML: {}", error.info()),
+                };
+                Err(Box::new(Diagnostic::error(message).at(span)))
             }
         };
         if let Err(diagnostic) = step {
@@ -82,7 +89,7 @@ pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
     }
     let root = builder.root.take();
     if root.is_none() {
-        let span = Span { file, start: 0, end: 0 };
+        let span = Span::new(file, 0, 0);
         sink.push(
             Diagnostic::error("the file is empty")
                 .at(span)
@@ -90,6 +97,10 @@ pub(super) fn read(text: &str, file: FileId, sink: &mut Sink) -> Option<Node> {
         );
     }
     root
+}
+
+fn too_deep() -> String {
+    format!("values are nested deeper than {DEPTH_MAX} levels")
 }
 
 /// Byte offsets come with markers of string input; the rest is for a parser that forgot one.
@@ -183,7 +194,7 @@ impl Builder<'_> {
     fn span(&self, place: Marked) -> Span {
         let start = place.start.byte_offset().unwrap_or(0);
         let end = place.end.byte_offset().unwrap_or(start).max(start);
-        Span { file: self.file, start, end }
+        Span::new(self.file, start, end)
     }
 
     fn refuse_tag(&mut self, tagged: bool, place: Marked, span: Span) {
@@ -204,8 +215,7 @@ impl Builder<'_> {
 
     fn open(&mut self, items: Items, anchor: usize, span: Span) -> Result<(), Stop> {
         if self.open.len() == DEPTH_MAX {
-            let message = format!("values are nested deeper than {DEPTH_MAX} levels");
-            return Err(Box::new(Diagnostic::error(message).at(span)));
+            return Err(Box::new(Diagnostic::error(too_deep()).at(span)));
         }
         let before = self.nodes;
         self.count(1, span)?;
@@ -240,8 +250,7 @@ impl Builder<'_> {
                 None => *key = Some(as_key(node, places, self.sink)),
                 Some(PendingKey::Word(key)) => {
                     // A value left out has its place somewhere behind; its key says more.
-                    let absent = matches!(&node.value, Value::Scalar { text, plain: true }
-                        if text.is_empty());
+                    let absent = node.span.start == node.span.end && node.is_null();
                     let span = if absent { key.span } else { node.span };
                     entries.push((key, Node { span, ..node }));
                 }

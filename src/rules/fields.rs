@@ -8,18 +8,21 @@ use super::document::{Key, Node, Value};
 use super::file::{At, Chance, NodeSet, Word};
 use super::scalar::{self, Refused};
 use crate::time::Nanos;
+use std::borrow::Cow;
 
 /// Reads values, knowing the rule and field it is in.
 pub(super) struct Reader<'a> {
     pub(super) sink: &'a mut Sink,
     pub(super) rule: Option<String>,
-    pub(super) path: Vec<&'static str>,
+    pub(super) path: Vec<Cow<'static, str>>,
 }
 
 /// A map whose keys were checked.
 pub(super) struct Object<'n> {
     entries: &'n [(Key, Node)],
     pub(super) span: Span,
+    /// Keys that were probably meant by unknown ones.
+    meant: Vec<&'static str>,
 }
 
 impl<'n> Object<'n> {
@@ -35,9 +38,9 @@ impl<'n> Object<'n> {
 impl Reader<'_> {
     pub(super) fn report(&mut self, diagnostic: Diagnostic) {
         let mut diagnostic = diagnostic;
-        diagnostic.rule.clone_from(&self.rule);
+        diagnostic.rule = self.rule.as_deref().map(Box::from);
         if !self.path.is_empty() {
-            diagnostic.field = Some(self.path.join("."));
+            diagnostic.field = Some(self.path.join(".").into());
         }
         self.sink.push(diagnostic);
     }
@@ -50,7 +53,7 @@ impl Reader<'_> {
         read: impl FnOnce(&mut Self, &Node) -> Option<T>,
     ) -> Option<T> {
         let node = object.get(key)?;
-        self.path.push(key);
+        self.path.push(Cow::Borrowed(key));
         let value = if node.is_null() {
             self.report(
                 Diagnostic::error(format!("{} has no value", quote(key)))
@@ -70,13 +73,15 @@ impl Reader<'_> {
         &mut self,
         node: &'n Node,
         what: &str,
-        keys: &[&'static str],
+        keys: &'static [&'static str],
     ) -> Option<Object<'n>> {
         let entries = self.entries(node, what, keys)?;
+        let mut meant = Vec::new();
         for (key, _) in entries {
             if !keys.contains(&key.text.as_str()) {
                 let unknown = format!("{what} has no key {}", quote(&key.text));
                 let near = nearest(&key.text, keys.iter().copied());
+                meant.extend(near);
                 let help = match near {
                     Some(near) => format!("did you mean {}?", quote(near)),
                     None => format!("its keys are {}", keys.join(", ")),
@@ -84,7 +89,7 @@ impl Reader<'_> {
                 self.report(Diagnostic::error(unknown).at(key.span).help(help));
             }
         }
-        Some(Object { entries, span: node.span })
+        Some(Object { entries, span: node.span, meant })
     }
 
     /// A map with any keys.
@@ -106,9 +111,9 @@ impl Reader<'_> {
         None
     }
 
-    /// A key that must be there.
+    /// A key that must be there; one that was misspelt has been reported already.
     pub(super) fn require(&mut self, object: &Object<'_>, key: &str, what: &str, help: &str) {
-        if object.get(key).is_none() {
+        if object.get(key).is_none() && !object.meant.contains(&key) {
             let message = format!("{what} needs {}", quote(key));
             self.report(Diagnostic::error(message).at(object.span).help(help));
         }

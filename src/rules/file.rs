@@ -30,6 +30,9 @@ pub(super) type Named<T> = Vec<(At<String>, T)>;
 pub(super) struct RuleFile {
     /// The nodes of the cluster. May be left out if they are given with `--cluster FILE`.
     pub(super) cluster: Option<Cluster>,
+    /// Whether there is no such key, as opposed to one whose value was refused.
+    #[schemars(skip)]
+    pub(super) lacks_cluster: bool,
     /// Names for sets of nodes. A group without a value is chosen on the command line, with
     /// `--set NAME=NODE,...`, which also replaces the value of any other group.
     #[schemars(with = "Option<std::collections::BTreeMap<String, GroupSchema>>")]

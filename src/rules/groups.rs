@@ -40,6 +40,12 @@ impl SetArg {
         Ok(Self { name: name.to_owned(), nodes })
     }
 
+    /// The group that it is about.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The argument as it was given.
     pub(super) fn shown(&self) -> String {
         quote(&format!("--set {}={}", self.name, self.nodes.join(",")))

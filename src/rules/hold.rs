@@ -93,7 +93,7 @@ fn kinds_of_links(rules: &[Compiled<'_>], nodes: usize) -> Vec<(LinkId, Vec<usiz
             let mut row = rules[*i].reach.row(from as u16);
             while row != 0 {
                 let kind = &mut kinds[from * nodes + row.trailing_zeros() as usize];
-                *kind = hasher.hash_one((*kind, *i));
+                *kind = hasher.hash_one((*kind, *i + 1));
                 row &= row - 1;
             }
         }
@@ -222,7 +222,7 @@ fn too_much(rules: &[Compiled<'_>], worst: &Worst, max_rate: u32, link: &str) ->
         Some(blamed) => {
             let delay = blamed.entry.r#do.iter().find(|s| matches!(s.value, Step::Delay(_)));
             let span = delay.map_or(blamed.entry.span, |step| step.span);
-            wrong.at(span).rule(&blamed.rule.name).field("do.delay")
+            wrong.at(span).rule(blamed.rule.name.as_str()).field("do.delay")
         }
         None => wrong,
     }

@@ -8,6 +8,7 @@ use super::scalar::show;
 use super::table::{Action, Delay, Distribution, FlowAge, Order, Rule, Table, What, Window};
 use crate::packet::{LinkId, NodeId, Proto};
 use crate::time::Nanos;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// Phases that are shown.
@@ -17,7 +18,7 @@ const PHASES_MAX: usize = 16;
 const RULES_SHOWN_MAX: usize = 200;
 
 /// Steps that one cell lists.
-const STEPS_SHOWN_MAX: usize = 2;
+const STEPS_SHOWN_MAX: usize = 6;
 
 /// Columns of a terminal.
 const WIDTH: usize = 80;
@@ -49,34 +50,32 @@ pub fn matrix(table: &Table) -> String {
 }
 
 fn phases(table: &Table, out: &mut String) {
+    let mut painter = Painter { table, letters: Vec::new(), drawn: HashMap::new() };
     let mut start = Nanos::ZERO;
-    let mut marked = false;
-    let mut pending: Option<(Nanos, Vec<String>)> = None;
+    let mut current = cells(table, start);
+    let mut now = Nanos::ZERO;
     let mut shown = 0;
+    let mut marked = false;
     loop {
-        let cells = cells(table, start);
-        let end = next_edge(table, start);
-        marked |= cells.iter().any(|cell| cell.contains('?'));
-        pending = match pending.take() {
+        marked |= current.iter().any(|cell| cell.contains('?'));
+        let edge = next_edge(table, now);
+        let next = edge.map(|edge| (edge, cells(table, edge)));
+        match next {
             // Two phases that look alike are one to the reader.
-            Some((since, former)) if former == cells => Some((since, former)),
-            Some((since, former)) => {
-                phase(table, since, Some(start), &former, out);
+            Some((edge, next)) if next == current => now = edge,
+            Some((edge, next)) => {
+                painter.phase(start, Some(edge), &current, out);
                 shown += 1;
-                Some((start, cells))
+                (start, now, current) = (edge, edge, next);
             }
-            None => Some((start, cells)),
-        };
-        match end {
-            Some(end) if shown < PHASES_MAX => start = end,
-            _ => break,
+            None => {
+                painter.phase(start, None, &current, out);
+                break;
+            }
         }
-    }
-    if let Some((since, cells)) = pending {
-        let last = next_edge(table, start);
-        phase(table, since, last, &cells, out);
-        if let Some(last) = last {
-            let _ = writeln!(out, "\nfrom {} on: more changes, not shown", show(last));
+        if shown == PHASES_MAX {
+            let _ = writeln!(out, "\nfrom {} on: more changes, not shown", show(start));
+            break;
         }
     }
     if marked {
@@ -140,44 +139,64 @@ impl Cell {
     }
 }
 
-fn phase(table: &Table, start: Nanos, end: Option<Nanos>, cells: &[String], out: &mut String) {
-    let time = match end {
-        Some(end) => format!("{} to {}", show(start), show(end)),
-        None => format!("from {} on", show(start)),
-    };
-    if cells.iter().all(String::is_empty) {
-        let _ = writeln!(out, "\n{time}: nothing is disturbed");
-        return;
-    }
-    let _ = writeln!(out, "\n{time}");
-    let words = |cell: &String| if cell.is_empty() { ".".to_owned() } else { cell.clone() };
-    if let Some(grid) = grid(table, &cells.iter().map(words).collect::<Vec<_>>()) {
-        out.push_str(&grid);
-        return;
-    }
-    // Letters are narrower; what they stand for is listed below.
-    let mut kinds: Vec<&String> = Vec::new();
-    for cell in cells.iter().filter(|cell| !cell.is_empty()) {
-        if !kinds.contains(&cell) {
-            kinds.push(cell);
+/// Draws the phases, each kind of grid once.
+struct Painter<'t> {
+    table: &'t Table,
+    /// What the letters stand for, the same in all phases.
+    letters: Vec<String>,
+    /// Grids drawn before, and the phase that has them.
+    drawn: HashMap<Vec<String>, String>,
+}
+
+impl Painter<'_> {
+    fn phase(&mut self, start: Nanos, end: Option<Nanos>, cells: &[String], out: &mut String) {
+        let time = match end {
+            Some(end) => format!("{} to {}", show(start), show(end)),
+            None if start == Nanos::ZERO => "always".to_owned(),
+            None => format!("from {} on", show(start)),
+        };
+        if cells.iter().all(String::is_empty) {
+            let _ = writeln!(out, "\n{time}: nothing is disturbed");
+            return;
+        }
+        if let Some(former) = self.drawn.get(cells) {
+            let _ = writeln!(out, "\n{time}: as {former}");
+            return;
+        }
+        self.drawn.insert(cells.to_vec(), time.clone());
+        let _ = writeln!(out, "\n{time}");
+        let words = |cell: &String| if cell.is_empty() { ".".to_owned() } else { cell.clone() };
+        let words: Vec<String> = cells.iter().map(words).collect();
+        match grid(self.table, &words).or_else(|| self.with_letters(cells)) {
+            Some(grid) => out.push_str(&grid),
+            None => out.push_str("  too wide to draw; see the rules\n"),
         }
     }
-    let letter = |cell: &String| {
-        let kind = kinds.iter().position(|kind| *kind == cell);
-        kind.map_or(".".to_owned(), |kind| char::from(b'a' + kind as u8).to_string())
-    };
-    let drawn = if kinds.len() > 26 {
-        None
-    } else {
-        grid(table, &cells.iter().map(letter).collect::<Vec<_>>())
-    };
-    let Some(grid) = drawn else {
-        out.push_str("  too wide to draw; see the rules\n");
-        return;
-    };
-    out.push_str(&grid);
-    for kind in &kinds {
-        let _ = writeln!(out, "  {}: {kind}", letter(kind));
+
+    /// Letters are narrower than words; what they stand for is listed below the grid.
+    fn with_letters(&mut self, cells: &[String]) -> Option<String> {
+        let alphabet = || ('a'..='z').chain('A'..='Z');
+        for cell in cells.iter().filter(|cell| !cell.is_empty()) {
+            if !self.letters.contains(cell) {
+                self.letters.push(cell.clone());
+            }
+        }
+        let letter = |cell: &String| {
+            if cell.is_empty() {
+                return Some('.');
+            }
+            let kind = self.letters.iter().position(|kind| kind == cell)?;
+            alphabet().nth(kind)
+        };
+        let short: Option<Vec<char>> = cells.iter().map(letter).collect();
+        let short = short?;
+        let mut out = grid(self.table, &short.iter().map(char::to_string).collect::<Vec<_>>())?;
+        for (kind, letter) in self.letters.iter().zip(alphabet()) {
+            if short.contains(&letter) {
+                let _ = writeln!(out, "  {letter}: {kind}");
+            }
+        }
+        Some(out)
     }
 }
 

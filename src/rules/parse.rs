@@ -35,6 +35,7 @@ pub(super) fn rule_file(reader: &mut Reader<'_>, root: &Node) -> Option<RuleFile
     reader.require(&object, "rules", "a rule file", help);
     Some(RuleFile {
         cluster: reader.field(&object, "cluster", cluster),
+        lacks_cluster: object.get("cluster").is_none(),
         groups: reader.field(&object, "groups", groups).unwrap_or_default(),
         seed: reader.field(&object, "seed", |r, node| r.whole(node, 0, u64::MAX)),
         rules: reader.field(&object, "rules", rules).unwrap_or_default(),
@@ -68,7 +69,9 @@ fn nodes(reader: &mut Reader<'_>, node: &Node) -> Option<Named<NodeEntry>> {
     let read = |(key, node): &(_, Node)| {
         let name: At<String> = name_of(reader, key, "a node");
         let before = reader.sink.errors();
+        reader.path.push(name.value.clone().into());
         let fields = node_fields(reader, node, &name.value);
+        reader.path.pop();
         let fields = fields.filter(|_| reader.sink.errors() == before);
         (name, NodeEntry { fields })
     };
@@ -126,10 +129,12 @@ fn groups(reader: &mut Reader<'_>, node: &Node) -> Option<Named<Group>> {
     let entries = reader.entries(node, "`groups`", &[])?;
     let read = |(key, node): &(_, Node)| {
         let name = name_of(reader, key, "a group");
+        reader.path.push(name.value.clone().into());
         let group = match &node.value {
             _ if node.is_null() => Group::Asked,
             _ => reader.node_set(node).map_or(Group::Broken, Group::Nodes),
         };
+        reader.path.pop();
         (name, group)
     };
     Some(entries.iter().map(read).collect())

@@ -25,7 +25,7 @@ pub(super) fn warn(rules: &[Compiled<'_>], sink: &mut Sink) {
                 Diagnostic::warning(message)
                     .at(span(later))
                     .first(span(former))
-                    .rule(&later.rule.name)
+                    .rule(later.rule.name.as_str())
                     .help("rules are tried in the order of the file: put the narrower one first"),
             );
         } else if ending.len() < ENDING_MAX && later.rule.ends() {

@@ -35,6 +35,13 @@ impl Reach {
         (one | other) & !sender
     }
 
+    /// Whether there is no link at all.
+    pub(super) const fn is_empty(&self) -> bool {
+        let (from, to) = self.one;
+        // Without the links of a node to itself.
+        from == 0 || to == 0 || (from == to && from.is_power_of_two())
+    }
+
     /// Whether each link has its way back.
     pub(super) const fn is_symmetric(&self) -> bool {
         self.other.0 != 0 || self.one.0 == self.one.1

@@ -165,7 +165,8 @@ pub(super) fn show(span: Nanos) -> String {
     }
     let seconds = ns / 1_000_000_000;
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect()
+    let shown = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}"));
+    shown.collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]

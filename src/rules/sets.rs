@@ -65,8 +65,14 @@ impl<'a> Sets<'a> {
         Some(whole)
     }
 
-    /// The nodes of one side, and whether `rest` is to be added.
-    fn side(&mut self, side: Side<'_>, rule: &str, sink: &mut Sink) -> Option<(Bits, bool)> {
+    /// The nodes of one side, and whether `rest` is to be added. `None` if something is wrong,
+    /// which is then reported.
+    pub(super) fn side(
+        &mut self,
+        side: Side<'_>,
+        rule: &str,
+        sink: &mut Sink,
+    ) -> Option<(Bits, bool)> {
         let Some(set) = side.set else { return Some((self.names.all, false)) };
         let mut total = Some(0);
         let mut rest = false;

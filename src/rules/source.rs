@@ -62,7 +62,7 @@ impl Source {
             Ok(text) => Ok(Self::new(name, text)),
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
-                let line = error.as_bytes()[..good].iter().filter(|b| **b == b'\n').count() + 1;
+                let line = error.as_bytes()[..good].split(|b| *b == b'\n').count();
                 Err(fail(&format!("line {line} is not UTF-8 (byte {good} of the file)"))
                     .help("save the file as UTF-8"))
             }

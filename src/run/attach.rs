@@ -466,6 +466,7 @@ impl Attached {
     }
 
     /// Detaches: releases what is held, takes the rules out, empties the queues.
+    #[must_use]
     pub fn detach(mut self) -> Detached {
         let (ended, losses, traced, troubles) = self.undo();
         let ended = ended.unwrap_or_else(|| Ended {
@@ -486,10 +487,11 @@ impl Attached {
             return (None, Losses::default(), None, troubles);
         };
         let alive = !thread.is_finished();
-        if alive && self.order(Order::Drain).is_ok() {
-            if let Err(e) = self.await_report(|report| matches!(report, Report::Drained(_))) {
-                note(e.to_string());
-            }
+        if alive
+            && self.order(Order::Drain).is_ok()
+            && let Err(e) = self.await_report(|report| matches!(report, Report::Drained(_)))
+        {
+            note(e.to_string());
         }
         let mut removed = true;
         self.heart.change(Phase::Attached, Phase::Detached);
@@ -524,10 +526,8 @@ impl Attached {
         let traced = self.writer.take().and_then(|writer| {
             writer.finish().map_err(|e| note(format!("the trace is not whole: {e}"))).ok()
         });
-        if removed {
-            if let Err(e) = self.record.forget() {
-                note(format!("the record under /run stays ({e}); run `raftq clean`"));
-            }
+        if removed && let Err(e) = self.record.forget() {
+            note(format!("the record under /run stays ({e}); run `raftq clean`"));
         }
         self.heart.change(Phase::Detached, Phase::Finished);
         if let Some(guardian) = self.guardian.take() {

@@ -217,7 +217,7 @@ impl Control<'_> {
         let mut circumstances = Circumstances::of(&self.attached, seconds);
         circumstances.rules_removed = self.rules_removed;
         circumstances.broken = self.broken;
-        Outcome::new(circumstances, self.attached.detach())
+        Outcome::new(circumstances, &self.attached.detach())
     }
 }
 

@@ -111,7 +111,8 @@ fn guard() -> io::Result<()> {
             return Ok(());
         }
         let stuck = clock::now().saturating_sub(heart.last_beat()) > STUCK;
-        if !gone && !(phase == Phase::Attached && stuck) {
+        let needed = gone || (phase == Phase::Attached && stuck);
+        if !needed {
             continue;
         }
         if phase == Phase::Attached && !heart.change(Phase::Attached, Phase::TakenAway) {

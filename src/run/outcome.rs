@@ -165,7 +165,7 @@ impl Circumstances {
 impl Outcome {
     /// Adds everything up.
     #[must_use]
-    pub fn new(mut run: Circumstances, detached: Detached) -> Self {
+    pub fn new(mut run: Circumstances, detached: &Detached) -> Self {
         let counters = &run.counters;
         let lateness = detached.ended.engine.lateness();
         let lost = detached.losses.queue_dropped + detached.losses.user_dropped;

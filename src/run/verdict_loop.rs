@@ -81,6 +81,7 @@ pub struct Ended {
 impl<Q: PacketQueue> VerdictLoop<Q> {
     /// A loop over these queues; `read_early` lets packets pass before the clock starts,
     /// else they wait.
+    #[must_use]
     pub fn new(lanes: Vec<Lane<Q>>, engine: Engine, wiring: Wiring, read_early: bool) -> Self {
         let mut poller = Poller::new();
         for lane in &lanes {
@@ -303,7 +304,6 @@ fn judge(
     };
     let decision = engine.decide(now, &view);
     let (answer, fate) = match (decision.verdict, decision.facts) {
-        (Verdict::Accept, _) => (Answer::Accept, Fate::Accepted),
         (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
         (Verdict::Trim, _) => (Answer::Trim(view), Fate::Trimmed),
         (Verdict::Hold { due, trim, ordered }, Some(facts)) => {
@@ -327,7 +327,9 @@ fn judge(
             Err(too_many) if too_many.drop => (Answer::Drop, Fate::Dropped),
             Err(_) => (Answer::Accept, Fate::Accepted),
         },
-        (Verdict::Hold { .. } | Verdict::Ask { .. }, None) => (Answer::Accept, Fate::Accepted),
+        (Verdict::Accept, _) | (Verdict::Hold { .. } | Verdict::Ask { .. }, None) => {
+            (Answer::Accept, Fate::Accepted)
+        }
     };
     if let Some(tracer) = &mut wiring.tracer {
         tracer.note(now, &view, &decision, fate);
@@ -345,10 +347,10 @@ fn answer<Q: PacketQueue>(
 ) -> io::Result<()> {
     let queue = &mut lanes[usize::from(release.token.queue)].queue;
     let id = release.token.id;
-    if let (Some(link), Some(due)) = (release.link, release.due) {
-        if left.len() < left.capacity() {
-            left.push((link, due));
-        }
+    if let (Some(link), Some(due)) = (release.link, release.due)
+        && left.len() < left.capacity()
+    {
+        left.push((link, due));
     }
     match (release.drop, release.trim) {
         (true, slot) => {

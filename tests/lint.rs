@@ -1,0 +1,138 @@
+//! Each file in `tests/lint/` is one claim about what lint says, and each is a test of its
+//! own. The comments of a file say what is expected, all of it and nothing else:
+//!
+//! ```text
+//! # set: victim=n2                     an argument, as for --set
+//! # expect: error 7:11: there is no    severity, line:column (- for none), begin of the message
+//! ```
+
+use raftq::rules::{self, Diagnostic, Report, SetArg, Severity};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+macro_rules! fixtures {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                check(stringify!($name));
+            }
+        )+
+
+        #[test]
+        fn every_file_is_a_test() {
+            let known = [$(stringify!($name)),+];
+            for entry in fs::read_dir(folder()).expect("tests/lint can be listed") {
+                let path = entry.expect("tests/lint can be listed").path();
+                let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+                assert!(known.contains(&name), "add {name} to the list in tests/lint.rs");
+            }
+        }
+    };
+}
+
+fixtures! {
+    action_after_the_end,
+    alias_inside_itself,
+    bad_address,
+    bad_chance,
+    bad_delay,
+    bad_duration,
+    bad_name,
+    bomb_of_aliases,
+    bomb_of_nesting,
+    broken_side,
+    delay_over_the_queue,
+    errors_without_a_cluster,
+    delays_over_the_queue_together,
+    delays_that_never_meet,
+    duplicate_address,
+    duplicate_key,
+    duplicate_name,
+    duplicate_rule_name,
+    empty,
+    empty_set,
+    every_error_at_once,
+    group_inside_itself,
+    max_rate_allows,
+    never_matches,
+    no_action,
+    no_cluster,
+    no_nodes,
+    no_rules,
+    node_without_address,
+    not_a_map,
+    not_yaml,
+    one_way_drop,
+    pre_empted,
+    rest_in_group,
+    roles_come_later,
+    rules_without_value,
+    second_document,
+    senseless_set,
+    set_defines_a_group,
+    set_given_twice,
+    set_that_names_a_node,
+    set_with_unknown_node,
+    set_without_use,
+    tab_indent,
+    tags_and_merge_keys,
+    times_that_clash,
+    too_many_nodes,
+    two_actions_in_one_map,
+    two_places,
+    unknown_action,
+    unknown_key,
+    unknown_key_in_action,
+    unknown_node,
+    unknown_node_in_group,
+    unknown_word,
+    victim_not_given,
+    wrong_type,
+    wrong_type_in_rule,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint")
+}
+
+fn check(name: &str) {
+    let path = folder().join(format!("{name}.yaml"));
+    let text = fs::read_to_string(&path).expect("the fixture can be read");
+    let said = |key: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix(key)).map(str::to_owned).collect()
+    };
+    let sets: Vec<SetArg> = said("# set: ")
+        .iter()
+        .map(|arg| SetArg::parse(arg).expect("the fixture's set is well-formed"))
+        .collect();
+    let expected = said("# expect: ");
+    let result = rules::load(&path, &sets);
+    let wrong = expected.iter().any(|line| line.starts_with("error"));
+    assert_eq!(result.is_err(), wrong, "{result:#?}");
+    let report = match result {
+        Ok(compiled) => compiled.warnings,
+        Err(report) => report,
+    };
+    let got: Vec<String> = report.diagnostics().iter().map(|d| line(&report, d)).collect();
+    let fits = |(got, expected): (&String, &String)| {
+        let (place, message) = expected.split_once(": ").expect("severity place: message");
+        match place.strip_suffix(":?") {
+            Some(line) => got.starts_with(&format!("{line}:")) && got.contains(message),
+            None => got.starts_with(expected),
+        }
+    };
+    let all = got.len() == expected.len() && got.iter().zip(&expected).all(fits);
+    assert!(all, "said:\n{}\nexpected:\n{}", got.join("\n"), expected.join("\n"));
+    assert!(!report.render(false).contains('\u{1b}'), "plain means without escapes");
+}
+
+fn line(report: &Report, diagnostic: &Diagnostic) -> String {
+    let severity = match diagnostic.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let place = report.place(diagnostic);
+    let place = place.map_or("-".to_owned(), |place| format!("{}:{}", place.line, place.column));
+    format!("{severity} {place}: {}", diagnostic.message)
+}

@@ -1,0 +1,127 @@
+//! Every rule file that is shipped compiles without a warning and does what its name says.
+
+use raftq::packet::{LinkId, NodeId};
+use raftq::rules::table::{Action, What};
+use raftq::rules::{self, SetArg, Table, matrix};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("rules")
+}
+
+fn shipped(name: &str, sets: &[&str]) -> Table {
+    let sets: Vec<SetArg> = sets.iter().map(|arg| SetArg::parse(arg).expect(arg)).collect();
+    match rules::load(&folder().join(format!("{name}.yaml")), &sets) {
+        Ok(compiled) => {
+            assert!(compiled.warnings.is_empty(), "{}", compiled.warnings.render(false));
+            compiled.table
+        }
+        Err(report) => panic!("{}", report.render(false)),
+    }
+}
+
+fn link(table: &Table, from: u16, to: u16) -> LinkId {
+    LinkId::new(NodeId(from - 1), NodeId(to - 1), table.nodes.len())
+}
+
+#[test]
+fn each_names_its_schema_and_says_what_it_does() {
+    let mut count = 0;
+    for entry in fs::read_dir(folder()).expect("rules/ can be listed") {
+        let path = entry.expect("rules/ can be listed").path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        count += 1;
+        let text = fs::read_to_string(&path).expect("a shipped file can be read");
+        let first = text.lines().next();
+        assert_eq!(first, Some("# yaml-language-server: $schema=schema.json"), "{path:?}");
+        assert!(text.contains("What TCP makes of it"), "{path:?}");
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a plain name");
+        let _ = shipped(name, if name == "partition" { &["victim=n2"] } else { &[] });
+    }
+    assert_eq!(count, 6, "add the new file to the tests below");
+}
+
+#[test]
+fn healthy_has_no_rules() {
+    assert!(shipped("healthy", &[]).rules.is_empty());
+}
+
+#[test]
+fn partition_cuts_the_victim_off_both_ways() {
+    let table = shipped("partition", &["victim=n2"]);
+    let [rule] = table.rules.as_slice() else { panic!("one rule") };
+    let cut = [(1, 2), (2, 1), (2, 3), (3, 2)].map(|(from, to)| link(&table, from, to));
+    assert_eq!(rule.links, cut);
+    assert_eq!(rule.actions, [Action::Drop(What::Packets)]);
+    let two = shipped("partition", &["victim=n2,n3"]);
+    let cut = [(1, 2), (1, 3), (2, 1), (3, 1)].map(|(from, to)| link(&two, from, to));
+    assert_eq!(two.rules[0].links, cut, "two victims still reach each other");
+}
+
+#[test]
+fn partition_asks_for_its_victim() {
+    let report = rules::load(&folder().join("partition.yaml"), &[]).expect_err("nobody is named");
+    let help = report.errors().next().and_then(|error| error.help.clone()).unwrap_or_default();
+    assert!(help.contains("--set victim=n1"), "{help}");
+}
+
+#[test]
+fn halves_come_and_go() {
+    let table = shipped("halves", &[]);
+    assert_eq!(table.rules[0].links.len(), 12);
+    assert_eq!(table.rules[0].window.times, Some(6));
+}
+
+#[test]
+fn one_way_leaves_acknowledgements() {
+    let table = shipped("one-way", &[]);
+    assert_eq!(table.rules[0].links, [link(&table, 2, 1), link(&table, 3, 1)]);
+    assert_eq!(table.rules[0].actions, [Action::Drop(What::Data)]);
+    assert!(table.needs_segments());
+}
+
+#[test]
+fn the_same_text_gives_the_same_table() {
+    let path = folder().join("tour.yaml");
+    let one = rules::load(&path, &[]).expect("the tour compiles");
+    for _ in 0..5 {
+        let other = rules::load(&path, &[]).expect("the tour compiles");
+        assert_eq!(one, other);
+        assert_eq!(matrix(&one.table), matrix(&other.table));
+    }
+}
+
+#[test]
+fn the_matrix_of_the_partition() {
+    let expected = "\
+3 nodes, 1 rule, seed 0, at most 20000 packets/s
+
+0s to 2s: nothing is disturbed
+
+2s to 12s
+  from \\ to  n1    n2    n3
+  n1         -     drop  .
+  n2         drop  -     drop
+  n3         .     drop  -
+
+from 12s on: nothing is disturbed
+
+rule 1: cut the victim off
+  when   2s to 12s
+  links  n1 <-> n2, n2 <-> n3
+  do     drop
+";
+    assert_eq!(matrix(&shipped("partition", &["victim=n2"])), expected);
+}
+
+#[test]
+fn no_matrix_is_wider_than_a_terminal() {
+    for (name, sets) in [("tour", [].as_slice()), ("halves", &[]), ("partition", &["victim=n1"])] {
+        for line in matrix(&shipped(name, sets)).lines() {
+            assert!(line.chars().count() <= 80, "{name}: {line}");
+        }
+    }
+}
