@@ -63,19 +63,19 @@ impl Child {
         fs::read_to_string(&self.out).unwrap_or_default()
     }
 
-    /// Waits until stdout or stderr contains `word`.
-    pub(crate) fn wait_for(&mut self, world: &World, word: &str, ms: u64) -> Result<(), Fault> {
+    /// Waits until stdout or stderr contains `said`.
+    pub(crate) fn wait_for(&mut self, world: &World, said: &str, ms: u64) -> Result<(), Fault> {
         world
             .until(ms, || {
-                if self.output().contains(word) || self.complaint().contains(word) {
+                if self.output().contains(said) || self.complaint().contains(said) {
                     return Ok(Some(()));
                 }
                 match self.process.try_wait()? {
-                    Some(status) => Err(self.fault(&format!("ended ({status}) before `{word}`"))),
+                    Some(status) => Err(self.fault(&format!("ended ({status}) before `{said}`"))),
                     None => Ok(None),
                 }
             })?
-            .ok_or_else(|| self.fault(&format!("did not say `{word}` within {ms} ms")))
+            .ok_or_else(|| self.fault(&format!("did not say `{said}` within {ms} ms")))
     }
 
     /// Asks a sink for its total: (count, nanoseconds, lost).
@@ -107,7 +107,8 @@ impl Child {
         self.finish(world, LAST_WORDS_MS)
     }
 
-    fn complaint(&self) -> String {
+    /// Everything it wrote to stderr so far.
+    pub(crate) fn complaint(&self) -> String {
         fs::read_to_string(&self.err).unwrap_or_default()
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Options {
     engines: Vec<Engine>,
     #[arg(long, default_value = "target/release/raftq")]
     raftq: PathBuf,
-    /// The accept-all loop, built from bench/accept_all.c
+    /// The accept-all loop, built from `bench/accept_all.c`
     #[arg(long, default_value = "target/bench/accept_all")]
     accept_all: PathBuf,
     /// Put the figures between the markers of this file
@@ -52,9 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<bool, Fault> {
     let world = World::make()?;
     let rounds = options.rounds.unwrap_or(if options.quick { 2 } else { 5 });
     let lengths = if options.quick {
-        Lengths { warm_ms: 150, run_ms: 500, delay_ms: 1_200 }
+        Lengths { warm: 150, run: 500, delay: 1_200 }
     } else {
-        Lengths { warm_ms: 300, run_ms: 1_200, delay_ms: 3_000 }
+        Lengths { warm: 300, run: 1_200, delay: 3_000 }
     };
     let rules = |hook| {
         if options.engines.contains(&Engine::Raftq) {
@@ -136,7 +136,7 @@ fn how_taken(options: &Options, rounds: u32, lengths: Lengths, load: f64) -> Str
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("an unnamed processor", |(_, name)| name);
     let cores = available_parallelism().map_or(0, usize::from);
-    let (date, kernel, run_ms) = (&options.date, kernel.trim(), lengths.run_ms);
+    let (date, kernel, run_ms) = (&options.date, kernel.trim(), lengths.run);
     format!(
         "Taken on {date} by `bench/run`: kernel {kernel}, {cores} cores of {model}, load average\n\
          {load} before it began. Medians of {rounds} rounds, each of them every engine once for\n\

@@ -2,7 +2,7 @@
 //!
 //! All of them see the same packets at the same hook. The C loop gets the very firewall rules that
 //! raftq installs, read back while raftq is attached, so that both pay for the same matches. It
-//! runs twice: as such programs run, and under SCHED_FIFO as raftq does.
+//! runs twice: as such programs run, and under `SCHED_FIFO` as raftq does.
 
 use crate::Fault;
 use crate::child::Child;
@@ -25,9 +25,9 @@ const UNUSED_PORTS: u16 = 61_001;
 pub(crate) enum Engine {
     /// No queue and no rules
     None,
-    /// The accept-all loop on libnetfilter_queue
+    /// The accept-all loop on `libnetfilter_queue`
     C,
-    /// The same under SCHED_FIFO
+    /// The same under `SCHED_FIFO`
     CFifo,
     /// raftq with a table of 64 rules
     Raftq,
@@ -199,9 +199,16 @@ pub(crate) fn rules_of_raftq(
     hook: Hook,
 ) -> Result<Vec<String>, Fault> {
     let running = start_raftq(world, binaries, hook, &long_table(hook, world), 1)?;
-    let saves = hook.namespaces(world).into_iter().map(World::saved_firewall).collect();
+    let saves: Result<Vec<_>, _> =
+        hook.namespaces(world).into_iter().map(World::saved_firewall).collect();
+    let saves = saves?;
+    for (netns, rules) in hook.namespaces(world).iter().zip(&saves) {
+        queue_number(rules).map_err(|error| {
+            format!("raftq installed no rules in {netns}: {error}{}", running.complaint())
+        })?;
+    }
     running.stop(world)?;
-    saves
+    Ok(saves)
 }
 
 impl Running {
@@ -213,6 +220,10 @@ impl Running {
             sum += cpu_ns(pid)?;
         }
         Ok(sum)
+    }
+
+    fn complaint(&self) -> String {
+        self.child.as_ref().map(Child::complaint).unwrap_or_default()
     }
 
     /// Ends the engine as its user would, and returns what it printed.

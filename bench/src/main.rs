@@ -67,6 +67,7 @@ enum Command {
         percent: u8,
     },
     /// Compare no queue, the C loop and raftq; as root
+    #[command(args_override_self = true)]
     Run(driver::Options),
     /// Become another program that ends with its parent
     #[command(hide = true)]

@@ -16,15 +16,15 @@ const READER_CPU: usize = 1;
 const TAKEN_PERCENT: u8 = 70;
 const DELAY_RATE: u32 = 20_000;
 
-/// How long each part of a sample takes.
+/// How long each part of a sample takes, in milliseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Lengths {
     /// Before counting starts.
-    pub(crate) warm_ms: u64,
+    pub(crate) warm: u64,
     /// While counting.
-    pub(crate) run_ms: u64,
+    pub(crate) run: u64,
     /// While delaying.
-    pub(crate) delay_ms: u64,
+    pub(crate) delay: u64,
 }
 
 /// Everything a sample needs.
@@ -50,13 +50,13 @@ impl Bench<'_> {
         let mut sink = self.load(SOURCE_CPU, &self.world.n2, "sink 10.77.0.2:9000")?;
         sink.wait_for(self.world, "ready", 2_000)?;
         let _taken = saturated.then(|| self.take_core()).transpose()?;
-        let seconds = seconds(self.lengths.warm_ms + self.lengths.run_ms + 1_000);
+        let seconds = seconds(self.lengths.warm + self.lengths.run + 1_000);
         let source = format!("flood 10.77.0.1:39000 10.77.0.2:9000 {seconds}");
         let _source = self.load(SOURCE_CPU, &self.world.n1, &source)?;
-        self.world.wait(self.lengths.warm_ms)?;
+        self.world.wait(self.lengths.warm)?;
         let [count, at, lost] = sink.ask(self.world)?;
         let cpu = running.cpu()?;
-        self.world.wait(self.lengths.run_ms)?;
+        self.world.wait(self.lengths.run)?;
         let [count_after, at_after, lost_after] = sink.ask(self.world)?;
         let cpu = running.cpu()? - cpu;
         if lost_after > lost {
@@ -79,7 +79,7 @@ impl Bench<'_> {
         let running = self.start(engine, Hook::Nodes, SOURCE_CPU)?;
         let mut echo = self.load(SOURCE_CPU, &self.world.n2, "echo 10.77.0.2:9000")?;
         echo.wait_for(self.world, "ready", 2_000)?;
-        let (warm, run) = (self.lengths.warm_ms, self.lengths.run_ms);
+        let (warm, run) = (self.lengths.warm, self.lengths.run);
         let words = format!("ping 10.77.0.2:9000 {} {}", seconds(warm), seconds(run));
         let mut ping = self.load(SOURCE_CPU, &self.world.n1, &words)?;
         let printed = ping.finish(self.world, warm + run + 5_000)?;
@@ -97,9 +97,9 @@ impl Bench<'_> {
         let mut drain = self.load(READER_CPU, &self.world.n2, "drain 10.78.0.2:9000")?;
         drain.wait_for(self.world, "ready", 2_000)?;
         let _pour = self.load(SOURCE_CPU, &self.world.n1, "pour 10.78.0.2:9000")?;
-        self.world.wait(self.lengths.warm_ms)?;
+        self.world.wait(self.lengths.warm)?;
         let [bytes, at, _] = drain.ask(self.world)?;
-        self.world.wait(self.lengths.run_ms)?;
+        self.world.wait(self.lengths.run)?;
         let [bytes_after, at_after, _] = drain.ask(self.world)?;
         drop(drain);
         running.stop(self.world)?;
@@ -116,10 +116,10 @@ impl Bench<'_> {
         sink.wait_for(self.world, "ready", 2_000)?;
         let _other =
             disturbed.then(|| self.load(READER_CPU, &self.world.n1, "spin 100")).transpose()?;
-        let seconds = seconds(self.lengths.delay_ms);
+        let seconds = seconds(self.lengths.delay);
         let source = format!("flood 10.77.0.1:39000 10.77.0.2:9000 {seconds} --rate {DELAY_RATE}");
         let mut source = self.load(SOURCE_CPU, &self.world.n1, &source)?;
-        source.finish(self.world, self.lengths.delay_ms + 5_000)?;
+        source.finish(self.world, self.lengths.delay + 5_000)?;
         let printed = running.stop(self.world)?;
         let document: Value = serde_json::from_str(&printed)
             .map_err(|error| format!("raftq --json printed no JSON ({error}): {printed}"))?;

@@ -61,9 +61,9 @@ impl Figure {
     fn title(self) -> &'static str {
         match self {
             Self::Rate => "UDP 64 B, reader saturated, thousand packets/s",
-            Self::Cpu => "reader's CPU a packet there, us",
+            Self::Cpu => "reader's CPU a packet, saturated, us",
             Self::OpenRate => "UDP 64 B, a core each, thousand packets/s",
-            Self::OpenCpu => "reader's CPU a packet there, us",
+            Self::OpenCpu => "reader's CPU a packet, a core each, us",
             Self::PingP50 => "TCP round trip of 200 B, p50, us",
             Self::PingP99 => "TCP round trip of 200 B, p99, us",
             Self::Bulk => "one TCP stream over a bridge, Gbit/s",

@@ -129,6 +129,8 @@ impl World {
         }
         ip(&format!("-n {n1} link add d0 type veth peer name d0 netns {n2}"))?;
         ip(&format!("-n {hub} link add br0 type bridge"))?;
+        // By this address raftq finds the bridge that leads to the nodes.
+        ip(&format!("-n {hub} address add 10.78.0.254/24 dev br0"))?;
         ip(&format!("-n {hub} link set br0 up"))?;
         for (number, netns) in [(1, n1), (2, n2)] {
             ip(&format!("-n {hub} link add v{number} type veth peer name e0 netns {netns}"))?;

@@ -2,8 +2,8 @@
 
 use super::udp::to_ns;
 use crate::clock::now_ns;
-use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
+use std::time::Duration;
 
 const PERIOD_NS: u64 = 1_000_000;
 
@@ -20,8 +20,7 @@ pub(crate) fn spin(percent: u8) -> ! {
         }
         start = now_ns().max(start + PERIOD_NS);
         if percent < 100 {
-            let until =
-                TimeSpec::new((start / 1_000_000_000) as i64, (start % 1_000_000_000) as i64);
+            let until = Duration::from_nanos(start).into();
             let flags = ClockNanosleepFlags::TIMER_ABSTIME;
             // A signal cuts one pause short, which changes the share by nothing that shows.
             let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &until);
