@@ -3,7 +3,7 @@
 use crate::Fault;
 use crate::engine::{Binaries, Engine, Hook, rules_of_raftq};
 use crate::measure::{Bench, Lengths};
-use crate::report::{Figure, Samples, write_into};
+use crate::report::{Answer, Figure, Samples, write_into};
 use crate::world::World;
 use clap::Args;
 use std::fs;
@@ -15,7 +15,7 @@ pub(crate) struct Options {
     /// Less than a minute, for a look rather than for the record
     #[arg(long)]
     quick: bool,
-    /// Exit with 1 when a target is missed
+    /// Exit with 1 when a target is missed, with 2 when one could not be decided
     #[arg(long)]
     check: bool,
     /// Rounds that count, after one that does not
@@ -37,8 +37,8 @@ pub(crate) struct Options {
     date: String,
 }
 
-/// Measures and prints everything; true when no target was missed or nobody asked.
-pub(crate) fn run(options: &Options) -> Result<bool, Fault> {
+/// Measures and prints everything; the exit code.
+pub(crate) fn run(options: &Options) -> Result<u8, Fault> {
     let raftq = if options.engines.contains(&Engine::Raftq) {
         built(&options.raftq)?
     } else {
@@ -70,15 +70,26 @@ pub(crate) fn run(options: &Options) -> Result<bool, Fault> {
         lengths,
     };
     let samples = measure(&bench, &options.engines, rounds, !options.quick)?;
-    let (table, missed) = samples.table();
+    let (table, answers) = samples.table();
     println!("{table}");
-    for title in &missed {
-        println!("MISSED: {title}");
+    for (title, answer) in &answers {
+        match answer {
+            Answer::Met => {}
+            Answer::Missed => println!("MISSED: {title}"),
+            Answer::Undecided => {
+                println!("undecided: {title}: the source could not keep raftq busy");
+            }
+        }
     }
     if let Some(path) = &options.write {
         write_into(path, &format!("{}\n\n{table}", how_taken(options, rounds, lengths, load)))?;
     }
-    Ok(missed.is_empty() || !options.check)
+    let is = |which| answers.iter().any(|(_, answer)| *answer == which);
+    Ok(match (options.check, is(Answer::Missed), is(Answer::Undecided)) {
+        (true, true, _) => 1,
+        (true, false, true) => 2,
+        _ => 0,
+    })
 }
 
 fn measure(bench: &Bench, engines: &[Engine], rounds: u32, warm: bool) -> Result<Samples, Fault> {
@@ -103,6 +114,9 @@ fn one_round(bench: &Bench, engines: &[Engine], samples: &mut Samples) -> Result
         for &engine in engines {
             let flood = bench.flood(engine, saturated)?;
             samples.add(rate, engine, flood.rate / 1e3);
+            if saturated && engine == Engine::Raftq && !flood.backlog {
+                samples.idled();
+            }
             if engine != Engine::None {
                 samples.add(cpu, engine, flood.cpu_us);
             }

@@ -86,8 +86,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match dispatch(Cli::parse().command) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(code) => ExitCode::from(code),
         Err(fault) => {
             eprintln!("raftq-bench: {fault}");
             ExitCode::from(5)
@@ -95,7 +94,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> Result<bool, Fault> {
+fn dispatch(command: Command) -> Result<u8, Fault> {
     match command {
         Command::Flood { from, to, seconds, rate } => load::udp::flood(from, to, seconds, rate)?,
         Command::Sink { at } => load::udp::sink(at)?,
@@ -108,5 +107,5 @@ fn dispatch(command: Command) -> Result<bool, Fault> {
         Command::Within { parent, cpu, words } => return Err(child::within(parent, cpu, &words)),
         Command::Reap { folder, namespaces } => world::reap(&folder, &namespaces)?,
     }
-    Ok(true)
+    Ok(0)
 }

@@ -41,7 +41,19 @@ enum Target {
 
 /// All samples of a run, warm-up excluded.
 #[derive(Default)]
-pub(crate) struct Samples(BTreeMap<(Figure, Engine), Vec<f64>>);
+pub(crate) struct Samples {
+    values: BTreeMap<(Figure, Engine), Vec<f64>>,
+    /// Saturated floods through raftq in which the source was the limit after all.
+    idle: usize,
+}
+
+/// What the table says of one target.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Answer {
+    Met,
+    Missed,
+    Undecided,
+}
 
 impl Figure {
     const ALL: [Self; 11] = [
@@ -91,21 +103,27 @@ impl Figure {
 impl Samples {
     /// Adds what one round gave.
     pub(crate) fn add(&mut self, figure: Figure, engine: Engine, value: f64) {
-        self.0.entry((figure, engine)).or_default().push(value);
+        self.values.entry((figure, engine)).or_default().push(value);
+    }
+
+    /// Notes a saturated flood through raftq that did not saturate it: its rate is the source's.
+    pub(crate) fn idled(&mut self) {
+        self.idle += 1;
     }
 
     /// Adds the samples of another round.
     pub(crate) fn merge(&mut self, other: Self) {
-        for (key, values) in other.0 {
-            self.0.entry(key).or_default().extend(values);
+        for (key, values) in other.values {
+            self.values.entry(key).or_default().extend(values);
         }
+        self.idle += other.idle;
     }
 
-    /// The table in Markdown, and the titles of the targets that were missed.
-    pub(crate) fn table(&self) -> (String, Vec<&'static str>) {
+    /// The table in Markdown, and for every target its title and what came out.
+    pub(crate) fn table(&self) -> (String, Vec<(&'static str, Answer)>) {
         let mut text = String::from("| figure | no queue | C | C, FIFO | raftq | ratio (rounds) ");
         text += "| target | |\n|---|--:|--:|--:|--:|---|---|---|\n";
-        let mut missed = Vec::new();
+        let mut answers = Vec::new();
         for figure in Figure::ALL {
             if Engine::ALL.iter().all(|engine| self.of(figure, *engine).is_empty()) {
                 continue;
@@ -115,21 +133,31 @@ impl Samples {
                 let _ = write!(text, " {} |", show(median(self.of(figure, engine))));
             }
             let (ratio, target, met) = self.verdict(figure);
-            let word = match met {
-                Some(true) => "met",
-                Some(false) => "MISSED",
+            let answer = met.map(|met| self.answer(figure, met));
+            let word = match answer {
+                Some(Answer::Met) => "met",
+                Some(Answer::Missed) => "MISSED",
+                Some(Answer::Undecided) => "undecided",
                 None => "",
             };
-            if met == Some(false) {
-                missed.push(figure.title());
-            }
+            answers.extend(answer.map(|answer| (figure.title(), answer)));
             let _ = writeln!(text, " {ratio} | {target} | {word} |");
         }
-        (text, missed)
+        (text, answers)
+    }
+
+    /// A rate that was too low says nothing where the reader had nothing left to read.
+    fn answer(&self, figure: Figure, met: bool) -> Answer {
+        let source_bound = self.idle * 2 > self.of(figure, Engine::Raftq).len();
+        match met {
+            true => Answer::Met,
+            false if figure == Figure::Rate && source_bound => Answer::Undecided,
+            false => Answer::Missed,
+        }
     }
 
     fn of(&self, figure: Figure, engine: Engine) -> &[f64] {
-        self.0.get(&(figure, engine)).map_or(&[], Vec::as_slice)
+        self.values.get(&(figure, engine)).map_or(&[], Vec::as_slice)
     }
 
     fn verdict(&self, figure: Figure) -> (String, String, Option<bool>) {
@@ -199,10 +227,20 @@ mod tests {
             samples.add(Figure::Cpu, Engine::C, 4.0);
             samples.add(Figure::Cpu, Engine::Raftq, 2.0);
         }
-        let (text, missed) = samples.table();
-        assert_eq!(missed, [Figure::Rate.title()]);
+        let (text, answers) = samples.table();
+        let [rate, cpu] = [Figure::Rate, Figure::Cpu].map(Figure::title);
+        assert_eq!(answers, [(rate, Answer::Missed), (cpu, Answer::Met)]);
         assert!(text.contains("1.40 x C (1.40-1.40) | at least 1.5 x C | MISSED |"), "{text}");
         assert!(text.contains("0.50 x C (0.50-0.50) | at most 0.65 x C | met |"), "{text}");
+    }
+
+    #[test]
+    fn a_low_rate_of_an_idle_reader_is_undecided() {
+        let mut samples = Samples::default();
+        samples.add(Figure::Rate, Engine::C, 100.0);
+        samples.add(Figure::Rate, Engine::Raftq, 100.0);
+        samples.idled();
+        assert_eq!(samples.table().1, [(Figure::Rate.title(), Answer::Undecided)]);
     }
 
     #[test]

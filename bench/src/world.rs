@@ -10,6 +10,7 @@
 //! else on the host is touched.
 
 use crate::Fault;
+use crate::child::numbers;
 use crate::clock::{now_ns, poll_until};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -119,6 +120,15 @@ impl World {
         let words = ["netns", "exec", netns, "iptables-save", "-t", "mangle"];
         let output = Command::new("ip").args(words).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Packets that wait for a verdict in a namespace's queues: the third column of the kernel's
+    /// table, whose file does not exist before the first queue.
+    pub(crate) fn waiting_packets(netns: &str) -> Result<u64, Fault> {
+        let words = ["netns", "exec", netns, "cat", "/proc/net/netfilter/nfnetlink_queue"];
+        let output = Command::new("ip").args(words).output()?;
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(table.lines().filter_map(|line| numbers(line).get(2).copied()).sum())
     }
 
     fn wire(&self) -> Result<(), Fault> {
