@@ -22,7 +22,7 @@ pub(crate) struct Options {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..100))]
     rounds: Option<u32>,
     /// Who takes part; without raftq the C loop gets rules of the same shape
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["none", "c", "c-fifo", "raftq"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Engine::ALL)]
     engines: Vec<Engine>,
     #[arg(long, default_value = "target/release/raftq")]
     raftq: PathBuf,
