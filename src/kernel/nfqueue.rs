@@ -322,6 +322,9 @@ struct Inbox {
     memory: Box<[u8]>,
     slot: usize,
     lens: [u32; BATCH],
+    /// Packets to ask for: twice what came last. Asking for more than there are costs an
+    /// attempt in vain, which matters while packets come one by one.
+    ask: usize,
     headers: Box<[libc::mmsghdr; BATCH]>,
     /// The headers point here.
     _iovecs: Box<[libc::iovec; BATCH]>,
@@ -356,7 +359,7 @@ impl Inbox {
             header.msg_hdr.msg_iovlen = 1;
             header
         }));
-        Self { memory, slot, lens: [0; BATCH], headers, _iovecs: iovecs }
+        Self { memory, slot, lens: [0; BATCH], ask: 1, headers, _iovecs: iovecs }
     }
 
     /// Takes what waits, at most a batch; 0 where nothing does.
@@ -368,7 +371,7 @@ impl Inbox {
             libc::recvmmsg(
                 fd.as_raw_fd(),
                 self.headers.as_mut_ptr(),
-                BATCH as u32,
+                self.ask as u32,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
@@ -380,6 +383,7 @@ impl Inbox {
                 _ => Err(error),
             };
         };
+        self.ask = (got * 2).clamp(1, BATCH);
         for (len, header) in self.lens.iter_mut().zip(self.headers.iter()).take(got) {
             *len = header.msg_len;
         }

@@ -25,9 +25,9 @@ pub fn start(
     questions: Inbox<Question>,
     orders: Post<Order>,
 ) -> io::Result<JoinHandle<()>> {
+    let mut poller = Poller::new()?;
+    poller.add(questions.bell.as_fd())?;
     std::thread::Builder::new().name("raftq-asker".into()).spawn(move || {
-        let mut poller = Poller::new();
-        poller.add(questions.bell.as_fd());
         while !questions.is_abandoned() {
             if let Err(e) = poller.wait(LOOK) {
                 log::error!("cannot wait for questions: {e}");

@@ -235,7 +235,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
     let thread = std::thread::Builder::new()
         .name("raftq-loop".into())
         .spawn(move || {
-            let looped = VerdictLoop::new(opened.lanes, engine, wiring, shared.is_empty());
+            let looped = VerdictLoop::new(opened.lanes, engine, wiring, shared.is_empty())?;
             looped.run(urgent, |urgency| {
                 let _ = tell.send(urgency);
             })
@@ -542,8 +542,9 @@ impl Attached {
 
     /// Waits for a certain report; others that come before it are for nobody.
     fn await_report(&self, wanted: impl Fn(&Report) -> bool) -> Result<Report, Trouble> {
-        let mut poller = Poller::new();
-        poller.add(self.reports.bell.as_fd());
+        let unable = |e: io::Error| Trouble::new(format!("cannot wait ({e})"), "");
+        let mut poller = Poller::new().map_err(unable)?;
+        poller.add(self.reports.bell.as_fd()).map_err(unable)?;
         let limit = clock::now() + ANSWER;
         loop {
             self.reports.open();
@@ -557,9 +558,7 @@ impl Attached {
                 return Err(Trouble::new("the verdict loop does not answer", ""));
             }
             // Short enough to notice a loop that has ended without a word.
-            poller
-                .wait(left.min(Nanos::from_millis(50)))
-                .map_err(|e| Trouble::new(format!("cannot wait ({e})"), ""))?;
+            poller.wait(left.min(Nanos::from_millis(50))).map_err(unable)?;
         }
     }
 }

@@ -79,18 +79,17 @@ struct Control<'a> {
 
 impl Control<'_> {
     fn go(&mut self) -> Result<(), Trouble> {
-        let mut poller = Poller::new();
-        poller.add(self.signals.as_fd());
-        poller.add(self.attached.reports.bell.as_fd());
+        let unable = |e: io::Error| Trouble::new(format!("cannot wait ({e})"), "");
+        let mut poller = Poller::new().map_err(unable)?;
+        poller.add(self.signals.as_fd()).map_err(unable)?;
+        poller.add(self.attached.reports.bell.as_fd()).map_err(unable)?;
         loop {
             let now = clock::now();
             if self.is_over(now) {
                 return Ok(());
             }
             let left = self.until.map_or(TICK, |until| until.saturating_sub(now));
-            poller
-                .wait(left.min(TICK).max(Nanos::from_millis(1)))
-                .map_err(|e| Trouble::new(format!("cannot wait ({e})"), ""))?;
+            poller.wait(left.min(TICK).max(Nanos::from_millis(1))).map_err(unable)?;
             while let Some(wish) = self.signals.next() {
                 match wish {
                     Wish::End => return Ok(()),

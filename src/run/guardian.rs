@@ -100,9 +100,9 @@ fn guard() -> io::Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     let charge: Charge = serde_json::from_str(&line)?;
-    let mut poller = Poller::new();
+    let mut poller = Poller::new()?;
     let stdin = io::stdin();
-    poller.add(stdin.as_fd());
+    poller.add(stdin.as_fd())?;
     loop {
         // Nothing more comes through the pipe, so it is readable only when it is closed.
         let gone = poller.wait(LOOK)? > 0;

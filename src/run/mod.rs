@@ -6,6 +6,7 @@ pub mod control;
 pub mod guardian;
 pub mod mailbox;
 pub mod outcome;
+pub mod pace;
 pub mod spin;
 pub mod status;
 pub mod summary;

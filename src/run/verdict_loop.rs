@@ -7,6 +7,7 @@
 //! time within a budget.
 
 use super::mailbox::{Inbox, Order, Post, Report};
+use super::pace::{Pace, REST};
 use super::spin::{STRETCH, SpinBudget};
 use super::trace::{Fate, Tracer};
 use super::trims::Trims;
@@ -14,7 +15,7 @@ use crate::engine::flows::FlowKey;
 use crate::engine::{Engine, Question, Release, Token, Verdict};
 use crate::kernel::clock;
 use crate::kernel::heart::Heart;
-use crate::kernel::poll::Poller;
+use crate::kernel::poll::{self, Poller, Pulse};
 use crate::kernel::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
 use crate::packet::{LinkId, PacketView, Proto};
@@ -23,8 +24,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-/// The longest sleep; the heartbeat is at most this old while the loop is well.
-const LONGEST_SLEEP: Nanos = Nanos::from_millis(100);
+/// The heartbeat is at most this old while the loop is well.
+const PULSE: Nanos = Nanos::from_millis(100);
 
 /// One queue of the loop.
 #[derive(Debug)]
@@ -57,10 +58,13 @@ pub struct VerdictLoop<Q> {
     engine: Engine,
     wiring: Wiring,
     trims: Trims,
-    /// The queues, in order, then the bell of the mail.
+    /// The queues, in order, then the bell of the mail and the pulse.
     poller: Poller,
-    mail_only: Poller,
+    /// The bell and the pulse alone, while packets are not to be read yet.
+    idle: Poller,
+    pulse: Pulse,
     spin: SpinBudget,
+    pace: Pace,
     /// Held packets that left in this round: link and due time.
     left: Vec<(LinkId, Nanos)>,
     /// Whether packets are taken in; on a shared stack they wait in the kernel until the
@@ -81,28 +85,37 @@ pub struct Ended {
 impl<Q: PacketQueue> VerdictLoop<Q> {
     /// A loop over these queues; `read_early` lets packets pass before the clock starts,
     /// else they wait.
-    #[must_use]
-    pub fn new(lanes: Vec<Lane<Q>>, engine: Engine, wiring: Wiring, read_early: bool) -> Self {
-        let mut poller = Poller::new();
+    pub fn new(
+        lanes: Vec<Lane<Q>>,
+        engine: Engine,
+        wiring: Wiring,
+        read_early: bool,
+    ) -> io::Result<Self> {
+        let mut poller = Poller::new()?;
         for lane in &lanes {
-            poller.add(lane.queue.fd());
+            poller.add(lane.queue.fd())?;
         }
-        poller.add(wiring.orders.bell.as_fd());
-        let mut mail_only = Poller::new();
-        mail_only.add(wiring.orders.bell.as_fd());
+        let pulse = Pulse::every(PULSE)?;
+        let mut idle = Poller::new()?;
+        for poller in [&mut poller, &mut idle] {
+            poller.add(wiring.orders.bell.as_fd())?;
+            poller.add(pulse.as_fd())?;
+        }
         let left = Vec::with_capacity(4096);
-        Self {
+        Ok(Self {
             lanes,
             engine,
             wiring,
             trims: Trims::new(),
             poller,
-            mail_only,
+            idle,
+            pulse,
             spin: SpinBudget::default(),
+            pace: Pace::default(),
             left,
             reading: read_early,
             stopping: false,
-        }
+        })
     }
 
     /// Runs until [`Order::Stop`]. `urgent` asks for real-time scheduling; `granted` is
@@ -135,8 +148,13 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     fn round(&mut self) -> io::Result<bool> {
         let now = clock::now();
         self.wiring.heart.beat(now);
+        let (waited, bell) =
+            if self.reading { (&self.poller, self.lanes.len()) } else { (&self.idle, 0) };
+        if waited.is_ready(bell + 1) {
+            self.pulse.hush();
+        }
         // The bell may ring after its letter was read, and has to be silenced then, too.
-        if self.wiring.orders.may_have() || self.poller.is_ready(self.lanes.len()) {
+        if self.wiring.orders.may_have() || waited.is_ready(bell) {
             self.read_mail(now)?;
         }
         self.let_out(now)?;
@@ -155,8 +173,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
 
     /// Takes in a batch of every readable queue.
     fn take_in(&mut self, now: Nanos) -> io::Result<bool> {
-        let Self { lanes, engine, wiring, trims, poller, .. } = self;
+        let Self { lanes, engine, wiring, trims, poller, pace, .. } = self;
         let mut more = false;
+        let mut taken = 0;
         for (i, lane) in lanes.iter_mut().enumerate() {
             if !poller.is_ready(i) {
                 continue;
@@ -167,7 +186,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                 judge(engine, trims, wiring, now, token, packet, mtu)
             })?;
             more |= got == crate::kernel::nfqueue::BATCH;
+            taken += got;
         }
+        pace.note(now, taken);
         Ok(more)
     }
 
@@ -260,17 +281,23 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     /// Waits for a packet, a letter or the next due time.
     fn sleep(&mut self) -> io::Result<()> {
         if !self.reading {
-            self.mail_only.wait(LONGEST_SLEEP)?;
+            self.idle.wait(Nanos::MAX)?;
             return Ok(());
         }
-        let now = clock::now();
         let Some(due) = self.engine.poll_at() else {
-            self.poller.wait(LONGEST_SLEEP)?;
+            if self.pace.is_flood() {
+                poll::pause(REST);
+            }
+            self.poller.wait(Nanos::MAX)?;
             return Ok(());
         };
+        let now = clock::now();
         let rest = due.saturating_sub(now);
+        if self.pace.is_flood() && rest > REST + STRETCH {
+            poll::pause(REST);
+        }
         if rest > STRETCH {
-            let early = rest.saturating_sub(STRETCH).min(LONGEST_SLEEP);
+            let early = rest.saturating_sub(STRETCH);
             self.poller.wait(early)?;
             return Ok(());
         }
