@@ -146,7 +146,9 @@ impl Flows {
             let flow = &mut self.places[at as usize];
             let idle = now.saturating_sub(flow.seen) > IDLE;
             flow.seen = now;
-            let reused = view.is_dial() && flow.opened.is_some() && flow.isn != view.seq;
+            // A SYN on a flow whose own SYN was never seen dials anew as well: the former
+            // connection is over, and somebody else may have dialled this one.
+            let reused = view.is_dial() && (flow.opened.is_none() || flow.isn != view.seq);
             let reused = reused || (idle && view.proto == Proto::Udp);
             if view.is_dial() {
                 // Also a repeated SYN: it was seen now, so the flow is new to every rule
@@ -173,15 +175,16 @@ impl Flows {
     }
 
     /// Enters a flow that was found before any packet of it, with its dialler.
-    pub fn enter(&mut self, now: Nanos, key: FlowKey, dialler: Dialler) {
+    pub fn enter(&mut self, now: Nanos, key: FlowKey, dialler: Dialler) -> Touched {
         if let Some(&at) = self.index.get(&key) {
             self.places[at as usize].dialler = dialler;
-            return;
+            return Touched { id: FlowId(at), fresh: false, evicted: false };
         }
         self.generation += 1;
         let flow = Flow { dialler, ..Flow::new(now, key, 0, self.generation) };
-        let (at, _) = self.place(now, flow);
+        let (at, evicted) = self.place(now, flow);
         self.index.insert(key, at);
+        Touched { id: FlowId(at), fresh: true, evicted }
     }
 
     /// A flow that is known to be there.

@@ -35,7 +35,7 @@ use crate::packet::{LinkId, NodeId, PacketView, Proto};
 use crate::rules::table::Unattributed;
 use crate::time::Nanos;
 use counters::Counters;
-use flows::{Dialler, FLOWS_MAX, FlowId, FlowKey, Flows};
+use flows::{Dialler, FLOWS_MAX, FlowId, FlowKey, Flows, Touched};
 use held::{HELD_MAX, Held, Holder};
 use identity::Ends;
 use lateness::Lateness;
@@ -183,7 +183,8 @@ impl Engine {
 
     /// A connection that was there before the first packet was seen, with its dialler.
     pub fn know_flow(&mut self, now: Nanos, key: FlowKey, answer: Answer) {
-        self.flows.enter(now, key, dialler(answer, now));
+        let touched = self.flows.enter(now, key, dialler(answer, now));
+        self.note_touched(touched);
     }
 
     /// Puts another table in force, keeping the clock, the flows, what is held and the
@@ -555,6 +556,10 @@ impl Engine {
         facts.direction = direction;
         let flow = self.flows.get_mut(touched.id);
         facts.generation = flow.generation;
+        self.note_touched(touched);
+    }
+
+    fn note_touched(&mut self, touched: Touched) {
         if touched.fresh {
             self.plan.new_flow(touched.id);
         }

@@ -129,9 +129,9 @@ impl Build {
 
 /// The one's complement sum of RFC 1071.
 pub(crate) fn sum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|w| {
-        u32::from(u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)]))
-    });
+    let words = bytes
+        .chunks(2)
+        .map(|w| u32::from(u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)])));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
