@@ -153,6 +153,10 @@ fn apply(
             }
         }
         acted = true;
+        if !matches!(walk.end, End::Through) {
+            // What stands behind a drop of data is meant for acknowledgements.
+            break;
+        }
     }
     acted
 }
