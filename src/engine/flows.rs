@@ -65,8 +65,8 @@ pub struct Flow {
     pub key: FlowKey,
     /// When its last SYN was seen; a UDP flow opens with its first packet.
     pub opened: Option<Nanos>,
-    /// Ordinal of each direction among the connections of its link, from 1; 0 while nothing
-    /// was drawn for it.
+    /// Ordinal of each direction among the connections of its link, from 1; 0 while no
+    /// packet of that direction was judged.
     pub connection: [u32; 2],
     /// Latest due time of each direction.
     pub last_due: [Nanos; 2],

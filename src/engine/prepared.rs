@@ -8,7 +8,7 @@ use super::flows::{FLOWS_MAX, FlowId, Flows};
 use super::identity::Identity;
 use super::layout::Layout;
 use super::{Facts, walk};
-use crate::packet::{LinkId, NodeId};
+use crate::packet::NodeId;
 use crate::rules::table::{Action, Table, What};
 use crate::time::Nanos;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Prepared {
     pub(super) former: Vec<Option<usize>>,
     /// Rules that have just become active and still have to be applied to what is held.
     pub(super) fresh_drops: Vec<u16>,
-    /// Connections numbered so far, per link.
+    /// Connections seen so far, per link.
     connections: Vec<u32>,
     /// Matching segments so far: per flow, direction and drawing rule. Untouched pages of
     /// it cost nothing.
@@ -90,24 +90,37 @@ impl Prepared {
         self.draws[at..at + width].fill(0);
     }
 
-    /// The next draw of a rule for a flow's direction.
+    /// Numbers a packet's connection among those of its link, when its first packet comes;
+    /// not when something is first drawn for it, since that would hang on other rules.
     #[inline]
-    pub(super) fn draw(&mut self, rule: u16, facts: &Facts, flows: &mut Flows) -> u64 {
-        let step = &self.layout.steps[usize::from(rule)];
-        let direction = usize::from(facts.direction);
-        let (Some(id), Some(column)) = (facts.flow, step.column) else { return 0 };
-        let flow = flows.get_mut(id);
-        if flow.connection[direction] == 0 {
+    pub(super) fn number_connection(&mut self, facts: &Facts, flows: &mut Flows) {
+        let Some(id) = facts.flow else { return };
+        let connection = &mut flows.get_mut(id).connection[usize::from(facts.direction)];
+        if *connection == 0 {
             let connections = &mut self.connections[usize::from(facts.link.0)];
             *connections += 1;
-            flow.connection[direction] = *connections;
+            *connection = *connections;
         }
-        let row = (id.0 as usize * 2 + direction) * self.layout.columns;
-        let segment = &mut self.draws[row + column as usize];
-        *segment = segment.wrapping_add(1);
-        let link: LinkId = facts.link;
-        let (connection, segment) = (flow.connection[direction], *segment);
-        Draw { rule: step.key, link, connection, segment }.bits(self.table.seed)
+    }
+
+    /// Counts the segments of a packet that matches a rule, and names the draws of the first
+    /// of them; `None` where the rule draws nothing. A packet whose flow is forgotten draws
+    /// as the connection 0.
+    #[inline]
+    pub(super) fn draw(&mut self, rule: u16, facts: &Facts, flows: &Flows) -> Option<Draw> {
+        let step = &self.layout.steps[usize::from(rule)];
+        let column = step.column? as usize;
+        let mut draw =
+            Draw { rule: step.key, link: facts.link, connection: 0, segment: 0, part: 0 };
+        if let Some(id) = facts.flow {
+            let direction = usize::from(facts.direction);
+            draw.connection = flows.get(id).connection[direction];
+            let row = (id.0 as usize * 2 + direction) * self.layout.columns;
+            let segments = &mut self.draws[row + column];
+            draw.segment = segments.wrapping_add(1);
+            *segments = segments.wrapping_add(u32::from(facts.segments));
+        }
+        Some(draw)
     }
 
     /// Whether a rule that has just become active drops this held packet.
@@ -117,7 +130,7 @@ impl Prepared {
         now: Nanos,
         start: Nanos,
         facts: &Facts,
-        flows: &mut Flows,
+        flows: &Flows,
     ) -> bool {
         if !self.layout.covers(rule, facts.link) {
             return false;
@@ -134,7 +147,8 @@ impl Prepared {
         });
         let segments = u64::from(facts.segments);
         self.counters.rules[usize::from(rule)].note_match(now.saturating_sub(start), segments);
-        let drops = drops && walk::chance(self, rule, facts, flows);
+        let draw = self.draw(rule, facts, flows);
+        let drops = drops && walk::chance(self, rule, facts, draw);
         if drops {
             self.counters.rules[usize::from(rule)].acted.add(segments);
         }
