@@ -120,6 +120,11 @@ impl Layout {
         &self.lists[usize::from(self.class_of[usize::from(link.0)])].active
     }
 
+    /// Whether a rule is active at `t`, since the start; `advance` may be behind.
+    pub(super) fn is_active_at(&self, rule: usize, t: Nanos) -> bool {
+        self.steps.get(rule).is_some_and(|step| step.active && t < step.edge)
+    }
+
     /// Whether a rule is on a link.
     pub(super) fn covers(&self, rule: u16, link: LinkId) -> bool {
         let class = self.class_of[usize::from(link.0)];

@@ -187,15 +187,18 @@ impl Engine {
         self.note_touched(touched);
     }
 
-    /// Puts another table in force, keeping the clock, the flows, what is held and the
-    /// counts of rules with the same name. Returns the former one, to be freed elsewhere.
+    /// Puts another table in force, keeping the clock, the flows, what is held, what was
+    /// drawn, and the counts of rules with the same name. Returns the former one, to be
+    /// freed elsewhere. Rules that start or end by it are told by the next
+    /// [`Engine::advance`].
     pub fn adopt(&mut self, mut plan: Box<Prepared>, now: Nanos) -> Box<Prepared> {
         plan.counters.inherit(&self.plan.counters, &plan.former);
+        plan.keep_draws(&mut self.plan, self.flows.len());
         std::mem::swap(&mut self.plan, &mut plan);
         if let Some(start) = self.start {
             let t = now.saturating_sub(start);
             self.plan.layout.advance(t, |_| {});
-            self.plan.keep_activations(&plan);
+            self.plan.keep_activations(&plan, t);
         }
         plan
     }
@@ -211,25 +214,28 @@ impl Engine {
     ) {
         let Some(start) = self.start else { return };
         let t = now.saturating_sub(start);
-        if t < self.plan.layout.next_edge() && self.plan.fresh_drops.is_empty() {
+        if t < self.plan.layout.next_edge() && !self.plan.just_adopted {
             return;
         }
+        self.plan.just_adopted = false;
         let plan = &mut *self.plan;
-        let (counters, steps_due) = (&plan.counters, &mut plan.fresh_drops);
+        plan.untold.drain(..).for_each(&mut tell);
+        let (counters, fresh) = (&plan.counters, &mut plan.fresh);
         plan.layout.advance(t, |edge| {
             if edge.active {
                 counters.rules[usize::from(edge.rule)].activations.add(1);
-                steps_due.push(edge.rule);
+                fresh.push(edge.rule);
             }
             tell(edge);
         });
-        for i in 0..self.plan.fresh_drops.len() {
-            let rule = self.plan.fresh_drops[i];
-            if self.plan.layout.steps[usize::from(rule)].drops {
+        for i in 0..self.plan.fresh.len() {
+            let rule = self.plan.fresh[i];
+            let step = &self.plan.layout.steps[usize::from(rule)];
+            if step.drops && step.active {
                 self.drop_held(rule, now, release);
             }
         }
-        self.plan.fresh_drops.clear();
+        self.plan.fresh.clear();
     }
 
     /// Judges one packet.

@@ -6,10 +6,10 @@ use super::counters::Counters;
 use super::dice::Draw;
 use super::flows::{FLOWS_MAX, FlowId, Flows};
 use super::identity::Identity;
-use super::layout::Layout;
+use super::layout::{Edge, Layout};
 use super::{Facts, walk};
 use crate::packet::NodeId;
-use crate::rules::table::{Action, Table, What};
+use crate::rules::table::{Action, Rule, Table, What};
 use crate::time::Nanos;
 use std::sync::Arc;
 
@@ -22,8 +22,13 @@ pub struct Prepared {
     pub(super) counters: Arc<Counters>,
     /// For each rule, its index in the table before, found by name.
     pub(super) former: Vec<Option<usize>>,
-    /// Rules that have just become active and still have to be applied to what is held.
-    pub(super) fresh_drops: Vec<u16>,
+    /// Rules that have just become active, or changed while they were: their drops still
+    /// have to be applied to what is held.
+    pub(super) fresh: Vec<u16>,
+    /// Rules that started or ended because this table was adopted.
+    pub(super) untold: Vec<Edge>,
+    /// Whether there may be any of these two.
+    pub(super) just_adopted: bool,
     /// Connections seen so far, per link.
     connections: Vec<u32>,
     /// Matching segments so far: per flow, direction and drawing rule. Untouched pages of
@@ -46,7 +51,10 @@ impl Prepared {
             identity: Identity::new(&table.nodes, shares_stack),
             counters: Arc::new(Counters::new(table.rules.len(), table.links())),
             former: table.rules.iter().map(|rule| index_in(&rule.name)).collect(),
-            fresh_drops: Vec::with_capacity(table.rules.len()),
+            // Once for the adoption, and once for an edge at the same time.
+            fresh: Vec::with_capacity(table.rules.len() * 2),
+            untold: Vec::with_capacity(table.rules.len()),
+            just_adopted: false,
             connections: vec![0; table.links()],
             draws: vec![0; layout.columns * 2 * FLOWS_MAX],
             layout,
@@ -67,18 +75,46 @@ impl Prepared {
     }
 
     /// A rule that was active in the former table and still is goes on; one that is active
-    /// only now counts as just started.
-    pub(super) fn keep_activations(&mut self, old: &Self) {
+    /// only now, at `t` since the start, counts as just started.
+    pub(super) fn keep_activations(&mut self, old: &Self, t: Nanos) {
         for (i, former) in self.former.iter().enumerate() {
-            let was = former.and_then(|f| old.layout.steps.get(f)).filter(|s| s.active);
+            let rule = i as u16;
+            let was = former.filter(|&f| old.layout.is_active_at(f, t));
             let step = &mut self.layout.steps[i];
-            match was {
-                Some(was) if step.active => step.since = was.since,
-                _ if step.active => {
-                    self.counters.rules[i].activations.add(1);
-                    self.fresh_drops.push(i as u16);
+            match (was, step.active) {
+                (Some(f), true) => {
+                    step.since = old.layout.steps[f].since;
+                    let waits = old.fresh.contains(&(f as u16));
+                    if waits || !same_deeds(&self.table.rules[i], &old.table.rules[f]) {
+                        self.fresh.push(rule);
+                    }
                 }
-                _ => {}
+                (None, true) => {
+                    self.counters.rules[i].activations.add(1);
+                    self.fresh.push(rule);
+                    self.untold.push(Edge { rule, at: t, active: true });
+                }
+                (Some(_), false) => self.untold.push(Edge { rule, at: t, active: false }),
+                (None, false) => {}
+            }
+        }
+        self.just_adopted = true;
+    }
+
+    /// Goes on counting connections, and the matching segments of rules that keep their
+    /// name: what was drawn before must not be drawn again.
+    pub(super) fn keep_draws(&mut self, old: &mut Self, flows: usize) {
+        if self.connections.len() == old.connections.len() {
+            std::mem::swap(&mut self.connections, &mut old.connections);
+        }
+        let (width, old_width) = (self.layout.columns, old.layout.columns);
+        for (i, former) in self.former.iter().enumerate() {
+            let column = self.layout.steps[i].column;
+            let former = former.and_then(|f| old.layout.steps.get(f)).and_then(|s| s.column);
+            let (Some(column), Some(former)) = (column, former) else { continue };
+            for row in 0..flows * 2 {
+                self.draws[row * width + column as usize] =
+                    old.draws[row * old_width + former as usize];
             }
         }
     }
@@ -154,4 +190,9 @@ impl Prepared {
         }
         drops
     }
+}
+
+/// Whether two rules do the same to the same packets, whenever they are active.
+fn same_deeds(a: &Rule, b: &Rule) -> bool {
+    a.links == b.links && a.filter == b.filter && a.actions == b.actions
 }
