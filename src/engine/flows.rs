@@ -198,6 +198,12 @@ impl Flows {
         &mut self.places[id.0 as usize]
     }
 
+    /// The same, unless another flow has taken its place meanwhile.
+    #[must_use]
+    pub fn same(&mut self, id: FlowId, generation: u32) -> Option<&mut Flow> {
+        Some(self.get_mut(id)).filter(|flow| flow.generation == generation)
+    }
+
     /// How many flows are known.
     #[must_use]
     pub fn len(&self) -> usize {

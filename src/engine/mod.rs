@@ -35,7 +35,7 @@ use crate::packet::{LinkId, NodeId, PacketView, Proto};
 use crate::rules::table::Unattributed;
 use crate::time::Nanos;
 use counters::Counters;
-use flows::{Dialler, FLOWS_MAX, FlowId, FlowKey, Flows, Touched};
+use flows::{Dialler, FLOWS_MAX, Flow, FlowId, FlowKey, Flows, Touched};
 use held::{HELD_MAX, Held, Holder};
 use identity::Ends;
 use lateness::Lateness;
@@ -302,7 +302,7 @@ impl Engine {
     pub fn release(&mut self, now: Nanos, release: &mut impl FnMut(Release)) {
         if self.held.next_due().is_some_and(|due| due <= now) {
             while let Some(held) = self.held.pop_due(now) {
-                self.let_go(&held);
+                let_go(&mut self.flows, &held);
                 release(Release {
                     token: held.token,
                     drop: false,
@@ -338,7 +338,7 @@ impl Engine {
     pub fn drain(&mut self, release: &mut impl FnMut(Release)) {
         self.start = None;
         while let Some(held) = self.held.pop_due(Nanos::MAX) {
-            self.let_go(&held);
+            let_go(&mut self.flows, &held);
             release(Release {
                 token: held.token,
                 drop: false,
@@ -578,13 +578,15 @@ impl Engine {
     fn drop_held(&mut self, rule: u16, now: Nanos, release: &mut impl FnMut(Release)) {
         let (plan, flows) = (&mut *self.plan, &mut self.flows);
         let Some(start) = self.start else { return };
+        let before = self.held.len();
         self.held.remove(|held| {
-            if !plan.drops_held(rule, now, start, &held.facts, flows) {
+            let mut facts = held.facts;
+            facts.flow = facts.flow.filter(|&id| flows.same(id, facts.generation).is_some());
+            if !plan.drops_held(rule, now, start, &facts, flows) {
                 return false;
             }
-            let facts = &held.facts;
             plan.counters.link(facts.link).dropped.add(u64::from(facts.segments));
-            forget_held(flows, held);
+            let_go(flows, held);
             release(Release {
                 token: held.token,
                 drop: true,
@@ -594,11 +596,24 @@ impl Engine {
             });
             true
         });
-        self.note_held();
+        if self.held.len() < before {
+            self.renew_order();
+            self.note_held();
+        }
     }
 
-    fn let_go(&mut self, held: &Held) {
-        forget_held(&mut self.flows, held);
+    /// Some of the held packets are gone: what comes waits behind those that are left.
+    fn renew_order(&mut self) {
+        for held in self.held.iter() {
+            if let Some((flow, to)) = order(&mut self.flows, held) {
+                flow.last_due[to] = Nanos::ZERO;
+            }
+        }
+        for held in self.held.iter() {
+            if let Some((flow, to)) = order(&mut self.flows, held) {
+                flow.last_due[to] = flow.last_due[to].max(held.due);
+            }
+        }
     }
 
     fn note_held(&self) {
@@ -622,13 +637,18 @@ pub struct TooMany {
     pub drop: bool,
 }
 
-fn forget_held(flows: &mut Flows, held: &Held) {
-    let (Some(id), true) = (held.facts.flow, held.ordered) else { return };
-    let flow = flows.get_mut(id);
-    if flow.generation == held.facts.generation {
-        let count = &mut flow.held[usize::from(held.facts.direction)];
-        *count = count.saturating_sub(1);
+/// A packet leaves: what comes no longer waits behind it.
+fn let_go(flows: &mut Flows, held: &Held) {
+    if let Some((flow, to)) = order(flows, held) {
+        flow.held[to] = flow.held[to].saturating_sub(1);
     }
+}
+
+/// The flow whose order a held packet keeps, and its direction.
+fn order<'a>(flows: &'a mut Flows, held: &Held) -> Option<(&'a mut Flow, usize)> {
+    let id = held.facts.flow.filter(|_| held.ordered)?;
+    let flow = flows.same(id, held.facts.generation)?;
+    Some((flow, usize::from(held.facts.direction)))
 }
 
 fn dialler(answer: Answer, now: Nanos) -> Dialler {
