@@ -25,6 +25,8 @@ pub(super) struct Step {
     pub(super) column: Option<u32>,
     pub(super) key: u64,
     pub(super) drops: bool,
+    /// Accepts whatever matches it, by no chance.
+    pub(super) accepts: bool,
     window: Window,
     classes: Vec<u16>,
     pub(super) active: bool,
@@ -105,6 +107,7 @@ impl Layout {
             column,
             key: rule_key(&rule.name),
             drops: rule.actions.iter().any(|a| matches!(a, Action::Drop(_))),
+            accepts: rule.filter.chance.is_none() && rule.actions.contains(&Action::Accept),
             window: rule.window,
             classes: Vec::new(),
             active: false,

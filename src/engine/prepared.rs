@@ -175,6 +175,15 @@ impl Prepared {
         if !walk::matches(step, facts, flows, start) {
             return false;
         }
+        // What an earlier rule accepts never comes to this one. Where that is by chance, the
+        // roll was made when the packet came and is not known any more: this one applies.
+        let mut earlier = self.layout.active(facts.link).iter().take_while(|&&other| other < rule);
+        if earlier.any(|&other| {
+            let step = &self.layout.steps[usize::from(other)];
+            step.accepts && walk::matches(step, facts, flows, start)
+        }) {
+            return false;
+        }
         let actions = step.actions.start as usize..step.actions.end as usize;
         let drops = self.layout.actions[actions].iter().any(|action| match action {
             Action::Drop(What::Packets) => true,
