@@ -396,7 +396,7 @@ impl Engine {
                 Decision::foreign()
             }
             Dialler::Unfound(until) if now < until => {
-                let drop = self.unattributed(peer, to_peer, facts.segments);
+                let drop = self.unattributed(peer, to_peer, &facts);
                 Decision {
                     verdict: if drop { Verdict::Drop } else { Verdict::Accept },
                     facts: None,
@@ -425,7 +425,7 @@ impl Engine {
         };
         let Some(id) = facts.flow else { return Err(TooMany { drop: false }) };
         if self.waiting.len() == WAITING_MAX {
-            return Err(TooMany { drop: self.unattributed(peer, to_peer, facts.segments) });
+            return Err(TooMany { drop: self.unattributed(peer, to_peer, &facts) });
         }
         let generation = facts.generation;
         self.waiting.push(Waiting {
@@ -493,21 +493,22 @@ impl Engine {
                     self.plan.counters.totals.foreign.add(1);
                     false
                 }
-                _ => self.unattributed(peer, to_peer, facts.segments),
+                _ => self.unattributed(peer, to_peer, &facts),
             };
             release(Release { drop, ..Release::pass(token) });
             return;
         };
         facts.link = self.link(peer, other, to_peer);
+        // Its bytes are no longer at hand, so it goes whole or not at all.
+        facts.trimmable = false;
         let link = Some(facts.link);
         match self.judge(now, start, facts).verdict {
-            Verdict::Hold { due, ordered, trim: false } => {
+            Verdict::Hold { due, ordered, .. } => {
                 if self.hold(token, facts, due, ordered, None).is_err() {
                     release(Release { drop: true, link, ..Release::pass(token) });
                 }
             }
             Verdict::Accept => release(Release { link, ..Release::pass(token) }),
-            // Its bytes are no longer at hand, so it goes whole or not at all.
             _ => release(Release { drop: true, link, ..Release::pass(token) }),
         }
     }
@@ -533,23 +534,27 @@ impl Engine {
         LinkId::new(from, to, self.plan.table.nodes.len())
     }
 
-    /// Counts an unattributed packet; returns whether the user wants it dropped.
-    fn unattributed(&mut self, peer: NodeId, to_peer: bool, segments: u16) -> bool {
+    /// Counts an unattributed packet; returns whether the user wants it dropped. Cuts that
+    /// might have dropped it, had its other end been known, leak where it passes.
+    fn unattributed(&mut self, peer: NodeId, to_peer: bool, facts: &Facts) -> bool {
         let counters = &self.plan.counters;
-        counters.totals.unattributed.add(u64::from(segments));
+        let segments = u64::from(facts.segments);
+        counters.totals.unattributed.add(segments);
         if self.plan.table.unattributed == Unattributed::Drop {
             return true;
         }
+        let Some(start) = self.start else { return false };
         let nodes = self.plan.table.nodes.len();
         for (i, step) in self.plan.layout.steps.iter().enumerate() {
             let cuts = step.active
-                && step.drops
+                && self.plan.layout.drops(i as u16, facts)
+                && walk::matches(step, facts, &self.flows, start)
                 && (0..nodes as u16).any(|other| {
                     let link = self.link(peer, NodeId(other), to_peer);
                     self.plan.layout.covers(i as u16, link)
                 });
             if cuts {
-                counters.rules[i].leaked.add(u64::from(segments));
+                counters.rules[i].leaked.add(segments);
             }
         }
         false

@@ -9,7 +9,7 @@ use super::identity::Identity;
 use super::layout::{Edge, Layout};
 use super::{Facts, walk};
 use crate::packet::NodeId;
-use crate::rules::table::{Action, Rule, Table, What};
+use crate::rules::table::{Rule, Table};
 use crate::time::Nanos;
 use std::sync::Arc;
 
@@ -184,16 +184,10 @@ impl Prepared {
         }) {
             return false;
         }
-        let actions = step.actions.start as usize..step.actions.end as usize;
-        let drops = self.layout.actions[actions].iter().any(|action| match action {
-            Action::Drop(What::Packets) => true,
-            Action::Drop(What::Data) => facts.data,
-            _ => false,
-        });
         let segments = u64::from(facts.segments);
         self.counters.rules[usize::from(rule)].note_match(now.saturating_sub(start), segments);
         let draw = self.draw(rule, facts, flows);
-        let drops = drops && walk::chance(self, rule, facts, draw);
+        let drops = self.layout.drops(rule, facts) && walk::chance(self, rule, facts, draw);
         if drops {
             self.counters.rules[usize::from(rule)].acted.add(segments);
         }
