@@ -148,7 +148,7 @@ pub struct Limits {
     pub queues: usize,
     /// Packets held of each.
     pub held: usize,
-    /// Flows known.
+    /// Flows known; at least one, at most [`FLOWS_MAX`].
     pub flows: usize,
 }
 
@@ -164,10 +164,11 @@ impl Engine {
     /// An engine that accepts everything until [`Engine::start`].
     #[must_use]
     pub fn new(plan: Box<Prepared>, limits: Limits) -> Self {
+        let flows = limits.flows.clamp(1, FLOWS_MAX);
         let lateness = Lateness::new(plan.table.links());
         Self {
             plan,
-            flows: Flows::new(limits.flows),
+            flows: Flows::new(flows),
             held: Holder::new(limits.queues, limits.held),
             waiting: Vec::with_capacity(WAITING_MAX),
             start: None,

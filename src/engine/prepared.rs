@@ -39,12 +39,20 @@ pub struct Prepared {
 impl Prepared {
     /// Lays a table out. `former` is the table that it takes over from; `shares_stack`
     /// says of a node whether others live in its network stack.
+    ///
+    /// A table takes over only from one with the same nodes: what is held, known of flows
+    /// and counted bears their ids. Whoever re-reads a file refuses another cluster first.
     #[must_use]
     pub fn new(
         table: Arc<Table>,
         former: Option<&Table>,
         shares_stack: impl Fn(NodeId) -> bool,
     ) -> Box<Self> {
+        let names = |table: &Table| table.nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>();
+        assert!(
+            former.is_none_or(|former| names(former) == names(&table)),
+            "a table takes over from one with the same nodes in the same order"
+        );
         let layout = Layout::new(&table);
         let index_in = |name: &str| former?.rules.iter().position(|rule| rule.name == name);
         Box::new(Self {
