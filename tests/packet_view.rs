@@ -202,6 +202,8 @@ fn what_has_no_acknowledgement_worth_keeping_is_not_trimmed() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+
     #[test]
     fn no_bytes_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
