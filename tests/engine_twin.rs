@@ -48,6 +48,8 @@ struct PacketShape {
     payload: u32,
     segments: u16,
     foreign: bool,
+    /// Whether it belongs to the one link that sees most of the traffic.
+    busy: bool,
 }
 
 fn ms(range: std::ops::Range<u64>) -> impl Strategy<Value = Nanos> {
@@ -177,9 +179,10 @@ fn packets() -> impl Strategy<Value = PacketShape> {
     let flags = select(vec![SYN, SYN, SYN | ACK, ACK, ACK, ACK | PSH, ACK | PSH, FIN | ACK, RST]);
     let ends = (any::<Index>(), any::<Index>(), select(vec![0_u16, 30_000, 30_000, 30_001]));
     let segments = prop_oneof![5 => Just(1_u16), 1 => 2_u16..5];
-    let bools = (any::<bool>(), prop::bool::weighted(0.25), prop::bool::weighted(0.03));
+    let back = prop::bool::weighted(0.3);
+    let bools = (back, prop::bool::weighted(0.25), prop::bool::weighted(0.03), any::<bool>());
     (ends, flags, 0_u32..3, segments, bools).prop_map(
-        |((from, to, port), flags, seq, segments, (back, udp, foreign))| PacketShape {
+        |((from, to, port), flags, seq, segments, (back, udp, foreign, busy))| PacketShape {
             from,
             to,
             port,
@@ -190,6 +193,7 @@ fn packets() -> impl Strategy<Value = PacketShape> {
             payload: if flags & tcp_flags::PSH != 0 || udp { 100 } else { 0 },
             segments,
             foreign,
+            busy,
         },
     )
 }
@@ -213,8 +217,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn view(shape: &PacketShape, table: &Table) -> PacketView {
     let nodes = table.nodes.len();
-    let from = shape.from.index(nodes);
-    let to = (from + 1 + shape.to.index(nodes - 1)) % nodes;
+    let from = if shape.busy { 0 } else { shape.from.index(nodes) };
+    let to = (from + 1 + if shape.busy { 0 } else { shape.to.index(nodes - 1) }) % nodes;
     let end = |node: usize| table.nodes[node].endpoints[0];
     let mut src = end(from);
     if shape.port != 0 {
@@ -290,9 +294,12 @@ impl Pair {
         {
             self.advance(next - Self::START);
         }
-        self.advance(now);
         match &step.what {
-            Deed::Packet(shape) => self.packet(&view(shape, &self.table)),
+            Deed::Packet(shape) => {
+                self.advance(now);
+                self.packet(&view(shape, &self.table));
+            }
+            // The loop reads its mail first: rules may be due to start and end.
             Deed::Adopt(which) => {
                 for index in which {
                     let table = Arc::new(index.get(tables).clone());
@@ -352,7 +359,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn the_engine_does_what_the_contract_says(tables in tables(), steps in steps()) {
