@@ -55,7 +55,7 @@ fn options_belong_to_the_headers() {
 #[test]
 fn extension_headers_are_walked() {
     let hop_by_hop = (0, vec![0, 1, 4, 0, 0, 0, 0]);
-    let destination = (60, vec![&[1][..], &[0; 14]].concat());
+    let destination = (60, [&[1][..], &[0; 14]].concat());
     let first_fragment = (44, vec![0, 0, 1, 0, 0, 0, 9]);
     let extensions = vec![hop_by_hop, destination, first_fragment];
     let build = Build { extensions, ..Build::tcp(A6, B6, DATA, 5) };
@@ -69,7 +69,7 @@ fn fragments_behind_the_first_have_no_ports() {
     let more = 0x2000;
     let first = Build { fragment: more, ..Build::udp(A, B, 100) };
     assert_eq!(view(&first).dst.port, 2380);
-    let second = Build { fragment: more | 13, ..Build::udp(A, B, 100) };
+    let second = Build { fragment: more | 0xd, ..Build::udp(A, B, 100) };
     assert_eq!(read(&second), Err(Unreadable::Fragment));
     let last = Build { extensions: vec![(44, vec![0, 0, 8, 0, 0, 0, 9])], ..Build::udp(A6, B6, 9) };
     assert_eq!(read(&last), Err(Unreadable::Fragment));
@@ -90,10 +90,8 @@ fn cut_headers_are_refused_and_cut_payload_is_not() {
         let needed = usize::from(whole.header_len);
         for len in 0..bytes.len() {
             let read = PacketView::parse(&bytes[..len], bytes.len() as u32, 0);
-            match len < needed {
-                true => assert_eq!(read, Err(Unreadable::Truncated), "{len} bytes of {build:?}"),
-                false => assert_eq!(read, Ok(whole)),
-            }
+            let wanted = if len < needed { Err(Unreadable::Truncated) } else { Ok(whole) };
+            assert_eq!(read, wanted, "{len} bytes of {build:?}");
         }
     }
 }
@@ -201,8 +199,13 @@ fn what_has_no_acknowledgement_worth_keeping_is_not_trimmed() {
     assert_eq!(trim(&bytes[..60], &view, &mut [0; HEADERS_MAX]), None);
 }
 
+/// Nothing is written beside the tests; a failure prints its smallest case.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config(2_000))]
 
     #[test]
     fn no_bytes_panic(

@@ -36,8 +36,13 @@ fn windows() -> impl Strategy<Value = Window> {
     )
 }
 
+/// Nothing is written beside the tests; a failure prints its smallest case.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config(3_000))]
 
     #[test]
     fn the_formula_counts_right(window in windows(), t in 0_u64..400) {

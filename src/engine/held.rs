@@ -98,7 +98,7 @@ impl Holder {
     pub fn remove(&mut self, mut leaves: impl FnMut(&Held) -> bool) {
         let per_queue = &mut self.per_queue;
         let mut all = std::mem::take(&mut self.heap).into_vec();
-        all.sort_unstable_by(|Reverse(a), Reverse(b)| a.cmp(b));
+        all.sort_unstable_by_key(|Reverse(held)| (held.due, held.seq));
         all.retain(|Reverse(held)| {
             let leaves = leaves(held);
             if leaves {

@@ -136,10 +136,9 @@ fn apply(plan: &Prepared, rule: u16, facts: &Facts, draw: Option<Draw>, walk: &m
     for (part, i) in (1..).zip(range) {
         match plan.layout.actions[i as usize] {
             Action::Accept => walk.end = End::Accept,
-            Action::Drop(What::Packets) => walk.end = End::Drop,
             Action::Drop(What::Data) if !facts.data => continue,
             Action::Drop(What::Data) if facts.trimmable => walk.end = End::Trim,
-            Action::Drop(What::Data) => walk.end = End::Drop,
+            Action::Drop(What::Data | What::Packets) => walk.end = End::Drop,
             Action::Delay(delay) => {
                 let bits = match draw {
                     Some(draw) if delay.jitter > Nanos::ZERO => {

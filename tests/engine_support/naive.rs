@@ -281,10 +281,9 @@ impl Naive {
             for (part, action) in (1..).zip(&rule.actions) {
                 let end = match action {
                     Action::Accept => Some(End::Accept),
-                    Action::Drop(What::Packets) => Some(End::Drop),
                     Action::Drop(What::Data) if !has_data(view) => continue,
                     Action::Drop(What::Data) if has_acknowledgement(view) => Some(End::Trim),
-                    Action::Drop(What::Data) => Some(End::Drop),
+                    Action::Drop(What::Data | What::Packets) => Some(End::Drop),
                     Action::Delay(delay) => {
                         let bits = Draw { part, ..draw }.bits(self.table.seed);
                         walk.delay = walk.delay + dice::delay(delay, bits);

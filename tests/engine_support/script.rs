@@ -278,20 +278,12 @@ impl Player {
     fn counters(&mut self) {
         let counters = Arc::clone(self.engine().counters());
         let table = &self.table;
-        let nonzero = |pairs: &[(&str, u64)]| {
-            let shown = pairs.iter().filter(|(_, n)| *n > 0);
-            shown.map(|(name, n)| format!(" {name} {n}")).collect::<String>()
-        };
         for (rule, count) in table.rules.iter().zip(&counters.rules) {
-            let mut line = format!("{}:", rule.name);
-            line += &nonzero(&[("matched", count.matched.get()), ("acted", count.acted.get())]);
-            if let Some((first, last)) = count.span() {
-                line += &format!(" from {} to {}", show(first), show(last));
-            }
-            line += &nonzero(&[
-                ("activations", count.activations.get()),
-                ("leaked", count.leaked.get()),
-            ]);
+            let counts = [("matched", count.matched.get()), ("acted", count.acted.get())];
+            let span = count.span().map(|(a, b)| format!(" from {} to {}", show(a), show(b)));
+            let times = [("activations", count.activations.get()), ("leaked", count.leaked.get())];
+            let (span, name) = (span.unwrap_or_default(), &rule.name);
+            let line = format!("{name}:{}{span}{}", nonzero(&counts), nonzero(&times));
             self.said.push(line);
         }
         for (i, count) in counters.links.iter().enumerate() {
@@ -320,6 +312,14 @@ impl Player {
         ]);
         self.said.push(format!("in all:{shown}"));
     }
+}
+
+fn nonzero(counts: &[(&str, u64)]) -> String {
+    let mut shown = String::new();
+    for (name, n) in counts.iter().filter(|(_, n)| *n > 0) {
+        write!(shown, " {name} {n}").expect("a string takes everything");
+    }
+    shown
 }
 
 fn say_release(said: &mut Vec<String>, trims: &mut Trims, release: &Release) {

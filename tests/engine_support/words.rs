@@ -18,7 +18,8 @@ use raftq::rules::table::{
     What, Window,
 };
 use raftq::time::Nanos;
-use std::iter::Peekable;
+use std::iter::{Copied, Peekable};
+use std::slice::Iter;
 
 /// A table as the lines of a script describe it.
 pub(crate) struct TableLines {
@@ -87,7 +88,7 @@ impl TableLines {
             window: Window::ALWAYS,
             optional: false,
         };
-        let mut words: Words = words[used..].to_vec().into_iter().peekable();
+        let mut words = words[used..].iter().copied().peekable();
         while let Some(word) = words.next() {
             match word {
                 "tcp" => rule.filter.proto = Some(Proto::Tcp),
@@ -135,13 +136,13 @@ impl TableLines {
     }
 }
 
-type Words<'a> = Peekable<std::vec::IntoIter<&'a str>>;
+type Words<'a, 'b> = Peekable<Copied<Iter<'b, &'a str>>>;
 
-fn value<'a>(words: &mut Words<'a>) -> &'a str {
+fn value<'a>(words: &mut Words<'a, '_>) -> &'a str {
     words.next().expect("a word at the end of a rule lacks its value")
 }
 
-fn action(word: &str, words: &mut Words<'_>) -> Action {
+fn action(word: &str, words: &mut Words<'_, '_>) -> Action {
     match word {
         "accept" => Action::Accept,
         "drop" if words.next_if_eq(&"data").is_some() => Action::Drop(What::Data),
