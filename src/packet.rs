@@ -164,8 +164,10 @@ impl PacketView {
             return Err(Unreadable::Truncated);
         }
         let header_len = ip_len + transport_len;
-        let len = wire_len.max(header_len as u32);
-        let payload = len - header_len as u32;
+        if header_len > usize::from(u16::MAX) || wire_len < header_len as u32 {
+            return Err(Unreadable::Malformed);
+        }
+        let payload = wire_len - header_len as u32;
         let segments = match mtu.saturating_sub(header_len as u32) {
             0 => 1,
             size => payload.div_ceil(size).clamp(1, u32::from(u16::MAX)) as u16,
@@ -177,7 +179,7 @@ impl PacketView {
             flags,
             seq,
             header_len: header_len as u16,
-            len,
+            len: wire_len,
             segments,
         })
     }

@@ -65,8 +65,8 @@ pub struct Flow {
     pub key: FlowKey,
     /// When its last SYN was seen; a UDP flow opens with its first packet.
     pub opened: Option<Nanos>,
-    /// Ordinal of each direction among the connections of its link, from 1; 0 while nothing
-    /// was drawn for it.
+    /// Ordinal of each direction among the connections of its link, from 1; 0 while no
+    /// packet of that direction was judged.
     pub connection: [u32; 2],
     /// Latest due time of each direction.
     pub last_due: [Nanos; 2],
@@ -146,7 +146,9 @@ impl Flows {
             let flow = &mut self.places[at as usize];
             let idle = now.saturating_sub(flow.seen) > IDLE;
             flow.seen = now;
-            let reused = view.is_dial() && flow.opened.is_some() && flow.isn != view.seq;
+            // A SYN on a flow whose own SYN was never seen dials anew as well: the former
+            // connection is over, and somebody else may have dialled this one.
+            let reused = view.is_dial() && (flow.opened.is_none() || flow.isn != view.seq);
             let reused = reused || (idle && view.proto == Proto::Udp);
             if view.is_dial() {
                 // Also a repeated SYN: it was seen now, so the flow is new to every rule
@@ -173,15 +175,16 @@ impl Flows {
     }
 
     /// Enters a flow that was found before any packet of it, with its dialler.
-    pub fn enter(&mut self, now: Nanos, key: FlowKey, dialler: Dialler) {
+    pub fn enter(&mut self, now: Nanos, key: FlowKey, dialler: Dialler) -> Touched {
         if let Some(&at) = self.index.get(&key) {
             self.places[at as usize].dialler = dialler;
-            return;
+            return Touched { id: FlowId(at), fresh: false, evicted: false };
         }
         self.generation += 1;
         let flow = Flow { dialler, ..Flow::new(now, key, 0, self.generation) };
-        let (at, _) = self.place(now, flow);
+        let (at, evicted) = self.place(now, flow);
         self.index.insert(key, at);
+        Touched { id: FlowId(at), fresh: true, evicted }
     }
 
     /// A flow that is known to be there.
@@ -193,6 +196,12 @@ impl Flows {
     /// The same, to change it.
     pub fn get_mut(&mut self, id: FlowId) -> &mut Flow {
         &mut self.places[id.0 as usize]
+    }
+
+    /// The same, unless another flow has taken its place meanwhile.
+    #[must_use]
+    pub fn same(&mut self, id: FlowId, generation: u32) -> Option<&mut Flow> {
+        Some(self.get_mut(id)).filter(|flow| flow.generation == generation)
     }
 
     /// How many flows are known.

@@ -93,16 +93,25 @@ impl Holder {
         self.heap.peek().map(|Reverse(held)| held.due)
     }
 
-    /// Takes out every packet for which `leaves` says so.
+    /// Takes out every packet for which `leaves` says so. They are asked about in the order
+    /// in which they would leave, so that what is drawn for them does not hang on the heap.
     pub fn remove(&mut self, mut leaves: impl FnMut(&Held) -> bool) {
         let per_queue = &mut self.per_queue;
-        self.heap.retain(|Reverse(held)| {
+        let mut all = std::mem::take(&mut self.heap).into_vec();
+        all.sort_unstable_by_key(|Reverse(held)| (held.due, held.seq));
+        all.retain(|Reverse(held)| {
             let leaves = leaves(held);
             if leaves {
                 per_queue[usize::from(held.token.queue)] -= 1;
             }
             !leaves
         });
+        self.heap = BinaryHeap::from(all);
+    }
+
+    /// All held packets, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.heap.iter().map(|Reverse(held)| held)
     }
 
     /// How many are held in all.

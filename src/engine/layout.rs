@@ -5,9 +5,10 @@
 //! starts or ends, never for a packet, and without allocating: it always has room for all
 //! rules of its class.
 
+use super::Facts;
 use super::dice::rule_key;
 use crate::packet::{LinkId, Proto};
-use crate::rules::table::{Action, FlowAge, Rule, Table, Window};
+use crate::rules::table::{Action, FlowAge, Rule, Table, What, Window};
 use crate::time::Nanos;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,6 +26,8 @@ pub(super) struct Step {
     pub(super) column: Option<u32>,
     pub(super) key: u64,
     pub(super) drops: bool,
+    /// Accepts whatever matches it, by no chance.
+    pub(super) accepts: bool,
     window: Window,
     classes: Vec<u16>,
     pub(super) active: bool,
@@ -105,6 +108,7 @@ impl Layout {
             column,
             key: rule_key(&rule.name),
             drops: rule.actions.iter().any(|a| matches!(a, Action::Drop(_))),
+            accepts: rule.filter.chance.is_none() && rule.actions.contains(&Action::Accept),
             window: rule.window,
             classes: Vec::new(),
             active: false,
@@ -118,6 +122,22 @@ impl Layout {
     #[inline]
     pub(super) fn active(&self, link: LinkId) -> &[u16] {
         &self.lists[usize::from(self.class_of[usize::from(link.0)])].active
+    }
+
+    /// Whether a rule is active at `t`, since the start; `advance` may be behind.
+    pub(super) fn is_active_at(&self, rule: usize, t: Nanos) -> bool {
+        self.steps.get(rule).is_some_and(|step| step.active && t < step.edge)
+    }
+
+    /// Whether a rule has an action that drops such a packet, or its data.
+    pub(super) fn drops(&self, rule: u16, facts: &Facts) -> bool {
+        let actions = &self.steps[usize::from(rule)].actions;
+        let actions = &self.actions[actions.start as usize..actions.end as usize];
+        actions.iter().any(|action| match action {
+            Action::Drop(What::Packets) => true,
+            Action::Drop(What::Data) => facts.data,
+            Action::Accept | Action::Delay(_) => false,
+        })
     }
 
     /// Whether a rule is on a link.

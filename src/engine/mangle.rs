@@ -25,7 +25,8 @@ pub fn can_trim(view: &PacketView) -> bool {
 /// Writes into `out` the bare acknowledgement that the segment `bytes` carries and returns
 /// its length: headers only, FIN and PSH cleared, lengths and checksums as they must be.
 ///
-/// `None` where the copy is shorter than the headers, or [`can_trim`] says no.
+/// `None` where the copy is shorter than the headers, the packet is a fragment or has IPv6
+/// extension headers, or [`can_trim`] says no.
 pub fn trim(bytes: &[u8], view: &PacketView, out: &mut [u8; HEADERS_MAX]) -> Option<usize> {
     if !can_trim(view) {
         return None;
@@ -34,6 +35,8 @@ pub fn trim(bytes: &[u8], view: &PacketView, out: &mut [u8; HEADERS_MAX]) -> Opt
     out[..len].copy_from_slice(bytes.get(..len)?);
     let packet = &mut out[..len];
     let ip_len = match packet[0] >> 4 {
+        // More fragments follow: cut short, the first would tear a hole into the whole.
+        4 if packet[6] & 0x20 != 0 => return None,
         4 => usize::from(packet[0] & 0x0f) * 4,
         // Extension headers stay where they are; only those without any are trimmed.
         _ if packet[6] == Proto::Tcp.number() => 40,

@@ -7,7 +7,7 @@
 //! layout.rs     which rules are active on its link
 //! walk.rs       what those rules make of it
 //! held.rs       packets that wait until they are due
-//! waiting.rs    packets that wait until their sender is known
+//! shared.rs     packets whose sender has to be asked for;  waiting.rs  who waits for that
 //! dice.rs       randomness;  mangle.rs  changes;  counters.rs, lateness.rs  what is counted
 //! ```
 //!
@@ -24,18 +24,19 @@ pub mod lateness;
 mod layout;
 pub mod mangle;
 mod prepared;
+mod shared;
 pub mod waiting;
 mod walk;
 
 pub use layout::Edge;
 pub use prepared::Prepared;
+pub use shared::TooMany;
 pub use waiting::{Answer, Question};
 
 use crate::packet::{LinkId, NodeId, PacketView, Proto};
-use crate::rules::table::Unattributed;
 use crate::time::Nanos;
 use counters::Counters;
-use flows::{Dialler, FLOWS_MAX, FlowId, FlowKey, Flows};
+use flows::{FLOWS_MAX, Flow, FlowId, FlowKey, Flows, Touched};
 use held::{HELD_MAX, Held, Holder};
 use identity::Ends;
 use lateness::Lateness;
@@ -148,7 +149,7 @@ pub struct Limits {
     pub queues: usize,
     /// Packets held of each.
     pub held: usize,
-    /// Flows known.
+    /// Flows known; at least one, at most [`FLOWS_MAX`].
     pub flows: usize,
 }
 
@@ -164,10 +165,11 @@ impl Engine {
     /// An engine that accepts everything until [`Engine::start`].
     #[must_use]
     pub fn new(plan: Box<Prepared>, limits: Limits) -> Self {
+        let flows = limits.flows.clamp(1, FLOWS_MAX);
         let lateness = Lateness::new(plan.table.links());
         Self {
             plan,
-            flows: Flows::new(limits.flows),
+            flows: Flows::new(flows),
             held: Holder::new(limits.queues, limits.held),
             waiting: Vec::with_capacity(WAITING_MAX),
             start: None,
@@ -183,18 +185,22 @@ impl Engine {
 
     /// A connection that was there before the first packet was seen, with its dialler.
     pub fn know_flow(&mut self, now: Nanos, key: FlowKey, answer: Answer) {
-        self.flows.enter(now, key, dialler(answer, now));
+        let touched = self.flows.enter(now, key, shared::dialler(answer, now));
+        self.note_touched(touched);
     }
 
-    /// Puts another table in force, keeping the clock, the flows, what is held and the
-    /// counts of rules with the same name. Returns the former one, to be freed elsewhere.
+    /// Puts another table in force, keeping the clock, the flows, what is held, what was
+    /// drawn, and the counts of rules with the same name. Returns the former one, to be
+    /// freed elsewhere. Rules that start or end by it are told by the next
+    /// [`Engine::advance`].
     pub fn adopt(&mut self, mut plan: Box<Prepared>, now: Nanos) -> Box<Prepared> {
         plan.counters.inherit(&self.plan.counters, &plan.former);
+        plan.keep_draws(&mut self.plan, self.flows.len());
         std::mem::swap(&mut self.plan, &mut plan);
         if let Some(start) = self.start {
             let t = now.saturating_sub(start);
             self.plan.layout.advance(t, |_| {});
-            self.plan.keep_activations(&plan);
+            self.plan.keep_activations(&plan, t);
         }
         plan
     }
@@ -210,25 +216,28 @@ impl Engine {
     ) {
         let Some(start) = self.start else { return };
         let t = now.saturating_sub(start);
-        if t < self.plan.layout.next_edge() && self.plan.fresh_drops.is_empty() {
+        if t < self.plan.layout.next_edge() && !self.plan.just_adopted {
             return;
         }
+        self.plan.just_adopted = false;
         let plan = &mut *self.plan;
-        let (counters, steps_due) = (&plan.counters, &mut plan.fresh_drops);
+        plan.untold.drain(..).for_each(&mut tell);
+        let (counters, fresh) = (&plan.counters, &mut plan.fresh);
         plan.layout.advance(t, |edge| {
             if edge.active {
                 counters.rules[usize::from(edge.rule)].activations.add(1);
-                steps_due.push(edge.rule);
+                fresh.push(edge.rule);
             }
             tell(edge);
         });
-        for i in 0..self.plan.fresh_drops.len() {
-            let rule = self.plan.fresh_drops[i];
-            if self.plan.layout.steps[usize::from(rule)].drops {
+        for i in 0..self.plan.fresh.len() {
+            let rule = self.plan.fresh[i];
+            let step = &self.plan.layout.steps[usize::from(rule)];
+            if step.drops && step.active {
                 self.drop_held(rule, now, release);
             }
         }
-        self.plan.fresh_drops.clear();
+        self.plan.fresh.clear();
     }
 
     /// Judges one packet.
@@ -295,7 +304,7 @@ impl Engine {
     pub fn release(&mut self, now: Nanos, release: &mut impl FnMut(Release)) {
         if self.held.next_due().is_some_and(|due| due <= now) {
             while let Some(held) = self.held.pop_due(now) {
-                self.let_go(&held);
+                let_go(&mut self.flows, &held);
                 release(Release {
                     token: held.token,
                     drop: false,
@@ -331,7 +340,7 @@ impl Engine {
     pub fn drain(&mut self, release: &mut impl FnMut(Release)) {
         self.start = None;
         while let Some(held) = self.held.pop_due(Nanos::MAX) {
-            self.let_go(&held);
+            let_go(&mut self.flows, &held);
             release(Release {
                 token: held.token,
                 drop: false,
@@ -372,189 +381,6 @@ impl Engine {
         self.start
     }
 
-    /// A packet on a stack that several nodes share: its dialler is in the flow table, or
-    /// has to be asked for.
-    fn decide_shared(
-        &mut self,
-        now: Nanos,
-        start: Nanos,
-        view: &PacketView,
-        peer: NodeId,
-        to_peer: bool,
-    ) -> Decision {
-        let mut facts = Facts::of(view, LinkId(0));
-        self.find_flow(now, view, &mut facts);
-        let Some(id) = facts.flow else { return Decision::foreign() };
-        let dialler = self.flows.get(id).dialler;
-        match dialler {
-            Dialler::Node(other) => {
-                facts.link = self.link(peer, other, to_peer);
-                self.judge(now, start, facts)
-            }
-            Dialler::Stranger => {
-                self.plan.counters.totals.foreign.add(1);
-                Decision::foreign()
-            }
-            Dialler::Unfound(until) if now < until => {
-                let drop = self.unattributed(peer, to_peer, facts.segments);
-                Decision {
-                    verdict: if drop { Verdict::Drop } else { Verdict::Accept },
-                    facts: None,
-                    rule: None,
-                }
-            }
-            Dialler::Unasked | Dialler::Asked | Dialler::Unfound(_) => {
-                Decision::ask(peer, to_peer, facts)
-            }
-        }
-    }
-
-    /// Takes a packet in until its sender is known. Returns the question to ask, where it
-    /// has not been asked already. Fails where too many wait: the user's choice then
-    /// applies at once (`drop`).
-    pub fn wait(
-        &mut self,
-        now: Nanos,
-        token: Token,
-        view: &PacketView,
-        decision: &Decision,
-    ) -> Result<Option<Question>, TooMany> {
-        let (Verdict::Ask { peer, to_peer }, Some(facts)) = (decision.verdict, decision.facts)
-        else {
-            return Err(TooMany { drop: false });
-        };
-        let Some(id) = facts.flow else { return Err(TooMany { drop: false }) };
-        if self.waiting.len() == WAITING_MAX {
-            return Err(TooMany { drop: self.unattributed(peer, to_peer, facts.segments) });
-        }
-        let generation = facts.generation;
-        self.waiting.push(Waiting {
-            token,
-            flow: id,
-            generation,
-            since: now,
-            peer,
-            to_peer,
-            facts,
-        });
-        let flow = self.flows.get_mut(id);
-        flow.waiting += 1;
-        if flow.dialler == Dialler::Asked {
-            return Ok(None);
-        }
-        flow.dialler = Dialler::Asked;
-        self.plan.counters.totals.asked.add(1);
-        let (local, remote) = if to_peer { (view.src, view.dst) } else { (view.dst, view.src) };
-        let queue = token.queue;
-        Ok(Some(Question { flow: id, generation, proto: view.proto, local, remote, queue }))
-    }
-
-    /// An answer arrived: judges the packets that waited for it, in the order they came.
-    pub fn answered(
-        &mut self,
-        now: Nanos,
-        id: FlowId,
-        generation: u32,
-        answer: Answer,
-        release: &mut impl FnMut(Release),
-    ) {
-        if self.flows.get(id).generation != generation {
-            return;
-        }
-        self.flows.get_mut(id).dialler = dialler(answer, now);
-        let mut i = 0;
-        while i < self.waiting.len() {
-            if self.waiting[i].flow == id && self.waiting[i].generation == generation {
-                let waiting = self.waiting.remove(i);
-                self.judge_waiting(now, waiting, answer, release);
-            } else {
-                i += 1;
-            }
-        }
-    }
-
-    fn judge_waiting(
-        &mut self,
-        now: Nanos,
-        waiting: Waiting,
-        answer: Answer,
-        release: &mut impl FnMut(Release),
-    ) {
-        let Waiting { token, peer, to_peer, mut facts, .. } = waiting;
-        let flow = self.flows.get_mut(waiting.flow);
-        if flow.generation == waiting.generation {
-            flow.waiting -= 1;
-        } else {
-            facts.flow = None;
-        }
-        let (Answer::Node(other), Some(start)) = (answer, self.start) else {
-            let drop = match answer {
-                Answer::Stranger => {
-                    self.plan.counters.totals.foreign.add(1);
-                    false
-                }
-                _ => self.unattributed(peer, to_peer, facts.segments),
-            };
-            release(Release { drop, ..Release::pass(token) });
-            return;
-        };
-        facts.link = self.link(peer, other, to_peer);
-        let link = Some(facts.link);
-        match self.judge(now, start, facts).verdict {
-            Verdict::Hold { due, ordered, trim: false } => {
-                if self.hold(token, facts, due, ordered, None).is_err() {
-                    release(Release { drop: true, link, ..Release::pass(token) });
-                }
-            }
-            Verdict::Accept => release(Release { link, ..Release::pass(token) }),
-            // Its bytes are no longer at hand, so it goes whole or not at all.
-            _ => release(Release { drop: true, link, ..Release::pass(token) }),
-        }
-    }
-
-    fn give_up_waiting(&mut self, now: Nanos, release: &mut impl FnMut(Release)) {
-        while let Some(&waiting) = self.waiting.first() {
-            if waiting.since + PATIENCE > now {
-                return;
-            }
-            let Waiting { flow, generation, .. } = waiting;
-            if self.flows.get(flow).generation == generation {
-                self.answered(now, flow, generation, Answer::Unknown, release);
-            } else {
-                // Its place was taken by another flow meanwhile.
-                self.waiting.remove(0);
-                self.judge_waiting(now, waiting, Answer::Unknown, release);
-            }
-        }
-    }
-
-    fn link(&self, peer: NodeId, other: NodeId, to_peer: bool) -> LinkId {
-        let (from, to) = if to_peer { (other, peer) } else { (peer, other) };
-        LinkId::new(from, to, self.plan.table.nodes.len())
-    }
-
-    /// Counts an unattributed packet; returns whether the user wants it dropped.
-    fn unattributed(&mut self, peer: NodeId, to_peer: bool, segments: u16) -> bool {
-        let counters = &self.plan.counters;
-        counters.totals.unattributed.add(u64::from(segments));
-        if self.plan.table.unattributed == Unattributed::Drop {
-            return true;
-        }
-        let nodes = self.plan.table.nodes.len();
-        for (i, step) in self.plan.layout.steps.iter().enumerate() {
-            let cuts = step.active
-                && step.drops
-                && (0..nodes as u16).any(|other| {
-                    let link = self.link(peer, NodeId(other), to_peer);
-                    self.plan.layout.covers(i as u16, link)
-                });
-            if cuts {
-                counters.rules[i].leaked.add(u64::from(segments));
-            }
-        }
-        false
-    }
-
     fn find_flow(&mut self, now: Nanos, view: &PacketView, facts: &mut Facts) {
         let (key, direction) = FlowKey::of(view.src, view.dst, view.proto);
         let touched = self.flows.touch(now, key, view);
@@ -562,6 +388,10 @@ impl Engine {
         facts.direction = direction;
         let flow = self.flows.get_mut(touched.id);
         facts.generation = flow.generation;
+        self.note_touched(touched);
+    }
+
+    fn note_touched(&mut self, touched: Touched) {
         if touched.fresh {
             self.plan.new_flow(touched.id);
         }
@@ -574,13 +404,15 @@ impl Engine {
     fn drop_held(&mut self, rule: u16, now: Nanos, release: &mut impl FnMut(Release)) {
         let (plan, flows) = (&mut *self.plan, &mut self.flows);
         let Some(start) = self.start else { return };
+        let before = self.held.len();
         self.held.remove(|held| {
-            if !plan.drops_held(rule, now, start, &held.facts, flows) {
+            let mut facts = held.facts;
+            facts.flow = facts.flow.filter(|&id| flows.same(id, facts.generation).is_some());
+            if !plan.drops_held(rule, now, start, &facts, flows) {
                 return false;
             }
-            let facts = &held.facts;
             plan.counters.link(facts.link).dropped.add(u64::from(facts.segments));
-            forget_held(flows, held);
+            let_go(flows, held);
             release(Release {
                 token: held.token,
                 drop: true,
@@ -590,11 +422,24 @@ impl Engine {
             });
             true
         });
-        self.note_held();
+        if self.held.len() < before {
+            self.renew_order();
+            self.note_held();
+        }
     }
 
-    fn let_go(&mut self, held: &Held) {
-        forget_held(&mut self.flows, held);
+    /// Some of the held packets are gone: what comes waits behind those that are left.
+    fn renew_order(&mut self) {
+        for held in self.held.iter() {
+            if let Some((flow, to)) = order(&mut self.flows, held) {
+                flow.last_due[to] = Nanos::ZERO;
+            }
+        }
+        for held in self.held.iter() {
+            if let Some((flow, to)) = order(&mut self.flows, held) {
+                flow.last_due[to] = flow.last_due[to].max(held.due);
+            }
+        }
     }
 
     fn note_held(&self) {
@@ -611,29 +456,18 @@ impl Engine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// Too many packets wait for their sender to be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany {
-    /// Whether the user wants such packets dropped.
-    pub drop: bool,
-}
-
-fn forget_held(flows: &mut Flows, held: &Held) {
-    let (Some(id), true) = (held.facts.flow, held.ordered) else { return };
-    let flow = flows.get_mut(id);
-    if flow.generation == held.facts.generation {
-        let count = &mut flow.held[usize::from(held.facts.direction)];
-        *count = count.saturating_sub(1);
+/// A packet leaves: what comes no longer waits behind it.
+fn let_go(flows: &mut Flows, held: &Held) {
+    if let Some((flow, to)) = order(flows, held) {
+        flow.held[to] = flow.held[to].saturating_sub(1);
     }
 }
 
-fn dialler(answer: Answer, now: Nanos) -> Dialler {
-    match answer {
-        Answer::Node(node) => Dialler::Node(node),
-        Answer::Stranger => Dialler::Stranger,
-        // Asked again after a while: the process may have been starting.
-        Answer::Unknown => Dialler::Unfound(now + Nanos::from_secs(1)),
-    }
+/// The flow whose order a held packet keeps, and its direction.
+fn order<'a>(flows: &'a mut Flows, held: &Held) -> Option<(&'a mut Flow, usize)> {
+    let id = held.facts.flow.filter(|_| held.ordered)?;
+    let flow = flows.same(id, held.facts.generation)?;
+    Some((flow, usize::from(held.facts.direction)))
 }
 
 impl Facts {
@@ -656,10 +490,6 @@ impl Facts {
 impl Decision {
     fn foreign() -> Self {
         Self { verdict: Verdict::Accept, facts: None, rule: None }
-    }
-
-    fn ask(peer: NodeId, to_peer: bool, facts: Facts) -> Self {
-        Self { verdict: Verdict::Ask { peer, to_peer }, facts: Some(facts), rule: None }
     }
 }
 

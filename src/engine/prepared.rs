@@ -6,10 +6,10 @@ use super::counters::Counters;
 use super::dice::Draw;
 use super::flows::{FLOWS_MAX, FlowId, Flows};
 use super::identity::Identity;
-use super::layout::Layout;
+use super::layout::{Edge, Layout};
 use super::{Facts, walk};
-use crate::packet::{LinkId, NodeId};
-use crate::rules::table::{Action, Table, What};
+use crate::packet::NodeId;
+use crate::rules::table::{Rule, Table};
 use crate::time::Nanos;
 use std::sync::Arc;
 
@@ -22,9 +22,14 @@ pub struct Prepared {
     pub(super) counters: Arc<Counters>,
     /// For each rule, its index in the table before, found by name.
     pub(super) former: Vec<Option<usize>>,
-    /// Rules that have just become active and still have to be applied to what is held.
-    pub(super) fresh_drops: Vec<u16>,
-    /// Connections numbered so far, per link.
+    /// Rules that have just become active, or changed while they were: their drops still
+    /// have to be applied to what is held.
+    pub(super) fresh: Vec<u16>,
+    /// Rules that started or ended because this table was adopted.
+    pub(super) untold: Vec<Edge>,
+    /// Whether there may be any of these two.
+    pub(super) just_adopted: bool,
+    /// Connections seen so far, per link.
     connections: Vec<u32>,
     /// Matching segments so far: per flow, direction and drawing rule. Untouched pages of
     /// it cost nothing.
@@ -34,19 +39,30 @@ pub struct Prepared {
 impl Prepared {
     /// Lays a table out. `former` is the table that it takes over from; `shares_stack`
     /// says of a node whether others live in its network stack.
+    ///
+    /// A table takes over only from one with the same nodes: what is held, known of flows
+    /// and counted bears their ids. Whoever re-reads a file refuses another cluster first.
     #[must_use]
     pub fn new(
         table: Arc<Table>,
         former: Option<&Table>,
         shares_stack: impl Fn(NodeId) -> bool,
     ) -> Box<Self> {
+        let names = |table: &Table| table.nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>();
+        assert!(
+            former.is_none_or(|former| names(former) == names(&table)),
+            "a table takes over from one with the same nodes in the same order"
+        );
         let layout = Layout::new(&table);
         let index_in = |name: &str| former?.rules.iter().position(|rule| rule.name == name);
         Box::new(Self {
             identity: Identity::new(&table.nodes, shares_stack),
             counters: Arc::new(Counters::new(table.rules.len(), table.links())),
             former: table.rules.iter().map(|rule| index_in(&rule.name)).collect(),
-            fresh_drops: Vec::with_capacity(table.rules.len()),
+            // Once for the adoption, and once for an edge at the same time.
+            fresh: Vec::with_capacity(table.rules.len() * 2),
+            untold: Vec::with_capacity(table.rules.len()),
+            just_adopted: false,
             connections: vec![0; table.links()],
             draws: vec![0; layout.columns * 2 * FLOWS_MAX],
             layout,
@@ -67,18 +83,46 @@ impl Prepared {
     }
 
     /// A rule that was active in the former table and still is goes on; one that is active
-    /// only now counts as just started.
-    pub(super) fn keep_activations(&mut self, old: &Self) {
+    /// only now, at `t` since the start, counts as just started.
+    pub(super) fn keep_activations(&mut self, old: &Self, t: Nanos) {
         for (i, former) in self.former.iter().enumerate() {
-            let was = former.and_then(|f| old.layout.steps.get(f)).filter(|s| s.active);
+            let rule = i as u16;
+            let was = former.filter(|&f| old.layout.is_active_at(f, t));
             let step = &mut self.layout.steps[i];
-            match was {
-                Some(was) if step.active => step.since = was.since,
-                _ if step.active => {
-                    self.counters.rules[i].activations.add(1);
-                    self.fresh_drops.push(i as u16);
+            match (was, step.active) {
+                (Some(f), true) => {
+                    step.since = old.layout.steps[f].since;
+                    let waits = old.fresh.contains(&(f as u16));
+                    if waits || !same_deeds(&self.table.rules[i], &old.table.rules[f]) {
+                        self.fresh.push(rule);
+                    }
                 }
-                _ => {}
+                (None, true) => {
+                    self.counters.rules[i].activations.add(1);
+                    self.fresh.push(rule);
+                    self.untold.push(Edge { rule, at: t, active: true });
+                }
+                (Some(_), false) => self.untold.push(Edge { rule, at: t, active: false }),
+                (None, false) => {}
+            }
+        }
+        self.just_adopted = true;
+    }
+
+    /// Goes on counting connections, and the matching segments of rules that keep their
+    /// name: what was drawn before must not be drawn again.
+    pub(super) fn keep_draws(&mut self, old: &mut Self, flows: usize) {
+        if self.connections.len() == old.connections.len() {
+            std::mem::swap(&mut self.connections, &mut old.connections);
+        }
+        let (width, old_width) = (self.layout.columns, old.layout.columns);
+        for (i, former) in self.former.iter().enumerate() {
+            let column = self.layout.steps[i].column;
+            let former = former.and_then(|f| old.layout.steps.get(f)).and_then(|s| s.column);
+            let (Some(column), Some(former)) = (column, former) else { continue };
+            for row in 0..flows * 2 {
+                self.draws[row * width + column as usize] =
+                    old.draws[row * old_width + former as usize];
             }
         }
     }
@@ -90,24 +134,37 @@ impl Prepared {
         self.draws[at..at + width].fill(0);
     }
 
-    /// The next draw of a rule for a flow's direction.
+    /// Numbers a packet's connection among those of its link, when its first packet comes;
+    /// not when something is first drawn for it, since that would hang on other rules.
     #[inline]
-    pub(super) fn draw(&mut self, rule: u16, facts: &Facts, flows: &mut Flows) -> u64 {
-        let step = &self.layout.steps[usize::from(rule)];
-        let direction = usize::from(facts.direction);
-        let (Some(id), Some(column)) = (facts.flow, step.column) else { return 0 };
-        let flow = flows.get_mut(id);
-        if flow.connection[direction] == 0 {
+    pub(super) fn number_connection(&mut self, facts: &Facts, flows: &mut Flows) {
+        let Some(id) = facts.flow else { return };
+        let connection = &mut flows.get_mut(id).connection[usize::from(facts.direction)];
+        if *connection == 0 {
             let connections = &mut self.connections[usize::from(facts.link.0)];
             *connections += 1;
-            flow.connection[direction] = *connections;
+            *connection = *connections;
         }
-        let row = (id.0 as usize * 2 + direction) * self.layout.columns;
-        let segment = &mut self.draws[row + column as usize];
-        *segment = segment.wrapping_add(1);
-        let link: LinkId = facts.link;
-        let (connection, segment) = (flow.connection[direction], *segment);
-        Draw { rule: step.key, link, connection, segment }.bits(self.table.seed)
+    }
+
+    /// Counts the segments of a packet that matches a rule, and names the draws of the first
+    /// of them; `None` where the rule draws nothing. A packet whose flow is forgotten draws
+    /// as the connection 0.
+    #[inline]
+    pub(super) fn draw(&mut self, rule: u16, facts: &Facts, flows: &Flows) -> Option<Draw> {
+        let step = &self.layout.steps[usize::from(rule)];
+        let column = step.column? as usize;
+        let mut draw =
+            Draw { rule: step.key, link: facts.link, connection: 0, segment: 0, part: 0 };
+        if let Some(id) = facts.flow {
+            let direction = usize::from(facts.direction);
+            draw.connection = flows.get(id).connection[direction];
+            let row = (id.0 as usize * 2 + direction) * self.layout.columns;
+            let segments = &mut self.draws[row + column];
+            draw.segment = segments.wrapping_add(1);
+            *segments = segments.wrapping_add(u32::from(facts.segments));
+        }
+        Some(draw)
     }
 
     /// Whether a rule that has just become active drops this held packet.
@@ -117,7 +174,7 @@ impl Prepared {
         now: Nanos,
         start: Nanos,
         facts: &Facts,
-        flows: &mut Flows,
+        flows: &Flows,
     ) -> bool {
         if !self.layout.covers(rule, facts.link) {
             return false;
@@ -126,18 +183,27 @@ impl Prepared {
         if !walk::matches(step, facts, flows, start) {
             return false;
         }
-        let actions = step.actions.start as usize..step.actions.end as usize;
-        let drops = self.layout.actions[actions].iter().any(|action| match action {
-            Action::Drop(What::Packets) => true,
-            Action::Drop(What::Data) => facts.data,
-            _ => false,
-        });
+        // What an earlier rule accepts never comes to this one. Where that is by chance, the
+        // roll was made when the packet came and is not known any more: this one applies.
+        let mut earlier = self.layout.active(facts.link).iter().take_while(|&&other| other < rule);
+        if earlier.any(|&other| {
+            let step = &self.layout.steps[usize::from(other)];
+            step.accepts && walk::matches(step, facts, flows, start)
+        }) {
+            return false;
+        }
         let segments = u64::from(facts.segments);
         self.counters.rules[usize::from(rule)].note_match(now.saturating_sub(start), segments);
-        let drops = drops && walk::chance(self, rule, facts, flows);
+        let draw = self.draw(rule, facts, flows);
+        let drops = self.layout.drops(rule, facts) && walk::chance(self, rule, facts, draw);
         if drops {
             self.counters.rules[usize::from(rule)].acted.add(segments);
         }
         drops
     }
+}
+
+/// Whether two rules do the same to the same packets, whenever they are active.
+fn same_deeds(a: &Rule, b: &Rule) -> bool {
+    a.links == b.links && a.filter == b.filter && a.actions == b.actions
 }

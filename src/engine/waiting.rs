@@ -23,7 +23,7 @@ pub struct Question {
     pub proto: Proto,
     /// Local end of the socket in question.
     pub local: Endpoint,
-    /// Its remote end: a peer endpoint .
+    /// Its remote end: a peer endpoint.
     pub remote: Endpoint,
     /// The queue, and with it the network stack, where the packet was seen.
     pub queue: u16,

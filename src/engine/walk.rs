@@ -3,10 +3,11 @@
 //! Rules are tried in file order and compose: delays add up; `accept` and `drop` end the
 //! walk. No rule matches: accept.
 
+use super::dice::{self, Draw};
 use super::flows::Flows;
 use super::layout::Step;
 use super::prepared::Prepared;
-use super::{Decision, Engine, Facts, Verdict, dice};
+use super::{Decision, Engine, Facts, Verdict};
 use crate::rules::table::{Action, FlowAge, Order, What};
 use crate::time::Nanos;
 
@@ -32,6 +33,7 @@ impl Engine {
     pub(super) fn judge(&mut self, now: Nanos, start: Nanos, facts: Facts) -> Decision {
         let segments = u64::from(facts.segments);
         self.plan.counters.link(facts.link).packets.add(segments);
+        self.plan.number_connection(&facts, &mut self.flows);
         let walk = self.walk(now.saturating_sub(start), start, &facts);
         let link = self.plan.counters.link(facts.link);
         let trim = match walk.end {
@@ -57,7 +59,7 @@ impl Engine {
     fn walk(&mut self, t: Nanos, start: Nanos, facts: &Facts) -> Walk {
         let mut walk =
             Walk { end: End::Through, delay: Nanos::ZERO, free_order: false, rule: None };
-        let (plan, flows) = (&mut *self.plan, &mut self.flows);
+        let (plan, flows) = (&mut *self.plan, &self.flows);
         for i in 0..plan.layout.active(facts.link).len() {
             let rule = plan.layout.active(facts.link)[i];
             if !matches(&plan.layout.steps[usize::from(rule)], facts, flows, start) {
@@ -65,10 +67,11 @@ impl Engine {
             }
             let segments = u64::from(facts.segments);
             plan.counters.rules[usize::from(rule)].note_match(t, segments);
-            if !chance(plan, rule, facts, flows) {
+            let draw = plan.draw(rule, facts, flows);
+            if !chance(plan, rule, facts, draw) {
                 continue;
             }
-            let acted = apply(plan, rule, facts, flows, &mut walk);
+            let acted = apply(plan, rule, facts, draw, &mut walk);
             if acted {
                 plan.counters.rules[usize::from(rule)].acted.add(segments);
                 walk.rule = walk.rule.filter(|_| matches!(walk.end, End::Through)).or(Some(rule));
@@ -114,44 +117,44 @@ pub(super) fn matches(step: &Step, facts: &Facts, flows: &Flows, start: Nanos) -
     new == (age == FlowAge::New)
 }
 
-/// Rolls a rule's chance once for every wire segment; true where one of them is hit.
+/// Rolls a rule's chance for every wire segment; true where one of them is hit.
 #[inline]
-pub(super) fn chance(plan: &mut Prepared, rule: u16, facts: &Facts, flows: &mut Flows) -> bool {
-    let Some(share) = plan.layout.steps[usize::from(rule)].chance else { return true };
-    let mut hit = false;
-    for _ in 0..facts.segments {
-        hit |= (plan.draw(rule, facts, flows) >> 32) < share;
-    }
-    hit
+pub(super) fn chance(plan: &Prepared, rule: u16, facts: &Facts, draw: Option<Draw>) -> bool {
+    let chance = plan.layout.steps[usize::from(rule)].chance;
+    let (Some(share), Some(draw)) = (chance, draw) else { return true };
+    (0..u32::from(facts.segments)).any(|i| {
+        let draw = Draw { segment: draw.segment.wrapping_add(i), ..draw };
+        draw.happens(plan.table.seed, share)
+    })
 }
 
 /// Applies the actions of a rule that matches; returns whether any of them acted.
 #[inline]
-fn apply(
-    plan: &mut Prepared,
-    rule: u16,
-    facts: &Facts,
-    flows: &mut Flows,
-    walk: &mut Walk,
-) -> bool {
+fn apply(plan: &Prepared, rule: u16, facts: &Facts, draw: Option<Draw>, walk: &mut Walk) -> bool {
     let range = plan.layout.steps[usize::from(rule)].actions.clone();
     let mut acted = false;
-    for i in range {
+    for (part, i) in (1..).zip(range) {
         match plan.layout.actions[i as usize] {
             Action::Accept => walk.end = End::Accept,
             Action::Drop(What::Data) if !facts.data => continue,
             Action::Drop(What::Data) if facts.trimmable => walk.end = End::Trim,
             Action::Drop(What::Packets | What::Data) => walk.end = End::Drop,
             Action::Delay(delay) => {
-                let bits = match delay.jitter {
-                    Nanos::ZERO => 0,
-                    _ => plan.draw(rule, facts, flows),
+                let bits = match draw {
+                    Some(draw) if delay.jitter > Nanos::ZERO => {
+                        Draw { part, ..draw }.bits(plan.table.seed)
+                    }
+                    _ => 0,
                 };
                 walk.delay = walk.delay + dice::delay(&delay, bits);
                 walk.free_order |= delay.order == Order::Free;
             }
         }
         acted = true;
+        if !matches!(walk.end, End::Through) {
+            // What stands behind a drop of data is meant for acknowledgements.
+            break;
+        }
     }
     acted
 }

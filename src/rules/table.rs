@@ -193,7 +193,8 @@ impl Window {
     pub const ALWAYS: Self = Self { at: Nanos::ZERO, lasts: None, every: None, times: None };
 
     /// The activation that covers time `t`, or else the next one after it: `(start, end)`.
-    /// `None` when no activation is left. `end` is exclusive, [`Nanos::MAX`] for "never".
+    /// `None` when no activation is left, or none lasts any time. `end` is exclusive,
+    /// [`Nanos::MAX`] for "never".
     #[must_use]
     pub fn activation(&self, t: Nanos) -> Option<(Nanos, Nanos)> {
         let last = match (self.every, self.times) {
@@ -202,19 +203,14 @@ impl Window {
             (Some(_), Some(times)) => u64::from(times).checked_sub(1)?,
         };
         let period = self.every.unwrap_or(Nanos::MAX).0.max(1);
-        let mut k = (t.saturating_sub(self.at).0 / period).min(last);
-        loop {
-            let start = self.at + Nanos(period.saturating_mul(k));
-            let start = if k == 0 { self.at } else { start };
+        // The last to have started by `t`, and where that is over the one behind it.
+        let k = (t.saturating_sub(self.at).0 / period).min(last);
+        [Some(k), k.checked_add(1)].into_iter().flatten().take_while(|&k| k <= last).find_map(|k| {
+            // A start past the end of the clock is no start.
+            let start = Nanos(period.checked_mul(k)?.checked_add(self.at.0)?);
             let end = self.lasts.map_or(Nanos::MAX, |lasts| start + lasts);
-            if t < end {
-                return Some((start, end));
-            }
-            if k == last {
-                return None;
-            }
-            k += 1;
-        }
+            (t < end && start < end).then_some((start, end))
+        })
     }
 }
 

@@ -1,0 +1,201 @@
+//! The words of a script: times, and the lines that describe a table.
+//!
+//! ```text
+//! nodes 3 | nodes 3 ipv6 | nodes 3 shared     n1.. at 10.77.0.N:2380, fd77::N, 127.0.0.1:238N
+//! seed 9                                       (else 7)
+//! unattributed drop                            (else accept)
+//! rule NAME: LINKS WHERE ACTIONS WINDOW
+//!   LINKS    n1,n2 -> n3 | n1 <> n2,n3 | any
+//!   WHERE    tcp udp new established, port N, chance N%
+//!   ACTIONS  accept, drop, drop data, delay TIME [~TIME] [normal] [free]
+//!   WINDOW   at TIME, for TIME, every TIME, times N
+//! ```
+
+use super::packet::end;
+use raftq::packet::{LinkId, NodeId, Proto};
+use raftq::rules::table::{
+    Action, Delay, Distribution, Filter, FlowAge, Node, Order, Place, Rule, Table, Unattributed,
+    What, Window,
+};
+use raftq::time::Nanos;
+use std::iter::{Copied, Peekable};
+use std::slice::Iter;
+
+/// A table as the lines of a script describe it.
+pub(crate) struct TableLines {
+    pub(crate) table: Table,
+    pub(crate) shared: bool,
+}
+
+impl TableLines {
+    pub(crate) fn new() -> Self {
+        let mut lines = Self {
+            table: Table {
+                nodes: Vec::new(),
+                seed: 7,
+                max_rate: 20_000,
+                unattributed: Unattributed::Accept,
+                rules: Vec::new(),
+            },
+            shared: false,
+        };
+        lines.nodes(3, "");
+        lines
+    }
+
+    /// Takes a line in where it belongs to a table; says whether it did.
+    pub(crate) fn take(&mut self, line: &str) -> bool {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["nodes", count] => self.nodes(number(count), ""),
+            ["nodes", count, kind] => self.nodes(number(count), kind),
+            ["seed", seed] => self.table.seed = number(seed) as u64,
+            ["unattributed", "drop"] => self.table.unattributed = Unattributed::Drop,
+            ["rule", ..] => {
+                let rule = self.rule(line.strip_prefix("rule ").unwrap_or(line));
+                self.table.rules.push(rule);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn nodes(&mut self, count: usize, kind: &str) {
+        self.shared = kind == "shared";
+        self.table.nodes = (1..=count)
+            .map(|i| Node {
+                name: format!("n{i}"),
+                endpoints: vec![end(&match kind {
+                    "" => format!("10.77.0.{i}:2380"),
+                    "ipv6" => format!("[fd77::{i}]:2380"),
+                    "shared" => format!("127.0.0.1:238{i}"),
+                    _ => panic!("{kind} is no kind of nodes"),
+                })],
+                place: Place::Unsaid,
+            })
+            .collect();
+    }
+
+    fn rule(&self, line: &str) -> Rule {
+        let (name, rest) = line.split_once(": ").unwrap_or_else(|| panic!("no name: {line}"));
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let used = if words[0] == "any" { 1 } else { 3 };
+        let mut rule = Rule {
+            name: name.to_owned(),
+            links: self.links(&words[..used]),
+            filter: Filter::default(),
+            actions: Vec::new(),
+            window: Window::ALWAYS,
+            optional: false,
+        };
+        let mut words = words[used..].iter().copied().peekable();
+        while let Some(word) = words.next() {
+            match word {
+                "tcp" => rule.filter.proto = Some(Proto::Tcp),
+                "udp" => rule.filter.proto = Some(Proto::Udp),
+                "new" => rule.filter.flow = Some(FlowAge::New),
+                "established" => rule.filter.flow = Some(FlowAge::Established),
+                "port" => rule.filter.port = Some(number(value(&mut words)) as u16),
+                "chance" => {
+                    let percent = number(value(&mut words).trim_end_matches('%')) as u64;
+                    rule.filter.chance = Some((percent << 32) / 100);
+                }
+                "at" => rule.window.at = time(value(&mut words)),
+                "for" => rule.window.lasts = Some(time(value(&mut words))),
+                "every" => rule.window.every = Some(time(value(&mut words))),
+                "times" => rule.window.times = Some(number(value(&mut words)) as u32),
+                _ => rule.actions.push(action(word, &mut words)),
+            }
+        }
+        rule
+    }
+
+    fn links(&self, words: &[&str]) -> Vec<LinkId> {
+        let set = |names: &str| -> Vec<u16> { names.split(',').map(|n| self.node(n).0).collect() };
+        let all: Vec<u16> = (0..self.table.nodes.len() as u16).collect();
+        let (from, to, both) = match *words {
+            [from, "->", to] => (set(from), set(to), false),
+            [from, "<>", to] => (set(from), set(to), true),
+            _ => (all.clone(), all, false),
+        };
+        let mut links = Vec::new();
+        for (&a, &b) in from.iter().flat_map(|a| to.iter().map(move |b| (a, b))) {
+            let link = |a, b| LinkId::new(NodeId(a), NodeId(b), self.table.nodes.len());
+            if a != b {
+                links.push(link(a, b));
+                links.extend(both.then(|| link(b, a)));
+            }
+        }
+        links.sort_unstable();
+        links.dedup();
+        links
+    }
+
+    pub(crate) fn node(&self, name: &str) -> NodeId {
+        self.table.node(name).unwrap_or_else(|| panic!("there is no node {name}"))
+    }
+}
+
+type Words<'a, 'b> = Peekable<Copied<Iter<'b, &'a str>>>;
+
+fn value<'a>(words: &mut Words<'a, '_>) -> &'a str {
+    words.next().expect("a word at the end of a rule lacks its value")
+}
+
+fn action(word: &str, words: &mut Words<'_, '_>) -> Action {
+    match word {
+        "accept" => Action::Accept,
+        "drop" if words.next_if_eq(&"data").is_some() => Action::Drop(What::Data),
+        "drop" => Action::Drop(What::Packets),
+        "delay" => Action::Delay(Delay {
+            by: time(value(words)),
+            jitter: words.next_if(|w| w.starts_with('~')).map_or(Nanos::ZERO, |w| time(&w[1..])),
+            distribution: match words.next_if_eq(&"normal") {
+                Some(_) => Distribution::Normal,
+                None => Distribution::Uniform,
+            },
+            order: match words.next_if_eq(&"free") {
+                Some(_) => Order::Free,
+                None => Order::Flow,
+            },
+        }),
+        _ => panic!("{word} means nothing in a rule"),
+    }
+}
+
+/// `5s`, `1.5ms`, `20us`, `7ns`, `0`.
+pub(crate) fn time(text: &str) -> Nanos {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (figure, unit) = text.split_at(split);
+    let unit: u64 = match unit {
+        "s" => 1_000_000_000,
+        "ms" => 1_000_000,
+        "us" => 1_000,
+        "ns" | "" => 1,
+        _ => panic!("{text} is no time"),
+    };
+    let (whole, part) = figure.split_once('.').unwrap_or((figure, ""));
+    let scale = 10_u64.pow(part.len() as u32);
+    let part = if part.is_empty() { 0 } else { number(part) as u64 };
+    Nanos(number(whole) as u64 * unit + part * unit / scale)
+}
+
+/// The shortest form that [`time`] reads.
+pub(crate) fn show(time: Nanos) -> String {
+    if time == Nanos::MAX {
+        return "never".to_owned();
+    }
+    for (unit, name, digits) in [(1_000_000_000, "s", 9), (1_000_000, "ms", 6), (1_000, "us", 3)] {
+        if time.0 >= unit {
+            let part = format!("{:0digits$}", time.0 % unit);
+            let part = part.trim_end_matches('0');
+            let dot = if part.is_empty() { "" } else { "." };
+            return format!("{}{dot}{part}{name}", time.0 / unit);
+        }
+    }
+    if time.0 == 0 { "0".to_owned() } else { format!("{}ns", time.0) }
+}
+
+pub(crate) fn number(text: &str) -> usize {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
+}

@@ -1,0 +1,365 @@
+//! Nothing on the way of a packet allocates or frees, shown by an allocator that counts.
+//!
+//! Counted are the calls of the measuring thread alone; the threads of the test harness may
+//! do as they like. Each test also shows that the ways it claims were walked.
+
+mod engine_support;
+
+use engine_support::packet::{Build, at, flags};
+use engine_support::words::TableLines;
+use raftq::engine::{Answer, Engine, Limits, Prepared, Question, Release, Token, Verdict};
+use raftq::packet::{NodeId, PacketView, Proto};
+use raftq::run::mailbox::{Order, post};
+use raftq::run::trims::Trims;
+use raftq::time::Nanos;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+struct Counting;
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that ends may free after its locals are gone.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+#[expect(unsafe_code, reason = "an allocator is an unsafe trait")]
+// SAFETY: every call is handed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(at, layout, size) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Calls of the allocator, allocations and deallocations alike, while `work` runs.
+fn calls(work: impl FnOnce()) -> u64 {
+    let before = CALLS.with(Cell::get);
+    work();
+    CALLS.with(Cell::get) - before
+}
+
+/// How often each way was taken.
+#[derive(Default)]
+struct Ways {
+    accepted: u64,
+    dropped: u64,
+    trimmed: u64,
+    held: u64,
+    held_trimmed: u64,
+    overflowed: u64,
+    asked: u64,
+    waited: u64,
+    too_many: u64,
+    released: u64,
+    dropped_late: u64,
+    edges: u64,
+}
+
+/// An engine with what the loop has around it.
+struct Bench {
+    engine: Engine,
+    trims: Trims,
+    questions: Vec<Question>,
+    next: u32,
+    ways: Ways,
+}
+
+impl Bench {
+    fn new(lines: &TableLines, limits: Limits) -> Self {
+        let mut engine = Engine::new(prepared(lines, None), limits);
+        engine.start(Nanos::ZERO);
+        Self {
+            engine,
+            trims: Trims::new(),
+            questions: Vec::with_capacity(100_000),
+            next: 0,
+            ways: Ways::default(),
+        }
+    }
+
+    fn round(&mut self, now: Nanos) {
+        let Self { engine, trims, ways, .. } = self;
+        let edges = &mut 0;
+        let mut release = |r: Release| {
+            ways.released += u64::from(!r.drop);
+            ways.dropped_late += u64::from(r.drop);
+            if let Some(slot) = r.trim {
+                assert!(trims.get(slot).len() >= 40);
+            }
+            trims.free(r.trim);
+        };
+        engine.advance(now, |_| *edges += 1, &mut release);
+        engine.release(now, &mut release);
+        ways.edges += *edges;
+    }
+
+    fn packet(&mut self, now: Nanos, bytes: &[u8], mtu: u32) {
+        let Self { engine, trims, questions, next, ways } = self;
+        let len = bytes.len() as u32 + if mtu > 0 { 4_000 } else { 0 };
+        let Ok(view) = PacketView::parse(bytes, len, mtu) else {
+            engine.unreadable();
+            return;
+        };
+        *next += 1;
+        let token = Token { queue: (*next % 2) as u16, id: *next };
+        let decision = engine.decide(now, &view);
+        match decision.verdict {
+            Verdict::Accept => ways.accepted += 1,
+            Verdict::Drop => ways.dropped += 1,
+            Verdict::Trim => {
+                let slot = trims.put(bytes, &view);
+                trims.free(slot);
+                ways.trimmed += 1;
+            }
+            Verdict::Hold { due, trim, ordered } => {
+                let slot = if trim { trims.put(bytes, &view) } else { None };
+                let facts = decision.facts.expect("what is held has facts");
+                if engine.hold(token, facts, due, ordered, slot).is_ok() {
+                    ways.held += 1;
+                    ways.held_trimmed += u64::from(trim);
+                    engine.left(facts.link, due, due + Nanos(u64::from(*next)));
+                } else {
+                    trims.free(slot);
+                    ways.overflowed += 1;
+                }
+            }
+            Verdict::Ask { .. } => match engine.wait(now, token, &view, &decision) {
+                Ok(Some(question)) => {
+                    questions.push(question);
+                    ways.asked += 1;
+                }
+                Ok(None) => ways.waited += 1,
+                Err(_) => ways.too_many += 1,
+            },
+        }
+    }
+
+    fn answer(&mut self, now: Nanos, i: usize) {
+        let Self { engine, questions, ways, .. } = self;
+        let Some(&Question { flow, generation, .. }) = questions.get(i) else { return };
+        let answer = match i % 5 {
+            0 => Answer::Stranger,
+            1 => Answer::Unknown,
+            n => Answer::Node(NodeId(n as u16 - 2)),
+        };
+        engine.answered(now, flow, generation, answer, &mut |r| {
+            ways.released += u64::from(!r.drop);
+            ways.dropped_late += u64::from(r.drop);
+        });
+    }
+}
+
+fn prepared(lines: &TableLines, former: Option<&TableLines>) -> Box<Prepared> {
+    let table = Arc::new(lines.table.clone());
+    Prepared::new(table, former.map(|former| &former.table), |_| lines.shared)
+}
+
+fn table(lines: &str) -> TableLines {
+    let mut table = TableLines::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        assert!(table.take(line), "{line} belongs to no table");
+    }
+    table
+}
+
+const RULES: &str = "
+    nodes 5
+    rule lose: n1 -> any_other chance 3% drop
+    rule flap: n2 -> n3 drop at 7ms for 3ms every 11ms
+    rule cut held: n1 -> n4 tcp drop at 20ms for 1ms every 50ms
+    rule lose held: n1 -> n4 udp chance 50% drop at 20ms for 1ms every 50ms
+    rule slow: n1 -> n4 delay 40ms ~30ms normal
+    rule free: n4 -> n1 delay 10ms ~9ms free
+    rule dialled: any new delay 2ms at 30ms for 20ms every 60ms
+    rule old: n3 -> n2 established chance 50% delay 1ms ~1ms
+    rule trim: n5 <> n3 drop data
+    rule both: n5 -> n2 delay 5ms drop data
+    rule spare: n3 -> n1 udp accept
+    rule rest: n3 -> n1 port 2380 drop
+    rule stuck: n2 -> n5 delay 10s
+";
+
+/// Packets of many flows between `nodes` nodes, some foreign, some unreadable, some IPv6.
+fn packets(count: usize, address: impl Fn(usize, usize) -> String, nodes: usize) -> Vec<Vec<u8>> {
+    let mut dice = 1_u64;
+    let mut roll = |sides: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (dice >> 33) as usize % sides
+    };
+    let kinds = ["syn", "synack", "ack", "data", "data", "data", "fin", "rst"];
+    (0..count)
+        .map(|i| {
+            let (from, to) = (roll(nodes), roll(nodes));
+            let (mut src, mut dst) = (at(&address(from, 30_000 + roll(60))), at(&address(to, 0)));
+            if roll(2) == 0 {
+                (src, dst) = (dst, src);
+            }
+            let proto = if roll(3) == 0 { Proto::Udp } else { Proto::Tcp };
+            let kind = flags(kinds[roll(kinds.len())]).expect("a kind of segment");
+            let mut build = Build::new(src, dst, proto, kind, roll(60));
+            build.seq = i as u32;
+            build.fragment = if roll(50) == 0 { 3 } else { 0 };
+            build.bytes()
+        })
+        .collect()
+}
+
+#[test]
+fn judging_holding_and_releasing_allocate_nothing() {
+    let rules = RULES.replace("any_other", "n2,n3,n4,n5");
+    let lines = table(&rules);
+    let address = |node, port| match port {
+        0 => format!("10.77.0.{}:2380", node + 1),
+        _ if port % 20 == 0 => format!("10.9.9.{}:{port}", node + 1),
+        _ => format!("10.77.0.{}:{port}", node + 1),
+    };
+    let packets = packets(4_000, address, 5);
+    let mut bench = Bench::new(&lines, Limits { queues: 2, held: 300, flows: 150 });
+    let mut reloads: Vec<_> = (0..8).map(|_| prepared(&lines, Some(&lines))).collect();
+    let mut former = Vec::with_capacity(8);
+    let mut work = |rounds: std::ops::Range<u64>| {
+        for round in rounds {
+            let now = Nanos::from_micros(round * 700);
+            bench.round(now);
+            for i in 0..32 {
+                let packet = &packets[(round as usize * 32 + i) % packets.len()];
+                bench.packet(now, packet, if i == 7 { 1_500 } else { 0 });
+            }
+            if round % 500 == 499 {
+                former.extend(reloads.pop().map(|plan| bench.engine.adopt(plan, now)));
+            }
+            assert!(bench.engine.poll_at().is_some());
+        }
+    };
+    work(0..100);
+    assert_eq!(calls(|| work(100..2_600)), 0, "calls of the allocator in 80,000 packets");
+    let ways = &mut bench.ways;
+    for (way, count) in [
+        ("accepted", ways.accepted),
+        ("dropped", ways.dropped),
+        ("trimmed", ways.trimmed),
+        ("held", ways.held),
+        ("held trimmed", ways.held_trimmed),
+        ("overflowed", ways.overflowed),
+        ("released", ways.released),
+        ("dropped while held", ways.dropped_late),
+        ("edges", ways.edges),
+        ("flows evicted", bench.engine.counters().totals.flows_evicted.get()),
+        ("foreign", bench.engine.counters().totals.foreign.get()),
+        ("unreadable", bench.engine.counters().totals.unreadable.get()),
+    ] {
+        assert!(count > 100, "{way}: {count} times");
+    }
+    assert_eq!(former.len(), 5, "tables were adopted");
+    assert_eq!(calls(|| bench.engine.drain(&mut |_| ())), 0, "detaching");
+}
+
+#[test]
+fn asking_waiting_and_answers_allocate_nothing() {
+    let lines = table(
+        "nodes 3 shared
+         rule cut: n1 -> n2 drop
+         rule cut data: n2 -> n1 drop data
+         rule slow: n2 <> n3 delay 5ms ~1ms",
+    );
+    let address = |node: usize, port| match port {
+        0 => format!("127.0.0.1:238{}", node + 1),
+        _ => format!("127.0.0.1:{port}"),
+    };
+    let packets = packets(4_000, address, 3);
+    let mut bench = Bench::new(&lines, Limits { queues: 2, held: 5_000, flows: 100 });
+    let mut answered = 0;
+    let mut work = |rounds: std::ops::Range<u64>| {
+        for round in rounds {
+            // At times so many come at once that they cannot all wait.
+            let flood = round / 1_000 * 1_000 + 200;
+            let now = Nanos::from_millis(round.max(flood));
+            bench.round(now);
+            for i in 0..32 {
+                let packet = &packets[(round as usize * 32 + i) % packets.len()];
+                bench.packet(now, packet, 0);
+            }
+            // Every third question is never answered.
+            while round >= flood && answered < bench.questions.len() {
+                answered += 1;
+                if answered % 3 > 0 {
+                    bench.answer(now, answered - 1);
+                }
+            }
+        }
+    };
+    work(0..1_000);
+    assert_eq!(calls(|| work(1_000..3_000)), 0, "calls of the allocator in 64,000 packets");
+    let ways = &bench.ways;
+    for (way, count) in [
+        ("accepted", ways.accepted),
+        ("dropped", ways.dropped),
+        ("held", ways.held),
+        ("asked", ways.asked),
+        ("waited", ways.waited),
+        ("too many waiting", ways.too_many),
+        ("released", ways.released),
+        ("dropped late", ways.dropped_late),
+        ("unattributed", bench.engine.counters().totals.unattributed.get()),
+        ("foreign", bench.engine.counters().totals.foreign.get()),
+    ] {
+        assert!(count > 50, "{way}: {count} times");
+    }
+}
+
+#[test]
+fn letters_to_and_from_the_loop_allocate_nothing() {
+    let end = engine_support::packet::end("127.0.0.1:2381");
+    let flow = raftq::engine::flows::FlowId(0);
+    let question =
+        Question { flow, generation: 0, proto: Proto::Tcp, local: end, remote: end, queue: 0 };
+    let (questions, asked) = post::<Question>(256).expect("a bell");
+    let (orders, inbox) = post::<Order>(256).expect("a bell");
+    let work = |rounds: usize| {
+        for _ in 0..rounds {
+            // More than fit, so that some come back.
+            let refused = (0..300).filter(|_| questions.send(question).is_err()).count();
+            assert_eq!(refused, 44);
+            asked.open();
+            while let Some(question) = asked.take() {
+                let answer = Answer::Node(NodeId(1));
+                assert!(orders.send(Order::Answered(question, answer)).is_ok());
+            }
+            assert!(inbox.may_have());
+            inbox.open();
+            let taken = std::iter::from_fn(|| inbox.take()).count();
+            assert_eq!(taken, 256);
+        }
+    };
+    work(1);
+    assert_eq!(calls(|| work(200)), 0, "calls of the allocator in 51,200 letters each way");
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(calls(|| drop(std::hint::black_box(Box::new(7)))), 2);
+}
