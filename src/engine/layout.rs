@@ -53,7 +53,25 @@ pub(super) struct Layout {
 #[derive(Debug)]
 struct List {
     all: Box<[u16]>,
-    active: Vec<u16>,
+    active: Vec<Gate>,
+}
+
+/// What of a rule's `where` can be asked without looking the rule up. Most rules of a long
+/// list turn a packet away here, and eight of them fit a cache line.
+#[derive(Clone, Copy, Debug)]
+struct Gate {
+    rule: u16,
+    /// 0: any.
+    port: u16,
+    proto: Option<Proto>,
+}
+
+impl Gate {
+    #[inline]
+    fn is_open(self, facts: &Facts) -> bool {
+        let port = self.port == 0 || self.port == facts.src_port || self.port == facts.dst_port;
+        port && self.proto.is_none_or(|proto| proto == facts.proto)
+    }
 }
 
 /// A rule that started or ended.
@@ -118,10 +136,15 @@ impl Layout {
         });
     }
 
-    /// The active rules of a link, in file order.
+    /// The next active rule of the packet's link, in file order, that its transport and
+    /// ports do not rule out. `at` is where the walk stands; begin with 0.
     #[inline]
-    pub(super) fn active(&self, link: LinkId) -> &[u16] {
-        &self.lists[usize::from(self.class_of[usize::from(link.0)])].active
+    pub(super) fn next_open(&self, facts: &Facts, at: &mut usize) -> Option<u16> {
+        let class = self.class_of[usize::from(facts.link.0)];
+        let rest = &self.lists[usize::from(class)].active[*at..];
+        let skip = rest.iter().position(|gate| gate.is_open(facts))?;
+        *at += skip + 1;
+        Some(rest[skip].rule)
     }
 
     /// Whether a rule is active at `t`, since the start; `advance` may be behind.
@@ -184,7 +207,11 @@ impl Layout {
             let list = &mut self.lists[usize::from(class)];
             list.active.clear();
             let steps = &self.steps;
-            list.active.extend(list.all.iter().filter(|&&r| steps[usize::from(r)].active));
+            let active = list.all.iter().filter(|&&r| steps[usize::from(r)].active);
+            list.active.extend(active.map(|&rule| {
+                let step = &steps[usize::from(rule)];
+                Gate { rule, port: step.port, proto: step.proto }
+            }));
         }
     }
 }

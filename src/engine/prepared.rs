@@ -185,12 +185,12 @@ impl Prepared {
         }
         // What an earlier rule accepts never comes to this one. Where that is by chance, the
         // roll was made when the packet came and is not known any more: this one applies.
-        let mut earlier = self.layout.active(facts.link).iter().take_while(|&&other| other < rule);
-        if earlier.any(|&other| {
+        let mut at = 0;
+        while let Some(other) = self.layout.next_open(facts, &mut at).filter(|&r| r < rule) {
             let step = &self.layout.steps[usize::from(other)];
-            step.accepts && walk::matches(step, facts, flows, start)
-        }) {
-            return false;
+            if step.accepts && walk::matches(step, facts, flows, start) {
+                return false;
+            }
         }
         let segments = u64::from(facts.segments);
         self.counters.rules[usize::from(rule)].note_match(now.saturating_sub(start), segments);

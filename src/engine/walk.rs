@@ -60,8 +60,8 @@ impl Engine {
         let mut walk =
             Walk { end: End::Through, delay: Nanos::ZERO, free_order: false, rule: None };
         let (plan, flows) = (&mut *self.plan, &self.flows);
-        for i in 0..plan.layout.active(facts.link).len() {
-            let rule = plan.layout.active(facts.link)[i];
+        let mut at = 0;
+        while let Some(rule) = plan.layout.next_open(facts, &mut at) {
             if !matches(&plan.layout.steps[usize::from(rule)], facts, flows, start) {
                 continue;
             }

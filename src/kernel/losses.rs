@@ -35,10 +35,16 @@ impl LossReader {
 
     /// The present counts; zeroes where the queue is not bound.
     pub fn read(&self) -> io::Result<Losses> {
-        let mut buffer = [0; 4096];
-        let len = self.file.read_at(&mut buffer, 0)?;
-        let text = String::from_utf8_lossy(&buffer[..len]);
-        Ok(parse(&text, self.number).unwrap_or_default())
+        // One read gives a page at most: some seventy queues.
+        let (mut text, mut page) = (Vec::new(), [0; 4096]);
+        loop {
+            let len = self.file.read_at(&mut page, text.len() as u64)?;
+            text.extend_from_slice(&page[..len]);
+            if len == 0 {
+                break;
+            }
+        }
+        Ok(parse(&String::from_utf8_lossy(&text), self.number).unwrap_or_default())
     }
 }
 

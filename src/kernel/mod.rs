@@ -16,7 +16,8 @@
 //! nftables.rs   the few nf_tables messages that iptables cannot send
 //! owners/       which process holds a socket
 //! queue.rs      a packet queue as the loop sees it
-//! nfqueue.rs    the fast queue socket (nfnetlink.rs: its bytes), nfq_twin.rs its twin
+//! nfqueue.rs    the fast queue socket, nfq_twin.rs its twin
+//!               (nfnetlink.rs: messages as bytes; outbox.rs: answers as messages)
 //! losses.rs     packets that a queue lost
 //! heart.rs poll.rs sched.rs   the loop's heartbeat, waiting and urgency
 //! ```
@@ -37,6 +38,7 @@ mod nfnetlink;
 pub mod nfq_twin;
 pub mod nfqueue;
 pub mod nftables;
+mod outbox;
 pub mod owners;
 pub mod poll;
 pub mod process;

@@ -64,10 +64,6 @@ impl Builder {
         self.bytes.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
     }
@@ -121,6 +117,29 @@ pub(crate) fn set_option(fd: &OwnedFd, option: i32, value: i32) -> io::Result<()
 mod tests {
     use super::super::netlink::attrs;
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic_loop_or_read_beyond_them(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            // A plausible length gets the reader past the first header.
+            len in 0u8..220,
+            attribute in 0u8..200,
+        ) {
+            let mut bytes = bytes;
+            for (at, byte) in [(0, len), (1, 0), (2, 0), (3, 0), (20, attribute), (21, 0)] {
+                bytes.get_mut(at).into_iter().for_each(|b| *b = byte);
+            }
+            let read: Vec<_> = messages(&bytes).collect();
+            prop_assert!(read.iter().map(|m| m.body.len() + HEADER).sum::<usize>() <= bytes.len());
+            for message in read {
+                let _ = message.error();
+                let inside = attrs(message.body.get(4..).unwrap_or_default());
+                prop_assert!(inside.map(|(_, value)| value.len() + 4).sum::<usize>() <= 200);
+            }
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_back() {

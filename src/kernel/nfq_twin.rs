@@ -5,9 +5,10 @@
 //! it (`--queue nfq`). It cannot change its settings while packets come: the crate drops
 //! what arrives while it waits for the kernel's acknowledgement.
 
-use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions};
+use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions, REPLACE_MAX};
 use crate::engine::mangle::{self, HEADERS_MAX};
 use nfq::{Message, Queue, Verdict};
+use nix::sys::socket::{setsockopt, sockopt};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::io;
@@ -44,6 +45,7 @@ impl NfqTwin {
             let fd = netfilter_sockets()?.difference(&before).next().copied();
             (queue, fd.ok_or_else(|| io::Error::other("the nfq crate's socket was not found"))?)
         };
+        give_room(fd)?;
         queue.bind(options.number)?;
         queue.set_copy_range(options.number, options.copy.min(u32::from(u16::MAX)) as u16)?;
         queue.set_recv_gso(options.number, options.gso)?;
@@ -71,6 +73,14 @@ fn netfilter_sockets() -> io::Result<BTreeSet<RawFd>> {
         }
     }
     Ok(found)
+}
+
+/// The crate leaves the receive buffer as it is, which overflows at 256 small packets.
+#[expect(unsafe_code, reason = "the crate owns the descriptor and does not lend it")]
+fn give_room(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the caller holds the crate's queue, which keeps this descriptor open.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    Ok(setsockopt(&fd, sockopt::RcvBufForce, &super::nfqueue::RECEIVE_BUFFER)?)
 }
 
 #[expect(unsafe_code, reason = "nix does not read SO_DOMAIN and SO_PROTOCOL")]
@@ -137,6 +147,9 @@ impl PacketQueue for NfqTwin {
     }
 
     fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()> {
+        if matches!(answer, LateAnswer::Replace(bytes) if bytes.len() > REPLACE_MAX) {
+            return Err(super::queue::too_long());
+        }
         let Some(mut message) = self.kept.remove(&id) else {
             self.faults.refused += 1;
             return Ok(());

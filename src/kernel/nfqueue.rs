@@ -1,21 +1,19 @@
 //! The fast queue socket: one configuration message, batches in, answers out in one send.
 //!
 //! Speaks `nfnetlink_queue` directly (`include/uapi/linux/netfilter/nfnetlink_queue.h`).
-//! Packets come by `recvmmsg`; their verdicts are appended to one buffer and sent
-//! together. A run of equal verdicts becomes one `VERDICT_BATCH` while nothing older is
-//! kept: that message releases every packet up to the one it names, so with a held packet
-//! before them it would let that one go, too.
+//! Packets come by `recvmmsg`; their verdicts are appended to one buffer (`outbox.rs`) and
+//! sent together.
 //!
 //! It refuses to wait: every call returns at once. Loss is not told here (the socket asks
 //! for no ENOBUFS); `losses.rs` reads it where the kernel counts it.
 
 use super::netlink::attrs;
 use super::nfnetlink::{Builder, Message, messages};
+use super::outbox::{Outbox, SUBSYS_QUEUE};
 use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions};
-use crate::engine::mangle::{self, HEADERS_MAX};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, send, setsockopt,
-    socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    setsockopt, socket, sockopt,
 };
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,21 +21,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// Packets taken by one call.
 pub const BATCH: usize = 64;
 
-/// Answers are sent before they grow beyond this.
-const SEND_MAX: usize = 32 * 1024;
+/// Single packets in a row after which one is asked for at a time.
+const ALONE: u32 = 8;
 
 /// Room for the attributes beside a packet's bytes.
 const ATTRIBUTES_MAX: usize = 512;
 
 /// Bytes of received messages that the socket may hold; the default overflows at 256 small
 /// packets.
-const RECEIVE_BUFFER: usize = 64 << 20;
+pub(super) const RECEIVE_BUFFER: usize = 64 << 20;
 
-const SUBSYS_QUEUE: u16 = 3 << 8;
 const MSG_PACKET: u16 = SUBSYS_QUEUE;
-const MSG_VERDICT: u16 = SUBSYS_QUEUE | 1;
 const MSG_CONFIG: u16 = SUBSYS_QUEUE | 2;
-const MSG_VERDICT_BATCH: u16 = SUBSYS_QUEUE | 3;
 
 const CFG_CMD: u16 = 1;
 const CFG_PARAMS: u16 = 2;
@@ -49,14 +44,10 @@ const COPY_PACKET: u8 = 2;
 const FLAG_GSO: u32 = 4;
 
 const ATTR_PACKET_HDR: u16 = 1;
-const ATTR_VERDICT_HDR: u16 = 2;
 const ATTR_PAYLOAD: u16 = 10;
 const ATTR_CAP_LEN: u16 = 13;
 const ATTR_SKB_INFO: u16 = 14;
 const SKB_GSO: u32 = 2;
-
-const NF_DROP: u32 = 0;
-const NF_ACCEPT: u32 = 1;
 
 /// The fast implementation of [`PacketQueue`].
 #[derive(Debug)]
@@ -66,25 +57,6 @@ pub struct NfQueue {
     inbox: Inbox,
     out: Outbox,
     faults: Faults,
-}
-
-/// Answers on their way to the kernel.
-#[derive(Debug)]
-struct Outbox {
-    buffer: Builder,
-    number: u16,
-    run: Option<Run>,
-    /// Packets that were kept and not answered yet.
-    kept: usize,
-}
-
-/// Packets in a row with one verdict.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    verdict: u32,
-    last: u32,
-    first: u32,
-    len: u32,
 }
 
 impl NfQueue {
@@ -102,27 +74,48 @@ impl NfQueue {
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
         no_enobufs(&fd)?;
-        configure(&fd, options)?;
-        Ok(Self {
+        let mut queue = Self {
             fd,
             number: options.number,
             inbox: Inbox::new(options.copy as usize + ATTRIBUTES_MAX),
-            out: Outbox {
-                buffer: Builder::with_capacity(SEND_MAX + 4096),
-                number: options.number,
-                run: None,
-                kept: 0,
-            },
+            out: Outbox::new(options.number),
             faults: Faults::default(),
-        })
+        };
+        queue.configure(options)?;
+        Ok(queue)
+    }
+
+    /// Everything in one message, so that the queue is never bound without being configured.
+    ///
+    /// Where a rule is in already, packets may come before the acknowledgement: they are
+    /// accepted, as they were until now.
+    fn configure(&mut self, options: QueueOptions) -> io::Result<()> {
+        send(self.fd.as_raw_fd(), configuration(options).bytes(), MsgFlags::empty())?;
+        let mut answer = vec![0; self.inbox.slot];
+        loop {
+            let len = recv(self.fd.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+            for message in messages(&answer[..len]) {
+                if message.kind == libc::NLMSG_ERROR as u16 {
+                    self.out.end_run();
+                    self.send_out()?;
+                    return match message.error() {
+                        0 => Ok(()),
+                        error => Err(io::Error::from_raw_os_error(-error)),
+                    };
+                }
+                if let Parsed::Packet(packet) = parse(&message) {
+                    self.out.answer(&packet, Answer::Accept);
+                }
+            }
+        }
     }
 
     fn send_out(&mut self) -> io::Result<()> {
-        if self.out.buffer.is_empty() {
+        if self.out.bytes().is_empty() {
             return Ok(());
         }
-        let sent = send(self.fd.as_raw_fd(), self.out.buffer.bytes(), MsgFlags::empty());
-        self.out.buffer.clear();
+        let sent = send(self.fd.as_raw_fd(), self.out.bytes(), MsgFlags::empty());
+        self.out.clear();
         match sent {
             // The kernel acts on the verdicts before it reports what it could not queue of
             // its own answers; those answers are only error reports.
@@ -140,7 +133,12 @@ impl PacketQueue for NfQueue {
     fn receive(&mut self, mut each: impl FnMut(&Packet<'_>) -> Answer) -> io::Result<usize> {
         let got = self.inbox.fill(self.fd.as_fd())?;
         for i in 0..got {
-            for message in messages(self.inbox.datagram(i)) {
+            let datagram = self.inbox.datagram(i);
+            // The kernel sends one message a datagram; one that is cut yields none.
+            if messages(datagram).next().is_none() {
+                self.faults.garbled += 1;
+            }
+            for message in messages(datagram) {
                 match parse(&message) {
                     Parsed::Packet(packet) => {
                         let answer = each(&packet);
@@ -153,20 +151,15 @@ impl PacketQueue for NfQueue {
             }
         }
         self.out.end_run();
-        if self.out.buffer.len() > SEND_MAX {
+        if self.out.is_full() {
             self.send_out()?;
         }
         Ok(got)
     }
 
     fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()> {
-        self.out.kept = self.out.kept.saturating_sub(1);
-        match answer {
-            LateAnswer::Accept => self.out.single(id, NF_ACCEPT, None),
-            LateAnswer::Drop => self.out.single(id, NF_DROP, None),
-            LateAnswer::Replace(bytes) => self.out.single(id, NF_ACCEPT, Some(bytes)),
-        }
-        if self.out.buffer.len() > SEND_MAX { self.send_out() } else { Ok(()) }
+        self.out.late(id, answer)?;
+        if self.out.is_full() { self.send_out() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -186,71 +179,6 @@ impl PacketQueue for NfQueue {
 
     fn faults(&self) -> Faults {
         self.faults
-    }
-}
-
-impl Outbox {
-    fn answer(&mut self, packet: &Packet<'_>, answer: Answer) {
-        match answer {
-            Answer::Accept => self.extend_run(packet.id, NF_ACCEPT),
-            Answer::Drop => self.extend_run(packet.id, NF_DROP),
-            Answer::Keep => {
-                self.end_run();
-                self.kept += 1;
-            }
-            Answer::Trim(view) => {
-                self.end_run();
-                let mut out = [0; HEADERS_MAX];
-                match mangle::trim(packet.bytes, &view, &mut out) {
-                    Some(len) => self.single(packet.id, NF_ACCEPT, Some(&out[..len])),
-                    None => self.single(packet.id, NF_DROP, None),
-                }
-            }
-        }
-    }
-
-    fn extend_run(&mut self, id: u32, verdict: u32) {
-        if self.kept > 0 {
-            self.single(id, verdict, None);
-            return;
-        }
-        match &mut self.run {
-            Some(run) if run.verdict == verdict => {
-                run.last = id;
-                run.len += 1;
-            }
-            _ => {
-                self.end_run();
-                self.run = Some(Run { verdict, last: id, first: id, len: 1 });
-            }
-        }
-    }
-
-    /// Writes the run so far. It is sound as a batch because nothing older is unanswered:
-    /// packets that were kept before it would have ended it, and later ones have larger ids.
-    fn end_run(&mut self) {
-        let Some(run) = self.run.take() else { return };
-        if run.len == 1 {
-            self.single(run.first, run.verdict, None);
-        } else {
-            self.verdict(MSG_VERDICT_BATCH, run.last, run.verdict, None);
-        }
-    }
-
-    fn single(&mut self, id: u32, verdict: u32, payload: Option<&[u8]>) {
-        self.verdict(MSG_VERDICT, id, verdict, payload);
-    }
-
-    fn verdict(&mut self, kind: u16, id: u32, verdict: u32, payload: Option<&[u8]>) {
-        let mut header = [0; 8];
-        header[..4].copy_from_slice(&verdict.to_be_bytes());
-        header[4..].copy_from_slice(&id.to_be_bytes());
-        self.buffer.begin(kind, 0, self.number);
-        self.buffer.attribute(ATTR_VERDICT_HDR, &header);
-        if let Some(bytes) = payload {
-            self.buffer.attribute(ATTR_PAYLOAD, bytes);
-        }
-        self.buffer.end();
     }
 }
 
@@ -290,8 +218,7 @@ fn be32(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(value.get(..4)?.try_into().ok()?))
 }
 
-/// Everything in one message, so that the queue is never bound without being configured.
-fn configure(fd: &OwnedFd, options: QueueOptions) -> io::Result<()> {
+fn configuration(options: QueueOptions) -> Builder {
     let mut message = Builder::with_capacity(128);
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
     message.begin(MSG_CONFIG, flags, options.number);
@@ -302,15 +229,7 @@ fn configure(fd: &OwnedFd, options: QueueOptions) -> io::Result<()> {
     message.attribute(CFG_MASK, &FLAG_GSO.to_be_bytes());
     message.attribute(CFG_FLAGS, &(if options.gso { FLAG_GSO } else { 0 }).to_be_bytes());
     message.end();
-    send(fd.as_raw_fd(), message.bytes(), MsgFlags::empty())?;
-    let mut answer = [0; 1024];
-    let len = nix::sys::socket::recv(fd.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-    for message in messages(&answer[..len]) {
-        if message.kind == libc::NLMSG_ERROR as u16 && message.error() != 0 {
-            return Err(io::Error::from_raw_os_error(-message.error()));
-        }
-    }
-    Ok(())
+    message
 }
 
 fn no_enobufs(fd: &OwnedFd) -> io::Result<()> {
@@ -322,9 +241,10 @@ struct Inbox {
     memory: Box<[u8]>,
     slot: usize,
     lens: [u32; BATCH],
-    /// Packets to ask for: twice what came last. Asking for more than there are costs an
-    /// attempt in vain, which matters while packets come one by one.
+    /// Packets to ask for: twice what came last.
     ask: usize,
+    /// Calls in a row that brought one packet or none.
+    alone: u32,
     headers: Box<[libc::mmsghdr; BATCH]>,
     /// The headers point here.
     _iovecs: Box<[libc::iovec; BATCH]>,
@@ -359,12 +279,34 @@ impl Inbox {
             header.msg_hdr.msg_iovlen = 1;
             header
         }));
-        Self { memory, slot, lens: [0; BATCH], ask: 1, headers, _iovecs: iovecs }
+        Self { memory, slot, lens: [0; BATCH], ask: 1, alone: 0, headers, _iovecs: iovecs }
     }
 
     /// Takes what waits, at most a batch; 0 where nothing does.
-    #[expect(unsafe_code, reason = "nix's recvmmsg allocates for every call")]
     fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        // While packets come singly a plain receive is cheaper than one that looks for a
+        // second. Now and then that is looked for, to notice when they no longer do.
+        let got = if self.alone >= ALONE && !self.alone.is_multiple_of(ALONE) {
+            self.fill_one(fd)?
+        } else {
+            self.fill_many(fd)?
+        };
+        self.alone = if got > 1 { 0 } else { self.alone.wrapping_add(1) };
+        Ok(got)
+    }
+
+    #[expect(unsafe_code, reason = "receives where recvmmsg does, by the same header")]
+    fn fill_one(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        let header = &raw mut self.headers[0].msg_hdr;
+        // SAFETY: one header with one iovec, as in fill_many.
+        let len = unsafe { libc::recvmsg(fd.as_raw_fd(), header, libc::MSG_DONTWAIT) };
+        let Ok(len) = u32::try_from(len) else { return nothing_or_error() };
+        self.lens[0] = len;
+        Ok(1)
+    }
+
+    #[expect(unsafe_code, reason = "nix's recvmmsg allocates for every call")]
+    fn fill_many(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         // SAFETY: BATCH headers, each with one iovec that covers its own slot of memory
         // that lives as long as self; the kernel writes nothing beyond them.
         let got = unsafe {
@@ -376,13 +318,7 @@ impl Inbox {
                 std::ptr::null_mut(),
             )
         };
-        let Ok(got) = usize::try_from(got) else {
-            let error = io::Error::last_os_error();
-            return match error.raw_os_error() {
-                Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Ok(0),
-                _ => Err(error),
-            };
-        };
+        let Ok(got) = usize::try_from(got) else { return nothing_or_error() };
         self.ask = (got * 2).clamp(1, BATCH);
         for (len, header) in self.lens.iter_mut().zip(self.headers.iter()).take(got) {
             *len = header.msg_len;
@@ -394,5 +330,74 @@ impl Inbox {
         let start = i * self.slot;
         let len = (self.lens[i] as usize).min(self.slot);
         &self.memory[start..start + len]
+    }
+}
+
+/// What a failed receive means: mostly that nothing waits.
+fn nothing_or_error() -> io::Result<usize> {
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Ok(0),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::PacketView;
+    use proptest::prelude::*;
+
+    fn message(attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut builder = Builder::with_capacity(256);
+        builder.begin(MSG_PACKET, 0, 7);
+        for (kind, value) in attributes {
+            builder.attribute(*kind, value);
+        }
+        builder.end();
+        builder.bytes().to_vec()
+    }
+
+    fn parsed(bytes: &[u8]) -> Parsed<'_> {
+        parse(&messages(bytes).next().expect("one message"))
+    }
+
+    #[test]
+    fn a_packet_is_read_with_its_length_and_its_gso_flag() {
+        let header = [0, 0, 0, 9, 8, 0, 1];
+        let whole = message(&[(ATTR_PACKET_HDR, &header), (ATTR_PAYLOAD, b"abc")]);
+        let Parsed::Packet(packet) = parsed(&whole) else { panic!("a packet") };
+        assert_eq!((packet.id, packet.bytes, packet.len, packet.gso), (9, &b"abc"[..], 3, false));
+        let cut = message(&[
+            (ATTR_PACKET_HDR, &header),
+            (ATTR_CAP_LEN, &64_000u32.to_be_bytes()),
+            (ATTR_SKB_INFO, &SKB_GSO.to_be_bytes()),
+            (ATTR_PAYLOAD, b"abc"),
+        ]);
+        let Parsed::Packet(packet) = parsed(&cut) else { panic!("a packet") };
+        assert_eq!((packet.len, packet.gso), (64_000, true));
+        let nameless = message(&[(ATTR_PAYLOAD, b"abc")]);
+        assert!(matches!(parsed(&nameless), Parsed::Garbled));
+    }
+
+    proptest! {
+        #[test]
+        fn no_attributes_make_the_parser_panic(
+            attributes in prop::collection::vec(
+                (0u16..20, prop::collection::vec(any::<u8>(), 0..80)), 0..6),
+            noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        ) {
+            let attributes: Vec<_> = attributes.iter().map(|(k, v)| (*k, v.as_slice())).collect();
+            let mut bytes = message(&attributes);
+            for (at, byte) in noise {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            for message in messages(&bytes) {
+                if let Parsed::Packet(packet) = parse(&message) {
+                    let _ = PacketView::parse(packet.bytes, packet.len, 1500);
+                }
+            }
+        }
     }
 }

@@ -58,8 +58,17 @@ pub enum LateAnswer<'a> {
     Accept,
     /// Is discarded.
     Drop,
-    /// These bytes go on instead of it: a whole packet with right checksums.
+    /// These bytes go on instead of it: a whole packet with right checksums, of at most
+    /// [`REPLACE_MAX`] bytes.
     Replace(&'a [u8]),
+}
+
+/// The most bytes a packet may be replaced by: a netlink attribute holds no more.
+pub const REPLACE_MAX: usize = u16::MAX as usize - 4;
+
+/// What [`PacketQueue::answer`] says to a longer one; the packet stays kept.
+pub(super) fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a packet of that length cannot be handed back")
 }
 
 /// Things a queue noticed about itself.
@@ -80,7 +89,8 @@ pub trait PacketQueue {
     /// many there were, 0 when none waits. Never blocks.
     fn receive(&mut self, each: impl FnMut(&Packet<'_>) -> Answer) -> io::Result<usize>;
 
-    /// Answers a packet that was kept.
+    /// Answers a packet that was kept: each of them once. Where the packet is gone by now
+    /// (its device went down) that is counted, not told.
     fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()>;
 
     /// Hands all answers to the kernel.

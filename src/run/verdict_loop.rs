@@ -285,7 +285,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             return Ok(());
         }
         let Some(due) = self.engine.poll_at() else {
-            if self.pace.is_flood() {
+            if self.pace.may_rest() {
                 poll::pause(REST);
             }
             self.poller.wait(Nanos::MAX)?;
@@ -293,7 +293,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         };
         let now = clock::now();
         let rest = due.saturating_sub(now);
-        if self.pace.is_flood() && rest > REST + STRETCH {
+        if rest > REST + STRETCH && self.pace.may_rest() {
             poll::pause(REST);
         }
         if rest > STRETCH {
