@@ -18,6 +18,7 @@ use crate::kernel::poll::Poller;
 use crate::kernel::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
 use crate::packet::{LinkId, PacketView, Proto};
+use crate::rules::table::QUEUE_MAX;
 use crate::time::Nanos;
 use std::io;
 use std::os::fd::AsFd;
@@ -81,6 +82,7 @@ pub struct Ended {
 impl<Q: PacketQueue> VerdictLoop<Q> {
     /// A loop over these queues; `read_early` lets packets pass before the clock starts,
     /// else they wait.
+    #[must_use]
     pub fn new(lanes: Vec<Lane<Q>>, engine: Engine, wiring: Wiring, read_early: bool) -> Self {
         let mut poller = Poller::new();
         for lane in &lanes {
@@ -135,7 +137,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         let now = clock::now();
         self.wiring.heart.beat(now);
         // The bell may ring after its letter was read, and has to be silenced then, too.
-        if self.wiring.orders.may_have() || self.poller.is_ready(self.lanes.len()) {
+        if self.wiring.orders.may_have() || self.bell_rang() {
             self.read_mail(now)?;
         }
         self.let_out(now)?;
@@ -150,6 +152,15 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             }
         }
         Ok(more)
+    }
+
+    /// Whether the last wait heard the bell; which poller waited depends on the phase.
+    fn bell_rang(&self) -> bool {
+        if self.reading {
+            self.poller.is_ready(self.lanes.len())
+        } else {
+            self.mail_only.is_ready(0)
+        }
     }
 
     /// Takes in a batch of every readable queue.
@@ -236,12 +247,19 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         result
     }
 
-    /// Empties the queues; the rules are out by now, so nothing new comes.
+    /// Empties the queues; the rules are out by now, so nothing new comes. Where they could
+    /// not be removed a flood may go on and on, so only what waits already is taken.
     fn stop(&mut self, now: Nanos) -> io::Result<()> {
         self.drain()?;
         for lane in &mut self.lanes {
-            while lane.queue.receive(|_| Answer::Accept)? > 0 {
+            let mut left = QUEUE_MAX as usize;
+            loop {
+                let got = lane.queue.receive(|_| Answer::Accept)?;
                 lane.queue.flush()?;
+                left = left.saturating_sub(got);
+                if got == 0 || left == 0 {
+                    break;
+                }
             }
         }
         self.wiring.heart.beat(now);
@@ -303,7 +321,10 @@ fn judge(
     };
     let decision = engine.decide(now, &view);
     let (answer, fate) = match (decision.verdict, decision.facts) {
-        (Verdict::Accept, _) => (Answer::Accept, Fate::Accepted),
+        // What is held or asked about always comes with facts.
+        (Verdict::Accept, _) | (Verdict::Hold { .. } | Verdict::Ask { .. }, None) => {
+            (Answer::Accept, Fate::Accepted)
+        }
         (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
         (Verdict::Trim, _) => (Answer::Trim(view), Fate::Trimmed),
         (Verdict::Hold { due, trim, ordered }, Some(facts)) => {
@@ -327,7 +348,6 @@ fn judge(
             Err(too_many) if too_many.drop => (Answer::Drop, Fate::Dropped),
             Err(_) => (Answer::Accept, Fate::Accepted),
         },
-        (Verdict::Hold { .. } | Verdict::Ask { .. }, None) => (Answer::Accept, Fate::Accepted),
     };
     if let Some(tracer) = &mut wiring.tracer {
         tracer.note(now, &view, &decision, fate);
@@ -345,10 +365,10 @@ fn answer<Q: PacketQueue>(
 ) -> io::Result<()> {
     let queue = &mut lanes[usize::from(release.token.queue)].queue;
     let id = release.token.id;
-    if let (Some(link), Some(due)) = (release.link, release.due) {
-        if left.len() < left.capacity() {
-            left.push((link, due));
-        }
+    if let (Some(link), Some(due)) = (release.link, release.due)
+        && left.len() < left.capacity()
+    {
+        left.push((link, due));
     }
     match (release.drop, release.trim) {
         (true, slot) => {
