@@ -7,12 +7,12 @@ use crate::time::Nanos;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-const PAGE: usize = 4096;
+const PAGE: NonZeroU16 = NonZeroU16::new(4096).expect("a page has bytes");
 
 /// What the guardian may expect of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,21 +52,20 @@ impl Heart {
     /// A new page; its descriptor is closed on exec unless it is passed on on purpose.
     pub fn new() -> io::Result<Self> {
         let fd = memfd_create("raftq-heart", MFdFlags::MFD_CLOEXEC)?;
-        nix::unistd::ftruncate(&fd, PAGE as i64)?;
+        nix::unistd::ftruncate(&fd, i64::from(PAGE.get()))?;
         Self::open(fd)
     }
 
     /// The page behind a descriptor that was passed on.
     #[expect(unsafe_code, reason = "maps shared memory")]
     pub fn open(fd: OwnedFd) -> io::Result<Self> {
-        let len = NonZeroUsize::new(PAGE).unwrap_or(NonZeroUsize::MIN);
         let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        if nix::sys::stat::fstat(&fd)?.st_size < PAGE as i64 {
+        if nix::sys::stat::fstat(&fd)?.st_size < i64::from(PAGE.get()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "that is no heartbeat page"));
         }
         // SAFETY: a fresh mapping of a file that is at least a page long; zeroes, and any
         // other bytes, are valid for its atomics.
-        let page = unsafe { mmap(None, len, prot, MapFlags::MAP_SHARED, &fd, 0) }?;
+        let page = unsafe { mmap(None, PAGE.into(), prot, MapFlags::MAP_SHARED, &fd, 0) }?;
         Ok(Self { fd, page: page.cast() })
     }
 
@@ -95,6 +94,7 @@ impl Heart {
 
     /// Changes what is expected, unless the phase is no longer `from`. Both sides take the
     /// decision "who removes the rules" by this, so that it falls once.
+    #[expect(clippy::must_use_candidate, reason = "who only ends a phase need not ask")]
     pub fn change(&self, from: Phase, to: Phase) -> bool {
         let phase = &self.page().phase;
         phase.compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -117,7 +117,7 @@ impl Drop for Heart {
     #[expect(unsafe_code, reason = "unmaps shared memory")]
     fn drop(&mut self) {
         // SAFETY: the mapping was made by open() with this length and is not used again.
-        let result = unsafe { munmap(self.page.cast(), PAGE) };
+        let result = unsafe { munmap(self.page.cast(), PAGE.get().into()) };
         debug_assert_eq!(result, Ok(()), "a page that was mapped can be unmapped");
     }
 }

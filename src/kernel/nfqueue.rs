@@ -1,6 +1,6 @@
 //! The fast queue socket: one configuration message, batches in, answers out in one send.
 //!
-//! Speaks nfnetlink_queue directly (`include/uapi/linux/netfilter/nfnetlink_queue.h`).
+//! Speaks `nfnetlink_queue` directly (`include/uapi/linux/netfilter/nfnetlink_queue.h`).
 //! Packets come by `recvmmsg`; their verdicts are appended to one buffer (`outbox.rs`) and
 //! sent together.
 //!
@@ -114,10 +114,9 @@ impl NfQueue {
         let sent = send(self.fd.as_raw_fd(), self.out.bytes(), MsgFlags::empty());
         self.out.clear();
         match sent {
-            Ok(_) => Ok(()),
             // The kernel acts on the verdicts before it reports what it could not queue of
             // its own answers; those answers are only error reports.
-            Err(nix::errno::Errno::ENOBUFS) => Ok(()),
+            Ok(_) | Err(nix::errno::Errno::ENOBUFS) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
@@ -290,14 +289,13 @@ impl Inbox {
                 std::ptr::null_mut(),
             )
         };
-        if got < 0 {
+        let Ok(got) = usize::try_from(got) else {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
                 Some(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => Ok(0),
                 _ => Err(error),
             };
-        }
-        let got = got as usize;
+        };
         for (len, header) in self.lens.iter_mut().zip(self.headers.iter()).take(got) {
             *len = header.msg_len;
         }

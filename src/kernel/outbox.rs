@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_run_is_one_message_until_something_is_kept() {
         let (mut out, mut kernel) = (Outbox::new(7), Kernel::default());
-        let mut receive = |kernel: &mut Kernel, out: &mut Outbox, ids: std::ops::Range<u32>, a| {
+        let receive = |kernel: &mut Kernel, out: &mut Outbox, ids: std::ops::Range<u32>, a| {
             kernel.messages = 0;
             for id in ids {
                 kernel.held.push(id);

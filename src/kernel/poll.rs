@@ -31,8 +31,8 @@ impl Poller {
     #[expect(unsafe_code, reason = "nix's ppoll wants a slice built anew for every call")]
     pub fn wait(&mut self, timeout: Nanos) -> io::Result<usize> {
         let spec = libc::timespec {
-            tv_sec: (timeout.0 / 1_000_000_000) as libc::time_t,
-            tv_nsec: (timeout.0 % 1_000_000_000) as libc::c_long,
+            tv_sec: (timeout.0 / 1_000_000_000).cast_signed(),
+            tv_nsec: (timeout.0 % 1_000_000_000).cast_signed(),
         };
         // SAFETY: the array and the timespec live through the call; no signal mask is given.
         let ready = unsafe {
@@ -43,8 +43,8 @@ impl Poller {
                 std::ptr::null(),
             )
         };
-        if ready >= 0 {
-            return Ok(ready as usize);
+        if let Ok(ready) = usize::try_from(ready) {
+            return Ok(ready);
         }
         for fd in &mut self.fds {
             fd.revents = 0;

@@ -30,6 +30,7 @@ impl Urgency {
 ///
 /// Children that this thread might start do not inherit it (`SCHED_RESET_ON_FORK`).
 #[expect(unsafe_code, reason = "nix has neither timer slack nor per-thread scheduling")]
+#[must_use]
 pub fn become_urgent() -> Urgency {
     exact_timers();
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
