@@ -207,6 +207,7 @@ both! {
     packets::a_flood_in_one_queue_leaves_the_other_its_turn,
     packets::the_sender_that_nobody_names_is_given_up_after_a_while,
     packets::the_sender_that_is_named_is_judged_at_once,
+    packets::what_is_held_stays_until_it_is_due,
     packets::a_box_of_reports_that_is_full_stops_nothing,
     orders::tables_change_while_packets_flow,
     orders::a_table_acts_from_its_acknowledgement_on,

@@ -119,3 +119,38 @@ pub(crate) fn a_box_of_reports_that_is_full_stops_nothing<Q: Tested>() {
     assert_eq!(arrived(&a), NONE);
     running.stop();
 }
+
+/// Packets of one flow are held among those of another, which pass at once.
+pub(crate) fn what_is_held_stays_until_it_is_due<Q: Tested>() {
+    let lab = Lab::new();
+    let delay = Nanos::from_millis(500);
+    let table = table(
+        "  - { name: late, from: n1, to: n2, where: { port: 9001 }, do: { delay: { by: 500ms } } }\n",
+    );
+    let running = Ready::<Q>::new(&lab).start(Setup::new(&table));
+    let (slow, fast) = (lab.udp("127.0.0.1:9001"), lab.udp("127.0.0.1:9002"));
+    let b = lab.udp(N2);
+    let (mut early, mut sent) = (Vec::new(), 0);
+    let start = clock::now();
+    while clock::now() < start + Nanos::from_millis(300) {
+        send(&slow, N2, sent..sent + 1, 64);
+        send(&fast, N2, 1_000_000 + sent..1_000_000 + sent + 70, 64);
+        sent += 70;
+        until("the fast ones have arrived", || {
+            early.extend(arrived(&b));
+            early.iter().filter(|n| **n >= 1_000_000).count() == sent as usize
+        });
+        let now = clock::now();
+        let slow_ones = early.iter().filter(|n| **n < 1_000_000).count();
+        assert!(slow_ones == 0 || now >= start + delay, "{slow_ones} of {sent} came early");
+    }
+    let mut rest = early.into_iter().filter(|n| *n < 1_000_000).collect::<Vec<_>>();
+    until("the slow ones have arrived", || {
+        rest.extend(arrived(&b));
+        rest.len() == sent as usize / 70
+    });
+    assert!(clock::now() >= start + delay);
+    assert_eq!(rest, (0..sent).step_by(70).collect::<Vec<_>>());
+    let ended = running.stop();
+    assert_eq!((ended.faults.refused, ended.faults.garbled), (0, 0));
+}
