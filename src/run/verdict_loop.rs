@@ -19,6 +19,7 @@ use crate::kernel::poll::{self, Poller, Pulse};
 use crate::kernel::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
 use crate::packet::{LinkId, PacketView, Proto};
+use crate::rules::table::QUEUE_MAX;
 use crate::time::Nanos;
 use std::io;
 use std::os::fd::AsFd;
@@ -258,12 +259,19 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         result
     }
 
-    /// Empties the queues; the rules are out by now, so nothing new comes.
+    /// Empties the queues; the rules are out by now, so nothing new comes. Where they could
+    /// not be removed a flood may go on and on, so only what waits already is taken.
     fn stop(&mut self, now: Nanos) -> io::Result<()> {
         self.drain()?;
         for lane in &mut self.lanes {
-            while lane.queue.receive(|_| Answer::Accept)? > 0 {
+            let mut left = QUEUE_MAX as usize;
+            loop {
+                let got = lane.queue.receive(|_| Answer::Accept)?;
                 lane.queue.flush()?;
+                left = left.saturating_sub(got);
+                if got == 0 || left == 0 {
+                    break;
+                }
             }
         }
         self.wiring.heart.beat(now);

@@ -23,7 +23,7 @@ pub(crate) fn accepted_ones_arrive_and_dropped_ones_do_not<Q: Tested>() {
         let mut seen = 0;
         take_all(&mut queue, |packet| {
             seen += 1;
-            if number(packet) % 3 == 0 { Answer::Drop } else { Answer::Accept }
+            if number(packet).is_multiple_of(3) { Answer::Drop } else { Answer::Accept }
         });
         assert_eq!(seen, 40);
         let expected: Vec<u32> = (0..40).filter(|n| n % 3 != 0).collect();

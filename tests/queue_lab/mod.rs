@@ -115,7 +115,7 @@ pub fn arrived(at: &UdpSocket) -> Vec<u32> {
 
 /// The next datagram, if one has arrived.
 pub fn next(at: &UdpSocket) -> Option<Vec<u8>> {
-    let mut buffer = [0; 65_536];
+    let mut buffer = vec![0; 65_536];
     match at.recv(&mut buffer) {
         Ok(len) => Some(buffer[..len].to_vec()),
         Err(e) if e.kind() == ErrorKind::WouldBlock => None,
