@@ -93,7 +93,7 @@ fn kinds_of_links(rules: &[Compiled<'_>], nodes: usize) -> Vec<(LinkId, Vec<usiz
             let mut row = rules[*i].reach.row(from as u16);
             while row != 0 {
                 let kind = &mut kinds[from * nodes + row.trailing_zeros() as usize];
-                *kind = hasher.hash_one((*kind, *i));
+                *kind = hasher.hash_one((*kind, *i + 1));
                 row &= row - 1;
             }
         }
