@@ -4,7 +4,7 @@
 
 mod live_lab;
 
-use live_lab::{Family, LIMIT, NOTHING, Net, Raftq, STEP, Shape, await_more};
+use live_lab::{Family, LIMIT, NOTHING, Net, Raftq, STEP, Shape, await_more, now_us};
 use raftq_harness::clock::wait_for;
 use raftq_harness::netns::Namespace;
 use raftq_harness::probe::{Probe, What};
@@ -30,10 +30,8 @@ fn datagrams(shape: Shape, args: &[&str]) {
             Probe::start(net.node(0), &args).expect("it starts").finish(LIMIT).expect("it sends");
         };
         // On a loopback a sender that owns no peer port is nobody, and is counted as such.
-        let known_as = match shape.is_shared() {
-            true => format!(" --as {}", net.peer(0, *family)),
-            false => String::new(),
-        };
+        let own = net.peer(0, *family);
+        let known_as = if shape.is_shared() { format!(" --as {own}") } else { String::new() };
         send(net.peer(1, *family), &format!("--count 200{known_as}"));
         send(net.peer(2, *family), &format!("--count 70{known_as}"));
         send(away, "--count 50");
@@ -48,6 +46,11 @@ fn datagrams(shape: Shape, args: &[&str]) {
     assert_eq!(ending.link("n1", "n2", "packets"), 200 * times, "{ending}");
     assert_eq!(ending.link("n1", "n3", "packets"), 70 * times, "{ending}");
     assert_eq!(ending.total("foreign"), 0, "{ending}");
+    // It says what it found, and where it took hold.
+    let hook = if shape == Shape::Bridge { "mangle FORWARD" } else { "mangle INPUT" };
+    let said = ending.json["topology"].as_str().expect("a sentence");
+    assert!(said.contains(hook), "{said}");
+    assert_eq!(said.contains("socket owner"), shape.is_shared(), "{said}");
 }
 
 /// Whole connections, large segments included, against counters at the very entrance of the
@@ -102,6 +105,36 @@ fn counted(space: &Namespace, program: &str) -> u64 {
     let line = text.lines().find(|line| line.contains("-A PREROUTING -p tcp"));
     let number = line.and_then(|line| line.strip_prefix('[')?.split(':').next()?.parse().ok());
     number.unwrap_or_else(|| panic!("no counter in {text}"))
+}
+
+/// From the host a node is found by a process of it, or by its addresses alone.
+#[test]
+fn a_node_is_found_by_pid_or_by_address() {
+    let net = Net::new(Shape::Namespaces, 2);
+    let mut sinks = [0, 1].map(|i| {
+        let at = net.peer(i, Family::V4);
+        Probe::listen(net.node(i), "sink", "udp", at).expect("it listens")
+    });
+    let node = |i: usize, pid: &dyn Fn(usize) -> String| {
+        format!("    n{}: {{ at: \"{}\"{} }}\n", i + 1, net.peer(i, Family::V4), pid(i))
+    };
+    let pids = sinks.each_mut().map(|sink| sink.process().pid());
+    for place in [&|i: usize| format!(", pid: {}", pids[i]), &|_| String::new()]
+        as [&dyn Fn(usize) -> String; 2]
+    {
+        let cluster = format!("cluster:\n  nodes:\n{}{}", node(0, place), node(1, place));
+        let watched = vec![net.node(0), net.node(1), net.outside()];
+        let mut raftq = Raftq::start_with(&cluster, watched, None, NOTHING, &["--json"]);
+        raftq.await_line("attached to ");
+        let from_us = now_us();
+        let sender = net.talk("send", ("udp", Family::V4), (0, 1), "--count 60 --every 1ms");
+        sender.finish(LIMIT).expect("it sends");
+        await_more(&mut sinks[1], What::Got, 60, from_us);
+        let ending = raftq.interrupt();
+        ending.must_be_clean(0);
+        assert_eq!(ending.total("packets"), 60, "{ending}");
+        assert_eq!(ending.link("n1", "n2", "packets"), 60, "{ending}");
+    }
 }
 
 #[test]

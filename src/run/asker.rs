@@ -30,7 +30,7 @@ pub fn start(
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("raftq-asker".into()).spawn(move || {
         if urgent {
-            sched::become_preferred();
+            log::debug!("senders are searched for at {}", sched::become_preferred().name());
         }
         let mut poller = Poller::new();
         poller.add(questions.bell.as_fd());
