@@ -47,8 +47,13 @@ const LOST_KEY: &str = "asked-of-the-isolated-node";
 pub enum Topology {
     /// A namespace per node on a bridge; raftq attaches from the host.
     Namespaces,
+    /// The same, but raftq runs in the bridge's namespace and is told addresses only.
+    Bridge,
     /// All on one loopback with a port each; raftq runs where they run.
     Loopback,
+    /// All on one loopback with an address each, 127.0.0.1 and on, and one port.
+    #[value(name = "127")]
+    Addresses127,
 }
 
 /// What to show with.
@@ -93,15 +98,19 @@ impl Demo {
     pub fn run(&self) -> std::result::Result<Seen, Failure> {
         let story = Story { start: now() };
         match self.topology {
-            Topology::Namespaces => {
+            Topology::Namespaces | Topology::Bridge => {
                 let net = Bridged::new("rqdemo", NODES, BridgeOptions::default());
                 let net = net.map_err(Failure::Environment)?;
-                self.on(Place::Bridged(&net), None, &story)
+                let inside = (self.topology == Topology::Bridge).then_some(net.hub());
+                self.on(Place::Bridged(&net), inside, &story)
             }
-            Topology::Loopback => {
+            Topology::Loopback | Topology::Addresses127 => {
                 let stack = Stack::new("rqdemo").map_err(Failure::Environment)?;
-                let inside = Some(stack.namespace());
-                self.on(Place::Ports(&stack), inside, &story)
+                let place = match self.topology {
+                    Topology::Addresses127 => Place::Addresses127(&stack),
+                    _ => Place::Ports(&stack),
+                };
+                self.on(place, Some(stack.namespace()), &story)
             }
         }
     }
@@ -138,7 +147,12 @@ impl Demo {
         story: &Story,
     ) -> Result<Process> {
         let nodes = cluster.folder().join("cluster.yaml");
-        fs::write(&nodes, cluster.cluster_yaml()).context(|| nodes.display().to_string())?;
+        // Where raftq runs among them, addresses are all it needs.
+        let yaml = match inside {
+            Some(_) => cluster.addresses_yaml(),
+            None => cluster.cluster_yaml(),
+        };
+        fs::write(&nodes, yaml).context(|| nodes.display().to_string())?;
         let mut args: Vec<OsString> = vec!["--rules".into(), self.rules.clone().into()];
         args.extend(["--cluster".into(), nodes.into()]);
         args.extend(["--set".into(), format!("victim={}", name(leader)).into()]);

@@ -241,24 +241,26 @@ impl<'p> EtcdCluster<'p> {
         found.map_err(|cause| self.with_logs(&cause))
     }
 
-    /// The `cluster` section that makes raftq find these nodes.
+    /// The `cluster` section that makes raftq find these nodes from the host, or on a loopback
+    /// from inside.
     #[must_use]
     pub fn cluster_yaml(&self) -> String {
+        // On a loopback raftq runs inside the one namespace.
+        let Place::Bridged(net) = self.place else { return self.addresses_yaml() };
         let mut yaml = String::from("cluster:\n  nodes:\n");
         for i in 0..self.size() {
-            let (name, peer) = (name(i), self.place.peer(i));
-            let _ = match self.place {
-                Place::Bridged(net) => {
-                    let space = net.nodes()[i].name();
-                    writeln!(yaml, "    {name}: {{ at: \"{peer}\", netns: {space} }}")
-                }
-                // raftq runs inside the one namespace, where it needs nothing but addresses.
-                Place::Ports(_) | Place::Addresses127(_) => {
-                    writeln!(yaml, "    {name}: {{ at: \"{peer}\" }}")
-                }
-            };
+            let (name, peer, space) = (name(i), self.place.peer(i), net.nodes()[i].name());
+            let _ = writeln!(yaml, "    {name}: {{ at: \"{peer}\", netns: {space} }}");
         }
         yaml
+    }
+
+    /// The same without namespaces, for a raftq that runs where the addresses say it all.
+    #[must_use]
+    pub fn addresses_yaml(&self) -> String {
+        let node = |i| format!("    {}: {{ at: \"{}\" }}\n", name(i), self.place.peer(i));
+        let nodes: String = (0..self.size()).map(node).collect();
+        format!("cluster:\n  nodes:\n{nodes}")
     }
 
     fn with_logs(&self, cause: &Error) -> Error {

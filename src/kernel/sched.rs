@@ -39,6 +39,14 @@ pub fn become_urgent() -> Urgency {
     if unsafe { libc::sched_setscheduler(0, policy, &raw const param) } == 0 {
         return Urgency::Fifo;
     }
+    become_preferred()
+}
+
+/// Puts the calling thread before all others of the ordinary scheduler, where that is granted:
+/// for work that takes milliseconds and that packets wait for.
+#[expect(unsafe_code, reason = "nix has no per-thread scheduling")]
+#[must_use]
+pub fn become_preferred() -> Urgency {
     // SAFETY: plain integers; 0 names the calling thread.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) } == 0 {
         return Urgency::Nice;

@@ -4,6 +4,7 @@ use super::mailbox::{Inbox, Order, Post};
 use crate::engine::{Answer, Question};
 use crate::kernel::owners::{Owner, Owners, State};
 use crate::kernel::poll::Poller;
+use crate::kernel::sched;
 use crate::packet::Endpoint;
 use crate::time::Nanos;
 use std::io;
@@ -19,15 +20,20 @@ pub type Stacks = Vec<(u16, Owners)>;
 /// `(dialling end, peer end, who dialled)`.
 pub type KnownConnections = Vec<(Endpoint, Endpoint, Answer)>;
 
-/// Starts the thread; it ends when the loop is gone.
+/// Starts the thread; it ends when the loop is gone. `urgent`: on a busy machine a search
+/// that competes with everything else outlasts the patience of the packets that wait.
 pub fn start(
     mut stacks: Stacks,
     questions: Inbox<Question>,
     orders: Post<Order>,
+    urgent: bool,
 ) -> io::Result<JoinHandle<()>> {
     let mut poller = Poller::new()?;
     poller.add(questions.bell.as_fd())?;
     std::thread::Builder::new().name("raftq-asker".into()).spawn(move || {
+        if urgent {
+            log::debug!("senders are searched for at {}", sched::become_preferred().name());
+        }
         while !questions.is_abandoned() {
             if let Err(e) = poller.wait(LOOK) {
                 log::error!("cannot wait for questions: {e}");

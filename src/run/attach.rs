@@ -228,7 +228,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
         None
     } else {
         let stacks = open_stacks(&table, &plan)?;
-        Some(asker::start(stacks, questions_in, orders.clone()).map_err(failed)?)
+        Some(asker::start(stacks, questions_in, orders.clone(), options.urgent).map_err(failed)?)
     };
     let urgent = options.urgent;
     let (tell, told) = crossbeam_channel::bounded(1);

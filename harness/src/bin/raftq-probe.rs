@@ -63,6 +63,10 @@ struct Peer {
     count: u32,
     #[arg(long, value_parser = duration, default_value = "20ms")]
     every: Duration,
+    /// Listen there as well, without ever answering: on a loopback that several nodes share, a
+    /// process is the node whose address it listens on
+    #[arg(long = "as", value_name = "ADDRESS")]
+    known_as: Option<SocketAddr>,
     /// Bytes of each message, 8 at least
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(8..))]
     size: u16,
@@ -73,8 +77,8 @@ struct Peer {
 
 impl Peer {
     fn dial(&self) -> Dial {
-        let Self { transport, to, from, dial_timeout: limit, .. } = *self;
-        Dial { transport, to, from, limit }
+        let Self { transport, to, from, known_as, dial_timeout: limit, .. } = *self;
+        Dial { transport, to, from, known_as, limit }
     }
 
     fn pace(&self) -> Pace {

@@ -1,8 +1,9 @@
 //! The asking side: `ask` and `send`.
 
-use super::wire::{Dialled, Frame, Kind, Receiver, Sender, Taken, dial};
+use super::wire::{Dialled, Frame, Kind, Receiver, Sender, Taken, dial, listen_beside};
 use super::{Event, Transport, What};
 use crate::clock::{Deadline, now, pause};
+use socket2::Socket;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub struct Dial {
     pub to: SocketAddr,
     /// The own address; the kernel's choice without.
     pub from: Option<SocketAddr>,
+    /// Where it listens besides, so that raftq knows whose process it is.
+    pub known_as: Option<SocketAddr>,
     /// How long a dial may take.
     pub limit: Duration,
 }
@@ -35,6 +38,7 @@ pub struct Pace {
 /// told as late when it comes. With `redial` a connection that failed, or on which a question
 /// timed out, is dialled anew; without, a connection that failed ends it.
 pub fn ask(with: Dial, pace: Pace, timeout: Duration, redial: bool) -> io::Result<()> {
+    let _known = listen_as(with)?;
     let mut asking = Asking { with, asked_us: Vec::new(), connection: None };
     let start = now();
     for n in 0..pace.count {
@@ -117,6 +121,7 @@ fn tell_answer(frame: &Frame, n: u32, asked_us: &[u64]) -> bool {
 /// With `back` the server is asked to send as many on the same connection; each that arrives
 /// is told.
 pub fn send(with: Dial, pace: Pace, back: bool, linger: Duration) -> io::Result<()> {
+    let _known = listen_as(with)?;
     let Dialled { mut sender, mut receiver, .. } =
         connect(with).inspect_err(|error| Event::failed(&error).print())?;
     let outcome = std::thread::scope(|scope| {
@@ -185,6 +190,11 @@ fn stream_order(pace: Pace) -> Frame {
     let every = u32::try_from(pace.every.as_micros()).unwrap_or(u32::MAX);
     order.payload[..4].copy_from_slice(&every.to_be_bytes());
     order
+}
+
+/// The socket that says which node this is, where that was asked for; to be kept.
+fn listen_as(with: Dial) -> io::Result<Option<Socket>> {
+    with.known_as.map(listen_beside).transpose().inspect_err(|error| Event::failed(error).print())
 }
 
 fn connect(with: Dial) -> io::Result<Dialled> {

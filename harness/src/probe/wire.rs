@@ -235,6 +235,17 @@ pub fn listen(transport: Transport, at: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// A socket that listens at `at` beside others that do the same, and takes nothing: processes
+/// that share a port are one node to whoever looks at socket owners.
+pub fn listen_beside(at: SocketAddr) -> io::Result<Socket> {
+    let socket = socket(Transport::Tcp, at)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&SockAddr::from(at))?;
+    socket.listen(1)?;
+    Ok(socket)
+}
+
 /// Both sides of a TCP connection, sending small frames at once.
 pub fn tcp_sides(stream: TcpStream) -> io::Result<(Sender, Receiver)> {
     stream.set_nodelay(true)?;
