@@ -114,6 +114,9 @@ pub struct PacketView {
     pub seq: u32,
     /// Bytes of IP and transport headers together.
     pub header_len: u16,
+    /// Whether it is the first fragment of several, or has IPv6 extension headers: such a
+    /// packet is judged, but never changed.
+    pub intricate: bool,
     /// Bytes of the whole packet; a GSO packet may have more than its IP header can say.
     pub len: u32,
     /// Wire segments that this packet stands for: 1, or more for a GSO packet.
@@ -141,7 +144,7 @@ impl PacketView {
     /// size of its segments. 0 where the packet is one segment.
     #[inline]
     pub fn parse(bytes: &[u8], wire_len: u32, mtu: u32) -> Result<Self, Unreadable> {
-        let (src, dst, protocol, ip_len) = match bytes.first().map(|b| b >> 4) {
+        let (src, dst, protocol, ip_len, intricate) = match bytes.first().map(|b| b >> 4) {
             Some(4) => ipv4(bytes)?,
             Some(6) => ipv6(bytes)?,
             Some(_) => return Err(Unreadable::Malformed),
@@ -179,6 +182,7 @@ impl PacketView {
             flags,
             seq,
             header_len: header_len as u16,
+            intricate,
             len: wire_len,
             segments,
         })
@@ -207,7 +211,8 @@ impl PacketView {
     }
 }
 
-type IpHeader = (u128, u128, u8, usize);
+/// Source, destination, transport, length, and whether it is intricate.
+type IpHeader = (u128, u128, u8, usize, bool);
 
 #[inline]
 fn ipv4(bytes: &[u8]) -> Result<IpHeader, Unreadable> {
@@ -224,7 +229,8 @@ fn ipv4(bytes: &[u8]) -> Result<IpHeader, Unreadable> {
     }
     let src = ip.get_source().to_ipv6_mapped().to_bits();
     let dst = ip.get_destination().to_ipv6_mapped().to_bits();
-    Ok((src, dst, ip.get_next_level_protocol().0, len))
+    let more_fragments = ip.get_flags() & 1 != 0;
+    Ok((src, dst, ip.get_next_level_protocol().0, len, more_fragments))
 }
 
 /// Walks the extension headers of RFC 8200 that may stand before the transport.
@@ -248,5 +254,5 @@ fn ipv6(bytes: &[u8]) -> Result<IpHeader, Unreadable> {
     if bytes.len() < len {
         return Err(Unreadable::Truncated);
     }
-    Ok((ip.get_source().to_bits(), ip.get_destination().to_bits(), next, len))
+    Ok((ip.get_source().to_bits(), ip.get_destination().to_bits(), next, len, len > 40))
 }

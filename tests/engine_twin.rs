@@ -231,6 +231,7 @@ fn view(shape: &PacketShape, table: &Table) -> PacketView {
     let (src, dst) = if shape.back { (end(to), src) } else { (src, end(to)) };
     let header_len = 40;
     PacketView {
+        intricate: false,
         src,
         dst,
         proto: if shape.udp { Proto::Udp } else { Proto::Tcp },

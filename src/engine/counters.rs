@@ -24,6 +24,11 @@ impl Count {
         self.0.store(self.0.load(Relaxed) + n, Relaxed);
     }
 
+    /// Takes back what was added too early.
+    pub(super) fn take_back(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).saturating_sub(n), Relaxed);
+    }
+
     /// Sets a gauge.
     #[inline]
     pub fn set(&self, n: u64) {

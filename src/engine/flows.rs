@@ -52,8 +52,9 @@ pub enum Dialler {
     Asked,
     /// A node of the cluster.
     Node(NodeId),
-    /// A process that is no node, a client for instance.
-    Stranger,
+    /// A process that is no node, a client for instance; asked again after this time, since
+    /// a node that dials before it listens looks like one.
+    Stranger(Nanos),
     /// Could not be found; asked again after this time.
     Unfound(Nanos),
 }

@@ -13,20 +13,21 @@ pub const HEADERS_MAX: usize = 128;
 
 /// Whether a segment has an acknowledgement worth keeping when its data is dropped.
 ///
-/// A SYN-ACK without its SYN would acknowledge into a connection that does not exist yet.
+/// A SYN-ACK without its SYN would acknowledge into a connection that does not exist yet,
+/// and a fragment cut short would tear a hole into the whole.
 #[must_use]
 pub fn can_trim(view: &PacketView) -> bool {
     view.proto == Proto::Tcp
         && view.flags & tcp_flags::ACK != 0
         && view.flags & (tcp_flags::SYN | tcp_flags::RST) == 0
         && usize::from(view.header_len) <= HEADERS_MAX
+        && !view.intricate
 }
 
 /// Writes into `out` the bare acknowledgement that the segment `bytes` carries and returns
 /// its length: headers only, FIN and PSH cleared, lengths and checksums as they must be.
 ///
-/// `None` where the copy is shorter than the headers, the packet is a fragment or has IPv6
-/// extension headers, or [`can_trim`] says no.
+/// `None` where the copy is shorter than the headers, or [`can_trim`] says no.
 pub fn trim(bytes: &[u8], view: &PacketView, out: &mut [u8; HEADERS_MAX]) -> Option<usize> {
     if !can_trim(view) {
         return None;
@@ -35,12 +36,8 @@ pub fn trim(bytes: &[u8], view: &PacketView, out: &mut [u8; HEADERS_MAX]) -> Opt
     out[..len].copy_from_slice(bytes.get(..len)?);
     let packet = &mut out[..len];
     let ip_len = match packet[0] >> 4 {
-        // More fragments follow: cut short, the first would tear a hole into the whole.
-        4 if packet[6] & 0x20 != 0 => return None,
         4 => usize::from(packet[0] & 0x0f) * 4,
-        // Extension headers stay where they are; only those without any are trimmed.
-        _ if packet[6] == Proto::Tcp.number() => 40,
-        _ => return None,
+        _ => 40,
     };
     let sum = {
         let mut segment = MutableTcpPacket::new(&mut packet[ip_len..])?;

@@ -299,6 +299,14 @@ impl Engine {
         Ok(())
     }
 
+    /// A packet that was to be trimmed and held goes whole, since there is no place to keep
+    /// its acknowledgement: counts it as dropped.
+    pub fn drop_untrimmed(&mut self, facts: &Facts) {
+        let link = self.plan.counters.link(facts.link);
+        link.trimmed.take_back(u64::from(facts.segments));
+        link.dropped.add(u64::from(facts.segments));
+    }
+
     /// Lets out, in order, everything that is due at `now`, and what waited too long.
     #[inline]
     pub fn release(&mut self, now: Nanos, release: &mut impl FnMut(Release)) {

@@ -12,6 +12,10 @@ use crate::packet::{LinkId, NodeId, PacketView};
 use crate::rules::table::Unattributed;
 use crate::time::Nanos;
 
+/// When to ask again who holds a socket that no node seems to hold: its process may have
+/// been starting.
+const AGAIN: Nanos = Nanos::from_secs(1);
+
 /// Too many packets wait for their sender to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany {
@@ -39,7 +43,7 @@ impl Engine {
                 facts.link = self.link(peer, other, to_peer);
                 self.judge(now, start, facts)
             }
-            Dialler::Stranger => {
+            Dialler::Stranger(until) if now < until => {
                 self.plan.counters.totals.foreign.add(1);
                 Decision::foreign()
             }
@@ -51,7 +55,7 @@ impl Engine {
                     rule: None,
                 }
             }
-            Dialler::Unasked | Dialler::Asked | Dialler::Unfound(_) => {
+            Dialler::Unasked | Dialler::Asked | Dialler::Unfound(_) | Dialler::Stranger(_) => {
                 Decision::ask(peer, to_peer, facts)
             }
         }
@@ -212,9 +216,8 @@ impl Engine {
 pub(super) fn dialler(answer: Answer, now: Nanos) -> Dialler {
     match answer {
         Answer::Node(node) => Dialler::Node(node),
-        Answer::Stranger => Dialler::Stranger,
-        // Asked again after a while: the process may have been starting.
-        Answer::Unknown => Dialler::Unfound(now + Nanos::from_secs(1)),
+        Answer::Stranger => Dialler::Stranger(now + AGAIN),
+        Answer::Unknown => Dialler::Unfound(now + AGAIN),
     }
 }
 

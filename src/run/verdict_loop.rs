@@ -344,6 +344,7 @@ fn judge(
         (Verdict::Hold { due, trim, ordered }, Some(facts)) => {
             let slot = if trim { trims.put(packet.bytes, &view) } else { None };
             if trim && slot.is_none() {
+                engine.drop_untrimmed(&facts);
                 (Answer::Drop, Fate::Dropped)
             } else if engine.hold(token, facts, due, ordered, slot).is_ok() {
                 (Answer::Keep, Fate::Held(due.saturating_sub(now)))
