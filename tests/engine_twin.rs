@@ -128,6 +128,7 @@ fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
         let named = rules.into_iter().zip(names);
         named
             .map(|((links, filter, actions, window), name)| Rule {
+                keeps_held: false,
                 name: name.to_owned(),
                 links,
                 filter,

@@ -46,6 +46,7 @@ fixtures! {
     errors_without_a_cluster,
     delays_over_the_queue_together,
     delays_that_never_meet,
+    drop_that_says_nothing,
     duplicate_address,
     duplicate_key,
     duplicate_name,

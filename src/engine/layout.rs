@@ -26,6 +26,7 @@ pub(super) struct Step {
     pub(super) column: Option<u32>,
     pub(super) key: u64,
     pub(super) drops: bool,
+    pub(super) keeps_held: bool,
     /// Accepts whatever matches it, by no chance.
     pub(super) accepts: bool,
     window: Window,
@@ -125,6 +126,7 @@ impl Layout {
             actions: first..self.actions.len() as u32,
             column,
             key: rule_key(&rule.name),
+            keeps_held: rule.keeps_held,
             drops: rule.actions.iter().any(|a| matches!(a, Action::Drop(_))),
             accepts: rule.filter.chance.is_none() && rule.actions.contains(&Action::Accept),
             window: rule.window,

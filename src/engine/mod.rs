@@ -233,7 +233,7 @@ impl Engine {
         for i in 0..self.plan.fresh.len() {
             let rule = self.plan.fresh[i];
             let step = &self.plan.layout.steps[usize::from(rule)];
-            if step.drops && step.active {
+            if step.drops && step.active && !step.keeps_held {
                 self.drop_held(rule, now, release);
             }
         }

@@ -5,7 +5,7 @@
 //! what it lacks would look like further mistakes.
 
 use super::diagnostic::{Diagnostic, Sink, quote};
-use super::file::{Action as Step, At, DelayFields, NodeSet, RuleEntry, RuleFile};
+use super::file::{Action as Step, At, DelayFields, Keep, NodeSet, RuleEntry, RuleFile};
 use super::groups::SetArg;
 use super::reach::Reach;
 use super::sets::{Sets, Side};
@@ -159,6 +159,7 @@ fn rule<'f>(
         filter,
         actions,
         window,
+        keeps_held: entry.r#do.iter().any(|step| keeps_held(step.value)),
         optional: entry.optional.is_some_and(|optional| optional.value),
     };
     let reach = reach.filter(|_| sink.errors() == before)?;
@@ -280,7 +281,7 @@ fn actions(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Vec<Action> 
         }
         let action = match step.value {
             Step::Accept => Action::Accept,
-            Step::Drop(what) => Action::Drop(what.unwrap_or(What::Packets)),
+            Step::Drop { what, .. } => Action::Drop(what.unwrap_or(What::Packets)),
             Step::Delay(fields) => Action::Delay(delay(fields, push)),
         };
         if matches!(action, Action::Accept | Action::Drop(What::Packets)) {
@@ -289,6 +290,10 @@ fn actions(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Vec<Action> 
         actions.push(action);
     }
     actions
+}
+
+fn keeps_held(step: Step) -> bool {
+    matches!(step, Step::Drop { keep: Some(Keep::Held), .. })
 }
 
 fn delay(fields: DelayFields, push: &mut impl FnMut(Diagnostic)) -> Delay {
@@ -322,7 +327,7 @@ fn delay(fields: DelayFields, push: &mut impl FnMut(Diagnostic)) -> Delay {
 /// A one-way drop that may not be what it seems: without acknowledgements the other direction
 /// of each TCP connection stops as well.
 fn one_way(entry: &RuleEntry, reach: Reach, filter: Filter, push: &mut impl FnMut(Diagnostic)) {
-    let unsaid = entry.r#do.iter().find(|step| matches!(step.value, Step::Drop(None)));
+    let unsaid = entry.r#do.iter().find(|step| matches!(step.value, Step::Drop { what: None, .. }));
     let Some(drop) = unsaid else { return };
     if reach.is_symmetric() || filter.proto == Some(Proto::Udp) {
         return;

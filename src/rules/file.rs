@@ -179,8 +179,8 @@ pub(super) struct Where {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
     Accept,
-    /// `None`: `what` was not said.
-    Drop(Option<What>),
+    /// `what` is `None` where it was not said.
+    Drop { what: Option<What>, keep: Option<Keep> },
     Delay(DelayFields),
 }
 
@@ -190,8 +190,20 @@ pub(super) enum Action {
 pub(super) struct DropFields {
     /// `packets`: everything. `data`: payload, SYN and FIN; bare acknowledgements pass, so
     /// that the other direction of a TCP connection stays alive.
-    #[schemars(with = "What", required)]
-    pub(super) what: At<What>,
+    /// `packets` if left out.
+    #[schemars(with = "Option<What>")]
+    pub(super) what: Option<At<What>>,
+    /// `held`: packets that another rule holds when this one starts are left alone. If left
+    /// out, they are dropped like those that come.
+    #[schemars(with = "Option<Keep>")]
+    pub(super) keep: Option<At<Keep>>,
+}
+
+/// What a new drop leaves alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Packets that are held already.
+    Held,
 }
 
 /// How `delay` delays.
@@ -252,6 +264,7 @@ macro_rules! words {
 words!(Proto: "tcp" => Tcp, "udp" => Udp);
 words!(FlowAge: "new" => New, "established" => Established);
 words!(What: "packets" => Packets, "data" => Data);
+words!(Keep: "held" => Held);
 words!(Distribution: "uniform" => Uniform, "normal" => Normal);
 words!(Order: "flow" => Flow, "free" => Free);
 words!(Unattributed: "accept" => Accept, "drop" => Drop);

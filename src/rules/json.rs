@@ -62,6 +62,7 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
         "for_ns": rule.window.lasts.map(|span| span.0),
         "every_ns": rule.window.every.map(|span| span.0),
         "times": rule.window.times,
+        "keep_held": rule.keeps_held,
         "optional": rule.optional,
     })
 }

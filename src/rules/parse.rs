@@ -18,7 +18,7 @@ pub(super) const NODE_KEYS: &[&str] = &["at", "netns", "pid", "container"];
 pub(super) const RULE_KEYS: &[&str] =
     &["name", "from", "to", "between", "where", "do", "at", "for", "every", "times", "optional"];
 pub(super) const WHERE_KEYS: &[&str] = &["proto", "port", "flow", "chance"];
-pub(super) const DROP_KEYS: &[&str] = &["what"];
+pub(super) const DROP_KEYS: &[&str] = &["what", "keep"];
 pub(super) const DELAY_KEYS: &[&str] = &["by", "jitter", "distribution", "order"];
 pub(super) const ACTION_WORDS: &[&str] = &["accept", "drop", "delay"];
 
@@ -291,7 +291,7 @@ fn action(reader: &mut Reader<'_>, node: &Node) -> Option<At<Action>> {
 fn action_word(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<Action> {
     let wrong = match text {
         "accept" => return Some(Action::Accept),
-        "drop" => return Some(Action::Drop(None)),
+        "drop" => return Some(Action::Drop { what: None, keep: None }),
         "delay" => Diagnostic::error("this delay does not say how long")
             .help("write { delay: 20ms }, or { delay: { by: 20ms, jitter: 5ms } }"),
         _ => {
@@ -328,10 +328,20 @@ fn action_map(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
 }
 
 fn drop_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
+    let before = reader.sink.errors();
     let object = reader.object(node, "`drop`", DROP_KEYS)?;
-    reader.require(&object, "what", "`drop`", "write { drop: { what: data } }, or just drop");
-    let fields = DropFields { what: reader.field(&object, "what", Reader::word)? };
-    Some(Action::Drop(Some(fields.what.value)))
+    let fields = DropFields {
+        what: reader.field(&object, "what", Reader::word),
+        keep: reader.field(&object, "keep", Reader::word),
+    };
+    if fields.what.is_none() && fields.keep.is_none() && reader.sink.errors() == before {
+        let help = "write { drop: { what: data } }, or just drop";
+        reader.report(Diagnostic::error("this `drop` says nothing").at(node.span).help(help));
+    }
+    Some(Action::Drop {
+        what: fields.what.map(|what| what.value),
+        keep: fields.keep.map(|keep| keep.value),
+    })
 }
 
 fn delay_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {

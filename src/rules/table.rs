@@ -83,6 +83,8 @@ pub struct Rule {
     pub actions: Vec<Action>,
     /// When it is active.
     pub window: Window,
+    /// Whether a drop of it leaves alone what is held when it starts.
+    pub keeps_held: bool,
     /// Whether it may end without ever having matched.
     pub optional: bool,
 }

@@ -81,6 +81,7 @@ impl TableLines {
         let words: Vec<&str> = rest.split_whitespace().collect();
         let used = if words[0] == "any" { 1 } else { 3 };
         let mut rule = Rule {
+            keeps_held: false,
             name: name.to_owned(),
             links: self.links(&words[..used]),
             filter: Filter::default(),
@@ -103,6 +104,7 @@ impl TableLines {
                 "at" => rule.window.at = time(value(&mut words)),
                 "for" => rule.window.lasts = Some(time(value(&mut words))),
                 "every" => rule.window.every = Some(time(value(&mut words))),
+                "keep-held" => rule.keeps_held = true,
                 "times" => rule.window.times = Some(number(value(&mut words)) as u32),
                 _ => rule.actions.push(action(word, &mut words)),
             }
