@@ -206,7 +206,7 @@ fn it_ends_with_its_last_rule() {
     let (net, _server) = pair();
     let mut asker = asker(&net);
     let rules = "rules:\n  - { name: slow, to: n2, do: { delay: 2ms }, for: 400ms }\n  \
-                 - { name: cut, between: [n1, n2], do: drop, for: 300ms, every: 600ms, times: 2 }\n";
+                 - { name: cut, to: n2, do: drop, for: 300ms, every: 600ms, times: 2 }\n";
     let ending = Raftq::attach(&net, rules, &["--json"]).end();
     must_be_healed(&mut asker);
     ending.must_be_clean(0);

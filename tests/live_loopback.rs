@@ -88,6 +88,8 @@ fn a_stranger_is_let_through_and_counted() {
     let cluster = EtcdCluster::start(Place::Ports(&stack), 3, &quick()).expect("etcd starts");
     let cut = "rules: [{ name: cut, between: [n1, rest], do: drop }]\n";
     let raftq = attach(&cluster, &stack, cut);
+    let lost = cluster.put(0, "k", "v", CALL_MAX);
+    assert!(lost.is_err(), "n1 is cut off");
     for _ in 0..3 {
         let said = ask_version(&stack, cluster.place().peer(0));
         assert!(said.contains("etcdserver"), "{said}");
