@@ -17,7 +17,7 @@ use crate::kernel::nfqueue::NfQueue;
 use crate::kernel::owners::Owners;
 use crate::kernel::poll::Poller;
 use crate::kernel::queue::{PacketQueue, QueueOptions};
-use crate::kernel::record::{self, Record};
+use crate::kernel::record::{self, Lock, Record};
 use crate::kernel::restore::Flavour;
 use crate::kernel::sched::Urgency;
 use crate::kernel::topology::{self, Plan, Site, ips};
@@ -83,6 +83,8 @@ pub struct Attached {
     guardian: Option<Guardian>,
     /// Whether our rules are in, or may be.
     in_place: bool,
+    /// Whether all of them were put in, so that any that lacks was removed by somebody.
+    complete: bool,
     losses: Vec<LossReader>,
     names: Option<Names>,
     writer: Option<TraceWriter>,
@@ -155,7 +157,7 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     let mut attached = start_loop(table, options, plan, flavour, opened, record, heart)?;
     attached.warnings.append(&mut warnings);
     attached.keep_guarded()?;
-    attached.install(&prepared)?;
+    attached.install(&prepared, &lock)?;
     drop(lock);
     attached.start_clock(None)?;
     Ok(attached)
@@ -257,6 +259,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
         record,
         guardian: None,
         in_place: false,
+        complete: false,
         losses: opened.losses,
         names,
         writer,
@@ -303,12 +306,14 @@ fn open_owners(table: &Table, site: &Site) -> io::Result<Owners> {
 
 impl Attached {
     /// Puts the rules in. From here on the heart must beat.
-    fn install(&mut self, prepared: &[iptables::Prepared]) -> Result<(), Trouble> {
+    fn install(&mut self, prepared: &[iptables::Prepared], lock: &Lock) -> Result<(), Trouble> {
         self.record.save()?;
         self.heart.beat(clock::now());
         self.heart.change(Phase::Detached, Phase::Attached);
         self.in_place = true;
-        iptables::install_all(prepared).inspect_err(|_| self.in_place = false)
+        iptables::install_all_under(lock.as_fd(), prepared)?;
+        self.complete = true;
+        Ok(())
     }
 
     /// Starts the rules' clock, or goes on with it from `since`. On a shared stack packets
@@ -428,18 +433,20 @@ impl Attached {
         Ok(true)
     }
 
-    /// Takes the rules out and lets everything go, but stays ready to come back.
-    pub fn step_aside(&mut self) -> Result<(), Trouble> {
+    /// Takes the rules out and lets everything go, but stays ready to come back. Does
+    /// nothing, and returns false, where the guardian was faster.
+    pub fn step_aside(&mut self) -> Result<bool, Trouble> {
         self.order(Order::Drain)?;
         self.await_report(|report| matches!(report, Report::Drained(_)))?;
         if !self.heart.change(Phase::Attached, Phase::Detached) {
-            return Ok(());
+            return Ok(false);
         }
-        self.in_place = false;
+        self.complete = false;
         for result in iptables::remove_all(&self.record.installed) {
             result?;
         }
-        Ok(())
+        self.in_place = false;
+        Ok(true)
     }
 
     /// Comes back after [`Attached::step_aside`]; the rules' clock has gone on.
@@ -460,7 +467,7 @@ impl Attached {
             self.heart.change(Phase::Finished, Phase::Detached);
         }
         self.keep_guarded()?;
-        self.install(&prepared)?;
+        self.install(&prepared, &lock)?;
         drop(lock);
         self.start_clock(Some(self.start))
     }
@@ -493,11 +500,16 @@ impl Attached {
         }
         let mut removed = true;
         self.heart.change(Phase::Attached, Phase::Detached);
-        if self.in_place && self.heart.phase() != Phase::TakenAway {
+        let taken_away = self.heart.change(Phase::TakenAway, Phase::Finished);
+        if let Some(guardian) = self.guardian.take_if(|_| taken_away) {
+            // It ends what it has begun; then it is seen whether it could.
+            guardian.dismiss();
+        }
+        if self.in_place {
             self.in_place = false;
             for result in iptables::remove_all(&self.record.installed) {
                 match result {
-                    Ok(Removal::RestRemoved | Removal::WasGone) if alive => {
+                    Ok(Removal::RestRemoved | Removal::WasGone) if self.complete && !taken_away => {
                         note("somebody else had removed rules of raftq's".into());
                     }
                     Ok(_) => {}
@@ -510,17 +522,7 @@ impl Attached {
         }
         let losses = self.losses();
         drop(self.order(Order::Stop));
-        let ended = match thread.join() {
-            Ok(Ok(ended)) => Some(ended),
-            Ok(Err(e)) => {
-                note(format!("the verdict loop failed: {e}"));
-                None
-            }
-            Err(_) => {
-                note("the verdict loop panicked; this is a bug in raftq".into());
-                None
-            }
-        };
+        let ended = join(thread).map_err(&mut note).ok();
         let traced = self.writer.take().and_then(|writer| {
             writer.finish().map_err(|e| note(format!("the trace is not whole: {e}"))).ok()
         });
@@ -569,6 +571,22 @@ impl Drop for Attached {
         for trouble in self.undo().3 {
             log::error!("{trouble}");
         }
+    }
+}
+
+/// What is left of the loop. One that does not end is left alone: the rules are out, and its
+/// queues end with the process.
+fn join(thread: JoinHandle<io::Result<Ended>>) -> Result<Ended, String> {
+    let limit = clock::now() + ANSWER;
+    while !thread.is_finished() {
+        if clock::now() > limit {
+            return Err("the verdict loop does not end; this is a bug in raftq".into());
+        }
+        let _ = Poller::new().wait(Nanos::from_millis(1));
+    }
+    match thread.join() {
+        Ok(ended) => ended.map_err(|e| format!("the verdict loop failed: {e}")),
+        Err(_) => Err("the verdict loop panicked; this is a bug in raftq".into()),
     }
 }
 

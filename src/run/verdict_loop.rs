@@ -26,6 +26,9 @@ use std::sync::Arc;
 /// The longest sleep; the heartbeat is at most this old while the loop is well.
 const LONGEST_SLEEP: Nanos = Nanos::from_millis(100);
 
+/// The longest time to empty the queues at the end.
+const EMPTYING: Nanos = Nanos::from_secs(1);
+
 /// One queue of the loop.
 #[derive(Debug)]
 pub struct Lane<Q> {
@@ -236,11 +239,13 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         result
     }
 
-    /// Empties the queues; the rules are out by now, so nothing new comes.
+    /// Empties the queues; the rules are out by now, so nothing new comes. Where they could
+    /// not be removed something does, and the queues' end lets it pass.
     fn stop(&mut self, now: Nanos) -> io::Result<()> {
         self.drain()?;
+        let limit = now + EMPTYING;
         for lane in &mut self.lanes {
-            while lane.queue.receive(|_| Answer::Accept)? > 0 {
+            while lane.queue.receive(|_| Answer::Accept)? > 0 && clock::now() < limit {
                 lane.queue.flush()?;
             }
         }
