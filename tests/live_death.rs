@@ -7,7 +7,7 @@
 mod death_lab;
 
 use death_lab::load::Load;
-use death_lab::{DELAY, Lab, Raftq, SOON, STEP, kill, state};
+use death_lab::{DELAY, Lab, Raftq, SOON, STEP, end, state};
 use nix::sys::signal::Signal;
 use raftq_harness::clock::{now, wait_for};
 use raftq_harness::etcd::{EtcdCluster, Options, Place};
@@ -59,7 +59,8 @@ impl<'p> Scene<'p> {
         let since = now();
         self.load.await_write(since, SOON);
         let writes = self.load.take();
-        let shortest = writes.iter().filter(|w| w.started >= since).map(|w| w.ended - w.started);
+        let shortest =
+            writes.iter().filter(|w| w.started >= since).map(death_lab::load::Write::took);
         let shortest = shortest.min().expect("there is one");
         assert!(shortest >= Duration::from_millis(10), "a write took {shortest:?} only");
     }
@@ -127,7 +128,7 @@ fn killed_together_with_its_guardian_and_cleaned() {
         scene.survive(|| {
             raftq.signal(Signal::SIGSTOP);
             raftq.await_stop();
-            kill(raftq.guardian(), Signal::SIGKILL);
+            end(raftq.guardian());
             raftq.signal(Signal::SIGKILL);
         });
         raftq.exit_code();
@@ -177,7 +178,7 @@ fn stopped_from_the_terminal_and_continued() {
         let undisturbed = || {
             let writes = scene.load.take();
             let fast = |w: &&death_lab::load::Write| {
-                w.started >= since && w.ended - w.started < Duration::from_millis(10)
+                w.started >= since && w.took() < Duration::from_millis(10)
             };
             writes.iter().find(fast).map(drop)
         };

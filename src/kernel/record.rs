@@ -100,6 +100,12 @@ pub fn all() -> Vec<Record> {
     files().into_iter().filter_map(|path| read(&path).ok()).collect()
 }
 
+/// What all of them have put in.
+#[must_use]
+pub fn installed() -> Vec<Installed> {
+    all().into_iter().flat_map(|record| record.installed).collect()
+}
+
 /// Record files that cannot be read.
 #[must_use]
 pub fn unreadable() -> Vec<(PathBuf, io::Error)> {
@@ -159,11 +165,12 @@ impl Record {
     }
 
     /// Notes what is about to go in; it will tidy up what other raftqs made there, if it is
-    /// the last to leave.
-    pub fn intend(&mut self, prepared: &mut [Prepared]) {
-        let others: Vec<_> = all().into_iter().flat_map(|r| r.installed).collect();
+    /// the last to leave. These `others` are [`installed`] as it was before the rules were
+    /// made ready: one that leaves needs no lock, and what it has tidied up already must not
+    /// be taken for what always was there.
+    pub fn intend(&mut self, prepared: &mut [Prepared], others: &[Installed]) {
         for p in prepared {
-            p.installed.inherit(&others);
+            p.installed.inherit(others);
             self.installed.push(p.installed.clone());
         }
     }

@@ -145,6 +145,7 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     let mut record = Record::new(&table.nodes, &plan)?;
     record.queues.clone_from(&opened.numbers);
     let chain = record.chain();
+    let others = record::installed();
     let mut prepared = Vec::new();
     let mut warnings = Vec::new();
     for (site, &queue) in plan.sites.iter().zip(&opened.numbers) {
@@ -152,7 +153,7 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
         warnings.extend(foreign::warnings(&spec, flavour).unwrap_or_else(|e| vec![e.to_string()]));
         prepared.extend(iptables::prepare(&spec, flavour)?);
     }
-    record.intend(&mut prepared);
+    record.intend(&mut prepared, &others);
     let heart = Arc::new(Heart::new().map_err(|e| no_memory(&e))?);
     let mut attached = start_loop(table, options, plan, flavour, opened, record, heart)?;
     attached.warnings.append(&mut warnings);
@@ -453,13 +454,14 @@ impl Attached {
     pub fn come_back(&mut self) -> Result<(), Trouble> {
         let lock = record::lock()?;
         self.record.installed.clear();
+        let others = record::installed();
         let chain = self.record.chain();
         let mut prepared = Vec::new();
         for (site, &queue) in self.plan.sites.iter().zip(&self.record.queues) {
             let spec = Spec { site, nodes: &self.table.nodes, chain: &chain, queue };
             prepared.extend(iptables::prepare(&spec, self.flavour)?);
         }
-        self.record.intend(&mut prepared);
+        self.record.intend(&mut prepared, &others);
         // The guardian's charge may have changed: what exists beside our rules has.
         if let Some(guardian) = self.guardian.take() {
             self.heart.change(Phase::Detached, Phase::Finished);

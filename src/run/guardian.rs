@@ -122,11 +122,12 @@ fn guard() -> io::Result<()> {
                 after_death(&charge);
                 return Ok(());
             }
-            Phase::Attached if now.saturating_sub(heart.last_beat()) > STUCK => {
-                if heart.change(Phase::Attached, Phase::TakenAway) {
-                    take_away(&charge, "raftq does not answer any more");
-                    look_again = clock::now() + STUCK;
-                }
+            Phase::Attached
+                if now.saturating_sub(heart.last_beat()) > STUCK
+                    && heart.change(Phase::Attached, Phase::TakenAway) =>
+            {
+                take_away(&charge, "raftq does not answer any more");
+                look_again = clock::now() + STUCK;
             }
             // Stopped in the middle of its attach, raftq may have left programs behind that
             // put rules in only now.

@@ -23,6 +23,12 @@ pub struct Write {
     pub ended: Duration,
 }
 
+impl Write {
+    pub fn took(&self) -> Duration {
+        self.ended.saturating_sub(self.started)
+    }
+}
+
 /// Writers at every node; they stop when this goes.
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -55,7 +61,8 @@ impl Load {
     pub fn await_write(&self, since: Duration, limit: Duration) -> Duration {
         let next = || {
             let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-            let later = done.iter().filter(|w| w.started >= since).map(|w| w.ended - since);
+            let later =
+                done.iter().filter(|w| w.started >= since).map(|w| w.ended.saturating_sub(since));
             later.min()
         };
         wait_for("a write that succeeds", limit, super::STEP, next).expect("the cluster goes on")
@@ -71,7 +78,8 @@ impl Load {
         ends.push(end);
         ends.sort();
         let mut last = since;
-        let silences = ends.into_iter().map(|at| at - std::mem::replace(&mut last, at));
+        let silences =
+            ends.into_iter().map(|at| at.saturating_sub(std::mem::replace(&mut last, at)));
         silences.max().unwrap_or_default()
     }
 }

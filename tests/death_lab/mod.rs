@@ -21,6 +21,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub const STEP: Duration = Duration::from_millis(10);
@@ -181,11 +182,8 @@ impl Raftq {
 
     /// Waits until it is stopped.
     pub fn await_stop(&self) {
-        let pid = self.process.pid();
-        let stopped = || (state(pid) == Some('T')).then_some(());
         let log = || self.process.log_tail();
-        wait_for("raftq to stop", SOON, STEP, stopped)
-            .unwrap_or_else(|e| panic!("{e}:\n{}", log()));
+        await_state(self.process.pid(), &['T']).unwrap_or_else(|e| panic!("{e}:\n{}", log()));
     }
 }
 
@@ -197,7 +195,9 @@ pub struct Gate {
 
 impl Gate {
     pub fn new(lab: &Lab, before: &str) -> Self {
-        let folder = lab.scratch.path().join("gate");
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("gate{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = lab.scratch.path().join(name);
         fs::create_dir_all(&folder).expect("a folder");
         let real = restore::which("iptables-nft-restore").expect("iptables is installed");
         let program = folder.join("iptables-nft-restore");
@@ -211,12 +211,19 @@ impl Gate {
         Self { folder }
     }
 
-    /// One that stays closed until [`Gate::open`].
-    pub fn closed(lab: &Lab) -> Self {
-        let gate = Self::new(
-            lab,
-            ": >\"$gate/came.$$\"\nwhile [ -e \"$gate/closed\" ]; do sleep 0.01; done",
+    /// One that stays closed until [`Gate::open`] for the first `n`, which install; those
+    /// that remove pass.
+    pub fn closed(lab: &Lab, n: usize) -> Self {
+        let numbers: Vec<String> = (1..=n).map(|i| i.to_string()).collect();
+        let before = format!(
+            "for i in {}; do\n\
+             mkdir \"$gate/came.$i\" 2>/dev/null || continue\n\
+             while [ -e \"$gate/closed\" ]; do sleep 0.01; done\n\
+             break\n\
+             done",
+            numbers.join(" ")
         );
+        let gate = Self::new(lab, &before);
         fs::write(gate.folder.join("closed"), "").expect("written");
         gate
     }
@@ -261,6 +268,24 @@ fn firewalls(net: &Bridged) -> Vec<Rules> {
 pub fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].trim_start().chars().next()
+}
+
+fn await_state(pid: u32, wanted: &[char]) -> Result<(), raftq_harness::Error> {
+    // One that is not there any more has died and been waited for.
+    let there = || wanted.contains(&state(pid).unwrap_or('X')).then_some(());
+    wait_for(&format!("pid {pid} in state {wanted:?}"), SOON, STEP, there)
+}
+
+/// Stops a process, and waits until it has stopped.
+pub fn stop(pid: i32) {
+    kill(pid, Signal::SIGSTOP);
+    await_state(pid.cast_unsigned(), &['T']).expect("it stops");
+}
+
+/// Kills a process, and waits until it does nothing any more.
+pub fn end(pid: i32) {
+    kill(pid, Signal::SIGKILL);
+    await_state(pid.cast_unsigned(), &['Z', 'X']).expect("it ends");
 }
 
 pub fn kill(pid: i32, signal: Signal) {
