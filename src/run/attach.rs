@@ -135,6 +135,7 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     for run in &cleaned.cleaned {
         log::info!("cleaned up after raftq pid {}, which is gone", run.pid);
     }
+    let mut warnings = cleaned.failed;
     let plan = topology::plan(&table.nodes)?;
     let flavour = options.flavour.map_or_else(Flavour::found, Ok)?;
     let lock = record::lock()?;
@@ -147,7 +148,6 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     let chain = record.chain();
     let others = record::installed();
     let mut prepared = Vec::new();
-    let mut warnings = Vec::new();
     for (site, &queue) in plan.sites.iter().zip(&opened.numbers) {
         let spec = Spec { site, nodes: &table.nodes, chain: &chain, queue };
         warnings.extend(foreign::warnings(&spec, flavour).unwrap_or_else(|e| vec![e.to_string()]));
@@ -439,12 +439,13 @@ impl Attached {
     pub fn step_aside(&mut self) -> Result<bool, Trouble> {
         self.order(Order::Drain)?;
         self.await_report(|report| matches!(report, Report::Drained(_)))?;
-        if !self.heart.change(Phase::Attached, Phase::Detached) {
-            return Ok(false);
-        }
         self.complete = false;
         for result in iptables::remove_all(&self.record.installed) {
             result?;
+        }
+        // Not before: a raftq that is stopped half-way still needs its guardian.
+        if !self.heart.change(Phase::Attached, Phase::Detached) {
+            return Ok(false);
         }
         self.in_place = false;
         Ok(true)
@@ -501,15 +502,18 @@ impl Attached {
             }
         }
         let mut removed = true;
-        self.heart.change(Phase::Attached, Phase::Detached);
-        let taken_away = self.heart.change(Phase::TakenAway, Phase::Finished);
-        if let Some(guardian) = self.guardian.take_if(|_| taken_away) {
-            // It ends what it has begun; then it is seen whether it could.
-            guardian.dismiss();
-        }
         if self.in_place {
             self.in_place = false;
-            for result in iptables::remove_all(&self.record.installed) {
+            let mut results = iptables::remove_all(&self.record.installed);
+            // Not before: a raftq that is stopped half-way still needs its guardian.
+            self.heart.change(Phase::Attached, Phase::Detached);
+            let taken_away = self.heart.change(Phase::TakenAway, Phase::Finished);
+            if let Some(guardian) = self.guardian.take_if(|_| taken_away) {
+                // It ends what it has begun; then it is seen whether it could.
+                guardian.dismiss();
+                results = iptables::remove_all(&self.record.installed);
+            }
+            for result in results {
                 match result {
                     Ok(Removal::RestRemoved | Removal::WasGone) if self.complete && !taken_away => {
                         note("somebody else had removed rules of raftq's".into());

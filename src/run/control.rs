@@ -62,7 +62,11 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         terminal: io::stderr().is_terminal(),
         terminals: terminals(),
     };
-    control.go()?;
+    if let Err(trouble) = control.go() {
+        // What the rules did until then is worth telling all the same.
+        control.broken = true;
+        control.attached.warnings.push(trouble.to_string());
+    }
     Ok(control.finish())
 }
 

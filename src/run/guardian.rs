@@ -28,6 +28,9 @@ pub const STUCK: Nanos = Nanos::from_millis(500);
 /// How often the guardian looks.
 const LOOK: Nanos = Nanos::from_millis(50);
 
+/// A guardian that looks as late as this was kept from it.
+const FROZEN: Nanos = Nanos::from_millis(250);
+
 /// What the guardian is told before anything goes in.
 #[derive(Debug, Serialize, Deserialize)]
 struct Charge {
@@ -111,11 +114,17 @@ fn guard() -> io::Result<()> {
     let mut poller = Poller::new();
     let stdin = io::stdin();
     poller.add(stdin.as_fd());
-    let mut look_again = Nanos::ZERO;
+    let (mut look_again, mut looked, mut thawed) = (Nanos::ZERO, clock::now(), Nanos::ZERO);
     loop {
         // Nothing more comes through the pipe, so it is readable only when it is closed.
         let gone = poller.wait(LOOK)? > 0;
         let now = clock::now();
+        // Late itself, it was frozen together with raftq, as in a paused container, and who
+        // goes on first is chance.
+        if now.saturating_sub(looked) > FROZEN {
+            thawed = now;
+        }
+        looked = now;
         match heart.phase() {
             Phase::Finished => return Ok(()),
             _ if gone => {
@@ -123,7 +132,7 @@ fn guard() -> io::Result<()> {
                 return Ok(());
             }
             Phase::Attached
-                if now.saturating_sub(heart.last_beat()) > STUCK
+                if now.saturating_sub(heart.last_beat().max(thawed)) > STUCK
                     && heart.change(Phase::Attached, Phase::TakenAway) =>
             {
                 take_away(&charge, "raftq does not answer any more");
