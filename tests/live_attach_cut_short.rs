@@ -23,7 +23,7 @@ fn start(lab: &Lab, name: &str, gate: Option<&Gate>, rules: &Path) -> Raftq {
 fn killed_while_the_rules_go_in() {
     let lab = Lab::new(3);
     let rules = lab.rules_file(DELAY);
-    let gate = Gate::closed(&lab, 3);
+    let gate = Gate::closed(&lab, 0..3);
     let mut raftq = start(&lab, "raftq", Some(&gate), &rules);
     gate.await_waiting(3);
     raftq.signal(Signal::SIGKILL);
@@ -39,7 +39,7 @@ fn killed_while_the_rules_go_in() {
 fn killed_with_its_guardian_while_the_rules_go_in_and_cleaned() {
     let lab = Lab::new(3);
     let rules = lab.rules_file(DELAY);
-    let gate = Gate::closed(&lab, 3);
+    let gate = Gate::closed(&lab, 0..3);
     let mut raftq = start(&lab, "raftq", Some(&gate), &rules);
     gate.await_waiting(3);
     raftq.signal(Signal::SIGSTOP);
@@ -66,7 +66,7 @@ fn asked_to_end_while_the_rules_go_in() {
     let lab = Lab::new(3);
     let rules = lab.rules_file(DELAY);
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        let gate = Gate::closed(&lab, 3);
+        let gate = Gate::closed(&lab, 0..3);
         let mut raftq = start(&lab, "raftq", Some(&gate), &rules);
         gate.await_waiting(3);
         raftq.signal(signal);
@@ -85,7 +85,7 @@ fn asked_to_end_while_the_rules_go_in() {
 fn ctrl_z_while_the_rules_go_in() {
     let lab = Lab::new(3);
     let rules = lab.rules_file(DELAY);
-    let gate = Gate::closed(&lab, 3);
+    let gate = Gate::closed(&lab, 0..3);
     let mut raftq = start(&lab, "raftq", Some(&gate), &rules);
     gate.await_waiting(3);
     raftq.signal(Signal::SIGTSTP);
@@ -103,7 +103,7 @@ fn ctrl_z_while_the_rules_go_in() {
 fn stopped_while_the_rules_go_in() {
     let lab = Lab::new(3);
     let rules = lab.rules_file(DELAY);
-    let gate = Gate::closed(&lab, 3);
+    let gate = Gate::closed(&lab, 0..3);
     let mut raftq = start(&lab, "raftq", Some(&gate), &rules);
     gate.await_waiting(3);
     raftq.signal(Signal::SIGSTOP);

@@ -375,3 +375,44 @@ fn a_stopped_guardian_goes_on_when_raftq_is_killed() {
     raftq.exit_code();
     lab.await_nothing_left();
 }
+
+#[test]
+fn stopped_on_its_way_out() {
+    let lab = Lab::new(3);
+    let rules = lab.rules_file(DELAY);
+    for (signal, code) in [(Signal::SIGINT, 0), (Signal::SIGTSTP, 5)] {
+        let gate = Gate::closed(&lab, 3..6);
+        let mut raftq = Raftq::start(&lab, "raftq", Some(&gate), &args(&rules, &[]));
+        raftq.await_line("attached to", 1);
+        raftq.signal(signal);
+        gate.await_waiting(3);
+        // It has begun to remove the rules, and they are still there.
+        raftq.signal(Signal::SIGSTOP);
+        raftq.await_stop();
+        lab.await_firewall_as_before();
+        gate.open();
+        raftq.signal(Signal::SIGCONT);
+        assert_eq!(raftq.exit_code(), Some(code), "{signal}: {}", raftq.process.log_tail());
+        lab.await_nothing_left();
+    }
+}
+
+#[test]
+fn frozen_together_with_its_guardian_nothing_happens() {
+    let lab = Lab::new(2);
+    let rules = lab.rules_file(DELAY);
+    let mut raftq = Raftq::attach(&lab, &rules);
+    let standing = lab.changes();
+    stop(raftq.guardian());
+    raftq.signal(Signal::SIGSTOP);
+    raftq.await_stop();
+    pause(Duration::from_millis(700));
+    kill(raftq.guardian(), Signal::SIGCONT);
+    pause(Duration::from_millis(100));
+    raftq.signal(Signal::SIGCONT);
+    pause(Duration::from_millis(700));
+    assert_eq!(lab.changes(), standing);
+    raftq.signal(Signal::SIGINT);
+    assert_eq!(raftq.exit_code(), Some(0));
+    lab.await_nothing_left();
+}

@@ -18,6 +18,7 @@ use raftq_harness::process::{Launch, Process, running};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -202,7 +203,7 @@ impl Gate {
         let real = restore::which("iptables-nft-restore").expect("iptables is installed");
         let program = folder.join("iptables-nft-restore");
         let text = format!(
-            "#!/bin/sh\ngate='{}'\n{before}\nexec '{}' \"$@\"\n",
+            "#!/bin/sh\ngate={}\nreal={}\n{before}\nexec $real \"$@\"\n",
             folder.display(),
             real.display()
         );
@@ -211,17 +212,19 @@ impl Gate {
         Self { folder }
     }
 
-    /// One that stays closed until [`Gate::open`] for the first `n`, which install; those
-    /// that remove pass.
-    pub fn closed(lab: &Lab, n: usize) -> Self {
-        let numbers: Vec<String> = (1..=n).map(|i| i.to_string()).collect();
+    /// One that stays closed until [`Gate::open`] for some calls, counted from 0; the others
+    /// pass. With n namespaces the first n calls install, the next n remove.
+    pub fn closed(lab: &Lab, calls: Range<usize>) -> Self {
+        let numbers = |calls: Range<usize>| -> String { calls.map(|i| format!(" {i}")).collect() };
         let before = format!(
-            "for i in {}; do\n\
+            "for i in{}; do mkdir \"$gate/passed.$i\" 2>/dev/null && exec $real \"$@\"; done\n\
+             for i in{}; do\n\
              mkdir \"$gate/came.$i\" 2>/dev/null || continue\n\
              while [ -e \"$gate/closed\" ]; do sleep 0.01; done\n\
              break\n\
              done",
-            numbers.join(" ")
+            numbers(0..calls.start),
+            numbers(calls)
         );
         let gate = Self::new(lab, &before);
         fs::write(gate.folder.join("closed"), "").expect("written");
