@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build demo test check bench lint clean-host
+.PHONY: help setup build demo test test-deaths check bench lint clean-host
 
 help:
 	@echo 'make setup       install what is missing (apt), unpack etcd into .tools/'
@@ -10,6 +10,7 @@ help:
 	@echo 'make demo        cut the leader of a real etcd cluster off, and heal it'
 	@echo '                (DEMO_ARGS="--topology loopback" on one loopback instead)'
 	@echo 'make test        every test; what needs root runs as root'
+	@echo 'make test-deaths each death of raftq twenty times under load, with the measured gaps'
 	@echo 'make check       formatting, lints and the tests that need no root'
 	@echo 'make bench       compare with a plain queue and with none'
 	@echo 'make lint        formatting and lints'
@@ -26,6 +27,13 @@ demo: setup build
 
 test: setup
 	@tools/test.sh all
+
+test-deaths: setup
+	@tools/run.sh user cargo test --no-run --test live_death
+	@tools/run.sh root env RAFTQ_DEATHS=20 $$(tools/run.sh user cargo test --no-run \
+		--message-format=json --test live_death 2>/dev/null | \
+		sed -n 's/.*"executable":"\([^"]*live_death[^"]*\)".*/\1/p') \
+		--test-threads=1 --nocapture
 
 check: lint
 	@tools/test.sh rootless

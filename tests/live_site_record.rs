@@ -41,12 +41,13 @@ fn attach(nodes: &[Node], flavour: Flavour) -> Record {
 fn attach_as_planned(nodes: &[Node], plan: &topology::Plan, flavour: Flavour) -> Record {
     let mut record = Record::new(nodes, plan).expect("a record");
     let chain = record.chain();
+    let others = record::installed();
     let mut all = Vec::new();
     for site in &plan.sites {
         let spec = Spec { site, nodes, chain: &chain, queue: 4242 };
         all.extend(iptables::prepare(&spec, flavour).expect("prepared"));
     }
-    record.intend(&mut all);
+    record.intend(&mut all, &others);
     record.save().expect("written");
     iptables::install_all(&all).expect("installed");
     record

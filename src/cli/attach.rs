@@ -69,11 +69,11 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let table = match read(args) {
         Ok(compiled) => {
-            eprint!("{}", compiled.warnings.render(color));
+            status::put(&compiled.warnings.render(color));
             compiled.table
         }
         Err(report) => {
-            eprint!("{}", report.render(color));
+            status::put(&report.render(color));
             return ExitCode::from(BAD_INPUT);
         }
     };
@@ -97,7 +97,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     match control::run(table, &run) {
         Ok(outcome) => {
             for warning in &outcome.warnings {
-                eprintln!("raftq: warning: {warning}");
+                status::put(&format!("raftq: warning: {warning}\n"));
             }
             let text = if args.json {
                 serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
@@ -109,7 +109,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
             ExitCode::from(outcome.exit_code)
         }
         Err(trouble) => {
-            eprintln!("raftq: {trouble}");
+            status::put(&format!("raftq: {trouble}\n"));
             ExitCode::from(ENVIRONMENT)
         }
     }

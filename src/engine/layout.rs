@@ -15,6 +15,7 @@ use std::ops::Range;
 
 /// A rule as the walk needs it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about one rule, each asked alone")]
 pub(super) struct Step {
     pub(super) proto: Option<Proto>,
     /// 0: any.

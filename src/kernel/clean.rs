@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 use serde::Serialize;
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
 /// What was done.
 #[derive(Debug, Default, Serialize)]
@@ -128,12 +129,17 @@ fn clean_one(record: &Record, report: &mut Report) {
     }
 }
 
-/// Files that a raftq was writing when it died. Writing takes the lock's holder or an
-/// instant, so with the lock held a half file of a live raftq is the rarest of things, and
-/// it writes anew.
+/// Files that a raftq was writing when it died. A living one writes its first record with
+/// the lock held, and later ones, when it has a new guardian, without: those are spared.
 fn sweep_halves() {
+    let live: Vec<_> = record::all().into_iter().filter(record::live).collect();
+    let spared = |path: &Path| {
+        live.iter().any(|record| path.file_stem().is_some_and(|stem| stem == &*record.run_id))
+    };
     let entries = fs::read_dir(record::folder()).into_iter().flatten().flatten();
     for path in entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "new")) {
-        let _ = fs::remove_file(path);
+        if !spared(&path) {
+            let _ = fs::remove_file(path);
+        }
     }
 }

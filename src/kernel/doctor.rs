@@ -156,7 +156,7 @@ fn kernel(flavour: Option<Flavour>) -> Vec<Finding> {
     let Some(flavour) = flavour else { return all };
     let mut rule = |what: &str, family, needed, module: &str, rule: &str| {
         let text = format!("*mangle\n-A {rule} -j NFQUEUE --queue-num 1 --queue-bypass\nCOMMIT\n");
-        let tried = restore::start(&fresh, flavour, family, text).and_then(Running::finish);
+        let tried = restore::start(&fresh, flavour, family, text, None).and_then(Running::finish);
         all.push(outcome(what, module, needed, &tried));
     };
     let peer = "INPUT -p tcp --dport 1";

@@ -14,6 +14,7 @@ use super::topology::{Family, Hook};
 use super::trouble::Trouble;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::os::fd::BorrowedFd;
 
 pub use super::restore::Flavour;
 
@@ -98,8 +99,18 @@ fn before(family: Family, hook: Hook) -> io::Result<(bool, bool)> {
 
 /// Puts all of them in, at once where it can; if one fails, none stays.
 pub fn install_all(prepared: &[Prepared]) -> Result<(), Trouble> {
-    let running: Vec<_> =
-        prepared.iter().map(|p| p.installed.start(p.script.text.clone())).collect();
+    install(prepared, None)
+}
+
+/// The same; the programs that do it hold the record's lock themselves. They go on when raftq
+/// is killed, and who removes what it left has to come after them.
+pub fn install_all_under(lock: BorrowedFd<'_>, prepared: &[Prepared]) -> Result<(), Trouble> {
+    install(prepared, Some(lock))
+}
+
+fn install(prepared: &[Prepared], lock: Option<BorrowedFd<'_>>) -> Result<(), Trouble> {
+    let start = |p: &Prepared| p.installed.start(p.script.text.clone(), lock);
+    let running: Vec<_> = prepared.iter().map(start).collect();
     let mut failed = None;
     let mut done = Vec::new();
     for (p, running) in prepared.iter().zip(running) {
@@ -121,7 +132,7 @@ pub fn install_all(prepared: &[Prepared]) -> Result<(), Trouble> {
 /// may be waiting for it; then the empty chains and tables that raftq made.
 pub fn remove_all(installed: &[Installed]) -> Vec<Result<Removal, Trouble>> {
     let found: Vec<_> = installed.iter().map(Installed::reopened).collect();
-    let start = |i: &Installed| i.start(i.removal_script());
+    let start = |i: &Installed| i.start(i.removal_script(), None);
     let running: Vec<_> =
         found.iter().map(|found| found.as_ref().ok()?.as_ref().map(start)).collect();
     let removed = installed.iter().zip(found).zip(running).map(|((i, found), running)| {
@@ -202,9 +213,9 @@ impl Installed {
         Ok(open.map(|open| Self { open: Some(open), ..self.clone() }))
     }
 
-    fn start(&self, text: String) -> io::Result<Running> {
+    fn start(&self, text: String, held: Option<BorrowedFd<'_>>) -> io::Result<Running> {
         let ns = self.open.as_ref().ok_or_else(|| io::Error::other("its namespace is gone"))?;
-        restore::start(ns, self.flavour, self.family, text)
+        restore::start(ns, self.flavour, self.family, text, held)
     }
 
     /// Takes out everything, or fails and takes out nothing.
@@ -217,17 +228,23 @@ impl Installed {
         lines.join("\n")
     }
 
-    /// Somebody has been at our rules: looks at what is left, and removes that.
+    /// Somebody has been at our rules: looks at what is left, and removes that. If that
+    /// fails, somebody may have been faster once more, such as the last program that a killed
+    /// raftq started; so it looks again.
     fn remove_rest(&self) -> Result<Removal, Trouble> {
         let ns = self.open.as_ref().expect("only called on a reopened one");
-        let rest = restore::save(ns, self.flavour, self.family)
-            .map(|save| leftovers(&save, &self.chains))
-            .map_err(|e| unasked(ns, &e))?;
-        let Some(script) = rest else { return Ok(Removal::WasGone) };
-        self.start(script)
-            .and_then(Running::finish)
-            .map(|()| Removal::RestRemoved)
-            .map_err(|e| stays(self, &e))
+        let mut failed = None;
+        for _ in 0..3 {
+            let rest = restore::save(ns, self.flavour, self.family)
+                .map(|save| leftovers(&save, &self.chains))
+                .map_err(|e| unasked(ns, &e))?;
+            let Some(script) = rest else { return Ok(Removal::WasGone) };
+            match self.start(script, None).and_then(Running::finish) {
+                Ok(()) => return Ok(Removal::RestRemoved),
+                Err(e) => failed = Some(e),
+            }
+        }
+        Err(stays(self, &failed.unwrap_or_else(|| io::Error::other("it does not go"))))
     }
 
     /// Deletes what the nft flavour leaves behind, if we made it and nobody uses it.

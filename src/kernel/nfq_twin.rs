@@ -8,6 +8,7 @@
 use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions, REPLACE_MAX};
 use crate::engine::mangle::{self, HEADERS_MAX};
 use nfq::{Message, Queue, Verdict};
+use nix::fcntl::{FcntlArg, FdFlag};
 use nix::sys::socket::{setsockopt, sockopt};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
@@ -46,6 +47,7 @@ impl NfqTwin {
             (queue, fd.ok_or_else(|| io::Error::other("the nfq crate's socket was not found"))?)
         };
         give_room(fd)?;
+        close_on_exec(fd)?;
         queue.bind(options.number)?;
         queue.set_copy_range(options.number, options.copy.min(u32::from(u16::MAX)) as u16)?;
         queue.set_recv_gso(options.number, options.gso)?;
@@ -62,6 +64,16 @@ impl NfqTwin {
 
 /// Netfilter netlink sockets of this process. The crate does not tell its descriptor, and
 /// without it there is nothing to poll.
+/// The crate does not ask for that. A child that had the socket, such as the guardian, would
+/// keep the queue bound when raftq is dead, and packets would wait there for nobody.
+#[expect(unsafe_code, reason = "the crate does not lend its descriptor")]
+fn close_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the descriptor was just found open, and the queue that owns it lives.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(())
+}
+
 fn netfilter_sockets() -> io::Result<BTreeSet<RawFd>> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {

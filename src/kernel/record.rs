@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -61,7 +62,13 @@ pub struct RecordedNode {
 
 /// Held while records and firewall change together.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
+pub struct Lock(Flock<File>);
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Takes the lock of the run folder; waits for another raftq, but not for ever.
 pub fn lock() -> Result<Lock, Trouble> {
@@ -91,6 +98,12 @@ pub fn lock() -> Result<Lock, Trouble> {
 #[must_use]
 pub fn all() -> Vec<Record> {
     files().into_iter().filter_map(|path| read(&path).ok()).collect()
+}
+
+/// What all of them have put in.
+#[must_use]
+pub fn installed() -> Vec<Installed> {
+    all().into_iter().flat_map(|record| record.installed).collect()
 }
 
 /// Record files that cannot be read.
@@ -152,11 +165,12 @@ impl Record {
     }
 
     /// Notes what is about to go in; it will tidy up what other raftqs made there, if it is
-    /// the last to leave.
-    pub fn intend(&mut self, prepared: &mut [Prepared]) {
-        let others: Vec<_> = all().into_iter().flat_map(|r| r.installed).collect();
+    /// the last to leave. These `others` are [`installed`] as it was before the rules were
+    /// made ready: one that leaves needs no lock, and what it has tidied up already must not
+    /// be taken for what always was there.
+    pub fn intend(&mut self, prepared: &mut [Prepared], others: &[Installed]) {
         for p in prepared {
-            p.installed.inherit(&others);
+            p.installed.inherit(others);
             self.installed.push(p.installed.clone());
         }
     }

@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, Write as _};
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -75,14 +76,23 @@ pub struct Running {
     text: String,
 }
 
-/// Starts a restore in `ns` that adds to what is there.
-pub fn start(ns: &NetNs, flavour: Flavour, family: Family, text: String) -> io::Result<Running> {
+/// Starts a restore in `ns` that adds to what is there. The program keeps `held` open until
+/// it ends, even if this process ends before.
+pub fn start(
+    ns: &NetNs,
+    flavour: Flavour,
+    family: Family,
+    text: String,
+    held: Option<BorrowedFd<'_>>,
+) -> io::Result<Running> {
     let program = flavour.program(family, "restore")?;
+    // It prints nothing there, so whatever is to be kept open may stand there.
+    let held = held.map(|fd| fd.try_clone_to_owned()).transpose()?;
     let mut child = ns.enter(|| {
         apart(program)
             .args(["--noflush", "--wait=5"])
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(held.map_or_else(Stdio::null, Stdio::from))
             .stderr(Stdio::piped())
             .spawn()
     })??;

@@ -20,22 +20,30 @@ pub enum Wish {
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
+    /// SIGCONT, which undoes a stop that has not come yet.
+    continued: SignalFd,
 }
 
 impl Signals {
     /// Blocks them in the calling thread; call before any other thread is started, which
     /// then blocks them, too. So do the children: an `iptables-restore` is not to be
     /// interrupted half-way, and the guardian not by the Ctrl-C that ends raftq.
+    ///
+    /// SIGTTOU is blocked and heard by nobody: with `stty tostop` a word to the terminal
+    /// would stop a raftq in the background, with its rules in place.
     pub fn block() -> io::Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in
-            [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGTSTP]
-        {
-            set.add(signal);
+        let wishes =
+            [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGTSTP];
+        let wishes = SigSet::from_iter(wishes);
+        let cont = SigSet::from_iter([Signal::SIGCONT]);
+        for set in [&wishes, &cont, &SigSet::from_iter([Signal::SIGTTOU])] {
+            set.thread_block()?;
         }
-        set.thread_block()?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { fd })
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self {
+            fd: SignalFd::with_flags(&wishes, flags)?,
+            continued: SignalFd::with_flags(&cont, flags)?,
+        })
     }
 
     /// The next wish, if there is one.
@@ -50,14 +58,25 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Stops this process until somebody continues it; does not if somebody has done so
+    /// since the last SIGTSTP, which the kernel lets forget every SIGCONT before it.
+    pub fn stop_here(&self) -> io::Result<()> {
+        if self.was_continued() {
+            return Ok(());
+        }
+        nix::sys::signal::raise(Signal::SIGSTOP)?;
+        self.was_continued();
+        Ok(())
+    }
+
+    fn was_continued(&self) -> bool {
+        self.continued.read_signal().is_ok_and(|signal| signal.is_some())
+    }
+}
+
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// Stops this process until somebody continues it.
-pub fn stop_here() -> io::Result<()> {
-    nix::sys::signal::raise(Signal::SIGSTOP)?;
-    Ok(())
 }

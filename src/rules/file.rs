@@ -180,7 +180,10 @@ pub(super) struct Where {
 pub(super) enum Action {
     Accept,
     /// `what` is `None` where it was not said.
-    Drop { what: Option<What>, keep: Option<Keep> },
+    Drop {
+        what: Option<What>,
+        keep: Option<Keep>,
+    },
     Delay(DelayFields),
 }
 

@@ -15,9 +15,9 @@ use crate::kernel::losses::{LossReader, Losses};
 use crate::kernel::nfq_twin::NfqTwin;
 use crate::kernel::nfqueue::NfQueue;
 use crate::kernel::owners::Owners;
-use crate::kernel::poll::Poller;
+use crate::kernel::poll::{self, Poller};
 use crate::kernel::queue::{PacketQueue, QueueOptions};
-use crate::kernel::record::{self, Record};
+use crate::kernel::record::{self, Lock, Record};
 use crate::kernel::restore::Flavour;
 use crate::kernel::sched::Urgency;
 use crate::kernel::topology::{self, Plan, Site, ips};
@@ -83,6 +83,8 @@ pub struct Attached {
     guardian: Option<Guardian>,
     /// Whether our rules are in, or may be.
     in_place: bool,
+    /// Whether all of them were put in, so that any that lacks was removed by somebody.
+    complete: bool,
     losses: Vec<LossReader>,
     names: Option<Names>,
     writer: Option<TraceWriter>,
@@ -133,6 +135,7 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     for run in &cleaned.cleaned {
         log::info!("cleaned up after raftq pid {}, which is gone", run.pid);
     }
+    let mut warnings = cleaned.failed;
     let plan = topology::plan(&table.nodes)?;
     let flavour = options.flavour.map_or_else(Flavour::found, Ok)?;
     let lock = record::lock()?;
@@ -143,19 +146,19 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     let mut record = Record::new(&table.nodes, &plan)?;
     record.queues.clone_from(&opened.numbers);
     let chain = record.chain();
+    let others = record::installed();
     let mut prepared = Vec::new();
-    let mut warnings = Vec::new();
     for (site, &queue) in plan.sites.iter().zip(&opened.numbers) {
         let spec = Spec { site, nodes: &table.nodes, chain: &chain, queue };
         warnings.extend(foreign::warnings(&spec, flavour).unwrap_or_else(|e| vec![e.to_string()]));
         prepared.extend(iptables::prepare(&spec, flavour)?);
     }
-    record.intend(&mut prepared);
+    record.intend(&mut prepared, &others);
     let heart = Arc::new(Heart::new().map_err(|e| no_memory(&e))?);
     let mut attached = start_loop(table, options, plan, flavour, opened, record, heart)?;
     attached.warnings.append(&mut warnings);
     attached.keep_guarded()?;
-    attached.install(&prepared)?;
+    attached.install(&prepared, &lock)?;
     drop(lock);
     attached.start_clock(None)?;
     Ok(attached)
@@ -257,6 +260,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
         record,
         guardian: None,
         in_place: false,
+        complete: false,
         losses: opened.losses,
         names,
         writer,
@@ -303,12 +307,14 @@ fn open_owners(table: &Table, site: &Site) -> io::Result<Owners> {
 
 impl Attached {
     /// Puts the rules in. From here on the heart must beat.
-    fn install(&mut self, prepared: &[iptables::Prepared]) -> Result<(), Trouble> {
+    fn install(&mut self, prepared: &[iptables::Prepared], lock: &Lock) -> Result<(), Trouble> {
         self.record.save()?;
         self.heart.beat(clock::now());
         self.heart.change(Phase::Detached, Phase::Attached);
         self.in_place = true;
-        iptables::install_all(prepared).inspect_err(|_| self.in_place = false)
+        iptables::install_all_under(lock.as_fd(), prepared)?;
+        self.complete = true;
+        Ok(())
     }
 
     /// Starts the rules' clock, or goes on with it from `since`. On a shared stack packets
@@ -428,31 +434,35 @@ impl Attached {
         Ok(true)
     }
 
-    /// Takes the rules out and lets everything go, but stays ready to come back.
-    pub fn step_aside(&mut self) -> Result<(), Trouble> {
+    /// Takes the rules out and lets everything go, but stays ready to come back. Does
+    /// nothing, and returns false, where the guardian was faster.
+    pub fn step_aside(&mut self) -> Result<bool, Trouble> {
         self.order(Order::Drain)?;
         self.await_report(|report| matches!(report, Report::Drained(_)))?;
-        if !self.heart.change(Phase::Attached, Phase::Detached) {
-            return Ok(());
-        }
-        self.in_place = false;
+        self.complete = false;
         for result in iptables::remove_all(&self.record.installed) {
             result?;
         }
-        Ok(())
+        // Not before: a raftq that is stopped half-way still needs its guardian.
+        if !self.heart.change(Phase::Attached, Phase::Detached) {
+            return Ok(false);
+        }
+        self.in_place = false;
+        Ok(true)
     }
 
     /// Comes back after [`Attached::step_aside`]; the rules' clock has gone on.
     pub fn come_back(&mut self) -> Result<(), Trouble> {
         let lock = record::lock()?;
         self.record.installed.clear();
+        let others = record::installed();
         let chain = self.record.chain();
         let mut prepared = Vec::new();
         for (site, &queue) in self.plan.sites.iter().zip(&self.record.queues) {
             let spec = Spec { site, nodes: &self.table.nodes, chain: &chain, queue };
             prepared.extend(iptables::prepare(&spec, self.flavour)?);
         }
-        self.record.intend(&mut prepared);
+        self.record.intend(&mut prepared, &others);
         // The guardian's charge may have changed: what exists beside our rules has.
         if let Some(guardian) = self.guardian.take() {
             self.heart.change(Phase::Detached, Phase::Finished);
@@ -460,7 +470,7 @@ impl Attached {
             self.heart.change(Phase::Finished, Phase::Detached);
         }
         self.keep_guarded()?;
-        self.install(&prepared)?;
+        self.install(&prepared, &lock)?;
         drop(lock);
         self.start_clock(Some(self.start))
     }
@@ -494,12 +504,20 @@ impl Attached {
             note(e.to_string());
         }
         let mut removed = true;
-        self.heart.change(Phase::Attached, Phase::Detached);
-        if self.in_place && self.heart.phase() != Phase::TakenAway {
+        if self.in_place {
             self.in_place = false;
-            for result in iptables::remove_all(&self.record.installed) {
+            let mut results = iptables::remove_all(&self.record.installed);
+            // Not before: a raftq that is stopped half-way still needs its guardian.
+            self.heart.change(Phase::Attached, Phase::Detached);
+            let taken_away = self.heart.change(Phase::TakenAway, Phase::Finished);
+            if let Some(guardian) = self.guardian.take_if(|_| taken_away) {
+                // It ends what it has begun; then it is seen whether it could.
+                guardian.dismiss();
+                results = iptables::remove_all(&self.record.installed);
+            }
+            for result in results {
                 match result {
-                    Ok(Removal::RestRemoved | Removal::WasGone) if alive => {
+                    Ok(Removal::RestRemoved | Removal::WasGone) if self.complete && !taken_away => {
                         note("somebody else had removed rules of raftq's".into());
                     }
                     Ok(_) => {}
@@ -512,17 +530,7 @@ impl Attached {
         }
         let losses = self.losses();
         drop(self.order(Order::Stop));
-        let ended = match thread.join() {
-            Ok(Ok(ended)) => Some(ended),
-            Ok(Err(e)) => {
-                note(format!("the verdict loop failed: {e}"));
-                None
-            }
-            Err(_) => {
-                note("the verdict loop panicked; this is a bug in raftq".into());
-                None
-            }
-        };
+        let ended = join(thread).map_err(&mut note).ok();
         let traced = self.writer.take().and_then(|writer| {
             writer.finish().map_err(|e| note(format!("the trace is not whole: {e}"))).ok()
         });
@@ -568,6 +576,22 @@ impl Drop for Attached {
         for trouble in self.undo().3 {
             log::error!("{trouble}");
         }
+    }
+}
+
+/// What is left of the loop. One that does not end is left alone: the rules are out, and its
+/// queues end with the process.
+fn join(thread: JoinHandle<io::Result<Ended>>) -> Result<Ended, String> {
+    let limit = clock::now() + ANSWER;
+    while !thread.is_finished() {
+        if clock::now() > limit {
+            return Err("the verdict loop does not end; this is a bug in raftq".into());
+        }
+        poll::pause(Nanos::from_millis(1));
+    }
+    match thread.join() {
+        Ok(ended) => ended.map_err(|e| format!("the verdict loop failed: {e}")),
+        Err(_) => Err("the verdict loop panicked; this is a bug in raftq".into()),
     }
 }
 

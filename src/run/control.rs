@@ -6,7 +6,7 @@ use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
 use super::status::Status;
 use crate::kernel::poll::Poller;
-use crate::kernel::signals::{Signals, Wish, stop_here};
+use crate::kernel::signals::{Signals, Wish};
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, signals};
 use crate::rules::{Compiled, Report as RuleReport, Table};
@@ -60,8 +60,13 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         rules_removed: false,
         broken: false,
         terminal: io::stderr().is_terminal(),
+        terminals: terminals(),
     };
-    control.go()?;
+    if let Err(trouble) = control.go() {
+        // What the rules did until then is worth telling all the same.
+        control.broken = true;
+        control.attached.warnings.push(trouble.to_string());
+    }
     Ok(control.finish())
 }
 
@@ -75,6 +80,7 @@ struct Control<'a> {
     rules_removed: bool,
     broken: bool,
     terminal: bool,
+    terminals: usize,
 }
 
 impl Control<'_> {
@@ -172,8 +178,7 @@ impl Control<'_> {
         match (self.run.reload)() {
             Ok(compiled) => {
                 if !compiled.warnings.is_empty() {
-                    self.status.clear();
-                    eprint!("{}", compiled.warnings.render(self.terminal));
+                    self.status.show(&compiled.warnings.render(self.terminal));
                 }
                 let until = end_of(&compiled.table, self.run.lasts);
                 match self.attached.adopt(Arc::new(compiled.table)) {
@@ -182,8 +187,7 @@ impl Control<'_> {
                 }
             }
             Err(report) => {
-                self.status.clear();
-                eprint!("{}", report.render(self.terminal));
+                self.status.show(&report.render(self.terminal));
                 self.keep_old("the file has errors");
             }
         }
@@ -195,9 +199,12 @@ impl Control<'_> {
 
     /// Ctrl-Z: lets the cluster go before it stops, and takes it up again afterwards.
     fn stop(&mut self) -> Result<(), Trouble> {
-        self.attached.step_aside()?;
+        if !self.attached.step_aside()? {
+            // The regular look ends the run.
+            return Ok(());
+        }
         self.status.warn("stopped: the cluster runs undisturbed until raftq is continued");
-        stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
+        self.signals.stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
         self.attached.come_back()?;
         self.status.warn("continued: the rules are in force again");
         Ok(())
@@ -205,7 +212,7 @@ impl Control<'_> {
 
     /// A closed terminal sends SIGHUP, too, and then nobody is there to end raftq.
     fn has_lost_its_terminal(&self) -> bool {
-        self.terminal && !io::stderr().is_terminal()
+        terminals() < self.terminals
     }
 
     fn finish(mut self) -> Outcome {
@@ -218,6 +225,14 @@ impl Control<'_> {
         circumstances.broken = self.broken;
         Outcome::new(circumstances, &self.attached.detach())
     }
+}
+
+/// How many of the standard streams are terminals; fewer than before, and it is gone. Any of
+/// them may lead to a file from the start, and `nohup` redirects them all.
+fn terminals() -> usize {
+    let streams =
+        [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
+    streams.into_iter().filter(|terminal| *terminal).count()
 }
 
 /// When a run ends by itself, since the start: when its time is over, or its last rule has

@@ -14,6 +14,8 @@ use crate::kernel::iptables::{self, Installed};
 use crate::kernel::poll::Poller;
 use crate::kernel::record;
 use crate::time::Nanos;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
@@ -25,6 +27,9 @@ pub const STUCK: Nanos = Nanos::from_millis(500);
 
 /// How often the guardian looks.
 const LOOK: Nanos = Nanos::from_millis(50);
+
+/// A guardian that looks as late as this was kept from it.
+const FROZEN: Nanos = Nanos::from_millis(250);
 
 /// What the guardian is told before anything goes in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,6 +80,8 @@ impl Guardian {
     /// Lets it go; everything is cleaned up, and the page says so.
     pub fn dismiss(mut self) {
         drop(self.pipe.take());
+        // Somebody may have stopped it. It has not been waited for, so the number is its own.
+        let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGCONT);
         if let Err(e) = self.child.wait() {
             log::warn!("the guardian cannot be waited for: {e}");
         }
@@ -87,7 +94,7 @@ pub fn main() -> ExitCode {
     match guard() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("raftq guardian: {e}");
+            say(&e.to_string());
             ExitCode::from(5)
         }
     }
@@ -99,50 +106,83 @@ fn guard() -> io::Result<()> {
     })?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
+    if !line.ends_with('\n') {
+        // raftq died before it had said what it would put in, so it never did.
+        return Ok(());
+    }
     let charge: Charge = serde_json::from_str(&line)?;
     let mut poller = Poller::new()?;
     let stdin = io::stdin();
     poller.add(stdin.as_fd())?;
+    let (mut look_again, mut looked, mut thawed) = (Nanos::ZERO, clock::now(), Nanos::ZERO);
     loop {
         // Nothing more comes through the pipe, so it is readable only when it is closed.
         let gone = poller.wait(LOOK)? > 0;
-        let phase = heart.phase();
-        if phase == Phase::Finished || (gone && phase == Phase::TakenAway) {
-            return Ok(());
+        let now = clock::now();
+        // Late itself, it was frozen together with raftq, as in a paused container, and who
+        // goes on first is chance.
+        if now.saturating_sub(looked) > FROZEN {
+            thawed = now;
         }
-        let stuck = clock::now().saturating_sub(heart.last_beat()) > STUCK;
-        let needed = gone || (phase == Phase::Attached && stuck);
-        if !needed {
-            continue;
-        }
-        if phase == Phase::Attached && !heart.change(Phase::Attached, Phase::TakenAway) {
-            continue;
-        }
-        take_away(&charge, gone);
-        if gone {
-            return Ok(());
+        looked = now;
+        match heart.phase() {
+            Phase::Finished => return Ok(()),
+            _ if gone => {
+                after_death(&charge);
+                return Ok(());
+            }
+            Phase::Attached
+                if now.saturating_sub(heart.last_beat().max(thawed)) > STUCK
+                    && heart.change(Phase::Attached, Phase::TakenAway) =>
+            {
+                take_away(&charge, "raftq does not answer any more");
+                look_again = clock::now() + STUCK;
+            }
+            // Stopped in the middle of its attach, raftq may have left programs behind that
+            // put rules in only now.
+            Phase::TakenAway if now > look_again => {
+                look_again = now + STUCK;
+                if charge.installed.iter().any(|i| i.stands().unwrap_or(false)) {
+                    take_away(&charge, "rules came in although raftq does not answer");
+                }
+            }
+            _ => {}
         }
     }
 }
 
-fn take_away(charge: &Charge, gone: bool) {
-    let why = if gone { "raftq is gone" } else { "raftq does not answer any more" };
+/// raftq is gone, but programs that it had started to put rules in may not be: they hold the
+/// lock. Its queues went with it, so its rules let packets pass, and there is time to wait.
+fn after_death(charge: &Charge) {
+    let lock = record::lock();
+    if let Err(e) = &lock {
+        say(&e.to_string());
+    }
+    if take_away(charge, "raftq is gone") {
+        let ours = |r: &record::Record| r.run_id == charge.run_id;
+        if let Some(Err(e)) = record::all().into_iter().find(ours).map(|r| r.forget()) {
+            say(&format!("its record stays ({e}): run `raftq clean`"));
+        }
+    }
+}
+
+/// Removes everything; returns whether nothing is left.
+fn take_away(charge: &Charge, why: &str) -> bool {
     let mut whole = true;
     for (installed, result) in charge.installed.iter().zip(iptables::remove_all(&charge.installed))
     {
         if let Err(e) = result {
             whole = false;
-            eprintln!("raftq guardian: {}: {e}", installed.ns.label);
+            say(&format!("{}: {e}", installed.ns.label));
         }
     }
-    eprintln!(
-        "raftq guardian: {why}; {}",
-        if whole { "its rules are removed" } else { "some of its rules stay: run `raftq clean`" }
-    );
-    if whole && gone {
-        let ours = |r: &record::Record| r.run_id == charge.run_id;
-        if let Some(Err(e)) = record::all().into_iter().find(ours).map(|r| r.forget()) {
-            eprintln!("raftq guardian: its record stays ({e}): run `raftq clean`");
-        }
-    }
+    let outcome =
+        if whole { "its rules are removed" } else { "some of its rules stay: run `raftq clean`" };
+    say(&format!("{why}; {outcome}"));
+    whole
+}
+
+/// The terminal may be gone with raftq; then nobody is told, and the work goes on.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "raftq guardian: {text}");
 }

@@ -85,6 +85,12 @@ impl Status {
         }
     }
 
+    /// Text of several lines that stays, quiet or not.
+    pub fn show(&mut self, text: &str) {
+        self.clear();
+        put(text);
+    }
+
     /// Takes the line away.
     pub fn clear(&mut self) {
         if self.shown {
@@ -131,7 +137,7 @@ pub fn width() -> u16 {
         .map_or(80, |(width, _)| width.0.max(20))
 }
 
-/// A closed stderr is no reason to leave the cluster cut.
-fn put(text: &str) {
+/// Writes to stderr. That it is closed is no reason to leave the cluster cut.
+pub fn put(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

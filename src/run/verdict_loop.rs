@@ -19,7 +19,6 @@ use crate::kernel::poll::{self, Poller, Pulse};
 use crate::kernel::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
 use crate::packet::{LinkId, PacketView, Proto};
-use crate::rules::table::QUEUE_MAX;
 use crate::time::Nanos;
 use std::io;
 use std::os::fd::AsFd;
@@ -27,6 +26,9 @@ use std::sync::Arc;
 
 /// The heartbeat is at most this old while the loop is well.
 const PULSE: Nanos = Nanos::from_millis(100);
+
+/// The longest time to empty the queues at the end.
+const EMPTYING: Nanos = Nanos::from_secs(1);
 
 /// One queue of the loop.
 #[derive(Debug)]
@@ -176,7 +178,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     fn take_in(&mut self, now: Nanos) -> io::Result<bool> {
         let Self { lanes, engine, wiring, trims, poller, pace, .. } = self;
         let mut more = false;
-        let mut taken = 0;
+        let mut in_all = 0;
         for (i, lane) in lanes.iter_mut().enumerate() {
             if !poller.is_ready(i) {
                 continue;
@@ -187,9 +189,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                 judge(engine, trims, wiring, now, token, packet, mtu)
             })?;
             more |= got == crate::kernel::nfqueue::BATCH;
-            taken += got;
+            in_all += got;
         }
-        pace.note(now, taken);
+        pace.note(now, in_all);
         Ok(more)
     }
 
@@ -260,18 +262,13 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     }
 
     /// Empties the queues; the rules are out by now, so nothing new comes. Where they could
-    /// not be removed a flood may go on and on, so only what waits already is taken.
+    /// not be removed something does, and the queues' end lets it pass.
     fn stop(&mut self, now: Nanos) -> io::Result<()> {
         self.drain()?;
+        let limit = now + EMPTYING;
         for lane in &mut self.lanes {
-            let mut left = QUEUE_MAX as usize;
-            loop {
-                let got = lane.queue.receive(|_| Answer::Accept)?;
+            while lane.queue.receive(|_| Answer::Accept)? > 0 && clock::now() < limit {
                 lane.queue.flush()?;
-                left = left.saturating_sub(got);
-                if got == 0 || left == 0 {
-                    break;
-                }
             }
         }
         self.wiring.heart.beat(now);
