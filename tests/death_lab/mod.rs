@@ -215,10 +215,11 @@ impl Gate {
     /// One that stays closed until [`Gate::open`] for some calls, counted from 0; the others
     /// pass. With n namespaces the first n calls install, the next n remove.
     pub fn closed(lab: &Lab, calls: Range<usize>) -> Self {
-        let numbers = |calls: Range<usize>| -> String { calls.map(|i| format!(" {i}")).collect() };
+        let numbers =
+            |calls: Range<usize>| calls.map(|i| i.to_string()).collect::<Vec<_>>().join(" ");
         let before = format!(
-            "for i in{}; do mkdir \"$gate/passed.$i\" 2>/dev/null && exec $real \"$@\"; done\n\
-             for i in{}; do\n\
+            "for i in {}; do mkdir \"$gate/passed.$i\" 2>/dev/null && exec $real \"$@\"; done\n\
+             for i in {}; do\n\
              mkdir \"$gate/came.$i\" 2>/dev/null || continue\n\
              while [ -e \"$gate/closed\" ]; do sleep 0.01; done\n\
              break\n\
