@@ -5,7 +5,10 @@ use crate::engine::{Answer, Question};
 use crate::kernel::owners::{Owner, Owners, State};
 use crate::kernel::poll::Poller;
 use crate::kernel::sched;
-use crate::packet::Endpoint;
+use crate::kernel::topology::{Plan, Site};
+use crate::kernel::trouble::Trouble;
+use crate::packet::{Endpoint, NodeId};
+use crate::rules::Table;
 use crate::time::Nanos;
 use std::io;
 use std::os::fd::AsFd;
@@ -87,4 +90,36 @@ pub fn known_connections(owners: &mut Owners) -> io::Result<KnownConnections> {
         // Unknown ones are asked for again when they speak.
         .filter(|(_, _, answer)| *answer != Answer::Unknown)
         .collect())
+}
+
+/// Nodes that share their network stack with others.
+pub(super) fn shared_nodes(plan: &Plan) -> Vec<NodeId> {
+    plan.sites.iter().filter(|site| site.shared).flat_map(|site| site.local.clone()).collect()
+}
+
+/// Opens the search in every shared stack.
+pub(super) fn open_stacks(table: &Table, plan: &Plan) -> Result<Stacks, Trouble> {
+    let mut stacks = Stacks::new();
+    for (i, site) in plan.sites.iter().enumerate().filter(|(_, site)| site.shared) {
+        let owners = open_owners(table, site).map_err(|e| unasked(site, &e))?;
+        stacks.push((i as u16, owners));
+    }
+    Ok(stacks)
+}
+
+/// Opens the search in one stack.
+pub(super) fn open_owners(table: &Table, site: &Site) -> io::Result<Owners> {
+    let nodes: Vec<(NodeId, Vec<Endpoint>)> = site
+        .local
+        .iter()
+        .map(|&id| (id, table.nodes[usize::from(id.0)].endpoints.clone()))
+        .collect();
+    site.ns.enter(|| Owners::open(nodes))?
+}
+
+pub(super) fn unasked(site: &Site, e: &io::Error) -> Trouble {
+    Trouble::new(
+        format!("the senders in {} cannot be told apart ({e})", site.ns.reference().label),
+        "`raftq doctor` says what this host lacks",
+    )
 }

@@ -1,7 +1,8 @@
 //! The main thread of an attached raftq: signals, reports, reloads, the status line, and a
 //! look now and then at whether the rules still stand. None of it is on a packet's way.
 
-use super::attach::{self, Attached, Options};
+use super::attach::{self, Options};
+use super::attached::Attached;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
 use super::status::Status;

@@ -2,6 +2,7 @@
 
 pub mod asker;
 pub mod attach;
+pub mod attached;
 pub mod control;
 pub mod guardian;
 pub mod mailbox;

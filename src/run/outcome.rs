@@ -1,6 +1,6 @@
 //! What a run came to: one document, printed as tables or as JSON, and its exit code.
 
-use super::attach::{Attached, Detached};
+use super::attached::{Attached, Detached};
 use super::trace::Traced;
 use crate::engine::counters::{Count, Counters};
 use crate::engine::lateness::Lateness;
