@@ -73,12 +73,12 @@ fn a_packet_that_is_traced_allocates_nothing_either() {
     way_of_packets(true);
 }
 
-fn way_of_packets(traced: bool) {
+fn way_of_packets(on_record: bool) {
     let lab = Lab::new();
     let table = table(RULES);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("trace.jsonl");
-    let (tracer, writing) = traced
+    let (tracer, writing) = on_record
         .then(|| trace::open(&path, Names::new(Arc::clone(&table))).expect("it can be written"))
         .unzip();
     let running = Ready::<NfQueue>::new(&lab).start(Setup { tracer, ..Setup::new(&table) });

@@ -125,7 +125,7 @@ pub(crate) fn what_is_held_stays_until_it_is_due<Q: Tested>() {
     let lab = Lab::new();
     let delay = Nanos::from_millis(500);
     let table = table(
-        "  - { name: late, from: n1, to: n2, where: { port: 9001 }, do: { delay: { by: 500ms } } }\n",
+        "  - { name: late, from: n1, to: n2, where: { port: 9001 }, do: { delay: 500ms } }\n",
     );
     let running = Ready::<Q>::new(&lab).start(Setup::new(&table));
     let (slow, fast) = (lab.udp("127.0.0.1:9001"), lab.udp("127.0.0.1:9002"));
@@ -133,7 +133,7 @@ pub(crate) fn what_is_held_stays_until_it_is_due<Q: Tested>() {
     let (mut early, mut sent) = (Vec::new(), 0);
     let start = clock::now();
     while clock::now() < start + Nanos::from_millis(300) {
-        send(&slow, N2, sent..sent + 1, 64);
+        send(&slow, N2, sent..=sent, 64);
         send(&fast, N2, 1_000_000 + sent..1_000_000 + sent + 70, 64);
         sent += 70;
         until("the fast ones have arrived", || {
