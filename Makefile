@@ -41,7 +41,7 @@ check: lint
 bench: setup build
 	@tools/run.sh root bench/run
 
-lint:
+lint: setup
 	@tools/run.sh user cargo fmt --all --check
 	@tools/run.sh user cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@if tools/run.sh user sh -c 'command -v cargo-deny' >/dev/null; then \

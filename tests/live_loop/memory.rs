@@ -78,7 +78,7 @@ fn way_of_packets(on_record: bool) {
     let table = table(RULES);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("trace.jsonl");
-    let (tracer, writing) = on_record
+    let (tracer, writer) = on_record
         .then(|| trace::open(&path, Names::new(Arc::clone(&table))).expect("it can be written"))
         .unzip();
     let running = Ready::<NfQueue>::new(&lab).start(Setup { tracer, ..Setup::new(&table) });
@@ -106,8 +106,8 @@ fn way_of_packets(on_record: bool) {
     }
     let ended = running.stop();
     assert_eq!((ended.faults.refused, ended.faults.garbled), (0, 0));
-    if let Some(writing) = writing {
-        let traced = writing.finish().expect("it was written");
-        assert_eq!(traced.packets + traced.lost, sent);
+    if let Some(writer) = writer {
+        let came = writer.finish().expect("it was written");
+        assert_eq!(came.packets + came.lost, sent);
     }
 }
