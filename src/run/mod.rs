@@ -7,7 +7,6 @@ pub mod control;
 pub mod guardian;
 pub mod mailbox;
 pub mod outcome;
-pub mod pace;
 pub mod spin;
 pub mod status;
 pub mod summary;

@@ -7,7 +7,6 @@
 //! time within a budget.
 
 use super::mailbox::{Inbox, Order, Post, Report};
-use super::pace::{Pace, REST};
 use super::spin::{STRETCH, SpinBudget};
 use super::trace::{Fate, Tracer};
 use super::trims::Trims;
@@ -15,7 +14,7 @@ use crate::engine::flows::FlowKey;
 use crate::engine::{Engine, Question, Release, Token, Verdict};
 use crate::kernel::clock;
 use crate::kernel::heart::Heart;
-use crate::kernel::poll::{self, Poller, Pulse};
+use crate::kernel::poll::{Poller, Pulse};
 use crate::kernel::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
 use crate::packet::{LinkId, PacketView, Proto};
@@ -67,7 +66,6 @@ pub struct VerdictLoop<Q> {
     idle: Poller,
     pulse: Pulse,
     spin: SpinBudget,
-    pace: Pace,
     /// Held packets that left in this round: link and due time.
     left: Vec<(LinkId, Nanos)>,
     /// Whether packets are taken in; on a shared stack they wait in the kernel until the
@@ -114,7 +112,6 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             idle,
             pulse,
             spin: SpinBudget::default(),
-            pace: Pace::default(),
             left,
             reading: read_early,
             stopping: false,
@@ -176,9 +173,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
 
     /// Takes in a batch of every readable queue.
     fn take_in(&mut self, now: Nanos) -> io::Result<bool> {
-        let Self { lanes, engine, wiring, trims, poller, pace, .. } = self;
+        let Self { lanes, engine, wiring, trims, poller, .. } = self;
         let mut more = false;
-        let mut in_all = 0;
         for (i, lane) in lanes.iter_mut().enumerate() {
             if !poller.is_ready(i) {
                 continue;
@@ -189,9 +185,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                 judge(engine, trims, wiring, now, token, packet, mtu)
             })?;
             more |= got == crate::kernel::nfqueue::BATCH;
-            in_all += got;
         }
-        pace.note(now, in_all);
         Ok(more)
     }
 
@@ -290,17 +284,11 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             return Ok(());
         }
         let Some(due) = self.engine.poll_at() else {
-            if self.pace.may_rest() {
-                poll::pause(REST);
-            }
             self.poller.wait(Nanos::MAX)?;
             return Ok(());
         };
         let now = clock::now();
         let rest = due.saturating_sub(now);
-        if rest > REST + STRETCH && self.pace.may_rest() {
-            poll::pause(REST);
-        }
         if rest > STRETCH {
             let early = rest.saturating_sub(STRETCH);
             self.poller.wait(early)?;
