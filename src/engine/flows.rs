@@ -188,6 +188,13 @@ impl Flows {
         Touched { id: FlowId(at), fresh: true, evicted }
     }
 
+    /// Forgets every dialler that is not being asked for.
+    pub fn forget_diallers(&mut self) {
+        for flow in self.places.iter_mut().filter(|flow| flow.dialler != Dialler::Asked) {
+            flow.dialler = Dialler::Unasked;
+        }
+    }
+
     /// A flow that is known to be there.
     #[must_use]
     pub fn get(&self, id: FlowId) -> &Flow {

@@ -183,6 +183,11 @@ impl Engine {
         self.start = Some(now);
     }
 
+    /// Forgets who dialled the flows that are known; they are asked for again.
+    pub fn forget_diallers(&mut self) {
+        self.flows.forget_diallers();
+    }
+
     /// A connection that was there before the first packet was seen, with its dialler.
     pub fn know_flow(&mut self, now: Nanos, key: FlowKey, answer: Answer) {
         let touched = self.flows.enter(now, key, shared::dialler(answer, now));

@@ -114,12 +114,14 @@ impl NfQueue {
         if self.out.bytes().is_empty() {
             return Ok(());
         }
-        let sent = send(self.fd.as_raw_fd(), self.out.bytes(), MsgFlags::empty());
-        self.out.clear();
-        match sent {
-            // The kernel acts on the verdicts before it reports what it could not queue of
-            // its own answers; those answers are only error reports.
-            Ok(_) | Err(nix::errno::Errno::ENOBUFS) => Ok(()),
+        match send(self.fd.as_raw_fd(), self.out.bytes(), MsgFlags::empty()) {
+            Ok(_) => {
+                self.out.clear();
+                Ok(())
+            }
+            // The kernel had no memory to take the verdicts, and acted on none: they go with
+            // the next round, which comes within a tenth of a second.
+            Err(nix::errno::Errno::ENOBUFS) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
@@ -238,7 +240,7 @@ fn no_enobufs(fd: &OwnedFd) -> io::Result<()> {
 
 /// Where `recvmmsg` puts a batch.
 struct Inbox {
-    memory: Box<[u8]>,
+    memory: Vec<u8>,
     slot: usize,
     lens: [u32; BATCH],
     /// Packets to ask for: twice what came last.
@@ -247,7 +249,7 @@ struct Inbox {
     alone: u32,
     headers: Box<[libc::mmsghdr; BATCH]>,
     /// The headers point here.
-    _iovecs: Box<[libc::iovec; BATCH]>,
+    _iovecs: Vec<libc::iovec>,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -257,19 +259,20 @@ impl std::fmt::Debug for Inbox {
 }
 
 #[expect(unsafe_code, reason = "recvmmsg needs raw headers that stay where they are")]
-// SAFETY: the raw pointers lead into boxes that the inbox owns and never replaces.
+// SAFETY: the raw pointers lead into memory that the inbox owns and never moves or grows.
 unsafe impl Send for Inbox {}
 
 impl Inbox {
     #[expect(unsafe_code, reason = "recvmmsg needs raw headers that stay where they are")]
     fn new(slot: usize) -> Self {
-        let mut memory = vec![0; slot * BATCH].into_boxed_slice();
+        let mut memory = vec![0; slot * BATCH];
         let base: *mut u8 = memory.as_mut_ptr();
-        let mut iovecs = Box::new(std::array::from_fn(|i| libc::iovec {
+        let slot_at = |i| libc::iovec {
             // SAFETY: i < BATCH, so the slot lies inside the memory.
             iov_base: unsafe { base.add(i * slot) }.cast(),
             iov_len: slot,
-        }));
+        };
+        let mut iovecs: Vec<_> = (0..BATCH).map(slot_at).collect();
         let first: *mut libc::iovec = iovecs.as_mut_ptr();
         let headers = Box::new(std::array::from_fn(|i| {
             // SAFETY: all zeroes is a valid msghdr (null pointers, no lengths).

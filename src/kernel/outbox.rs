@@ -10,6 +10,7 @@
 //! once for each packet that was kept, and for no other.
 
 use super::nfnetlink::Builder;
+use super::nfqueue::BATCH;
 use super::queue::{Answer, LateAnswer, Packet, REPLACE_MAX};
 use crate::engine::mangle::{self, HEADERS_MAX};
 use std::io;
@@ -27,6 +28,9 @@ const NF_ACCEPT: u32 = 1;
 
 /// Answers should be sent before they grow beyond this.
 const FULL: usize = 32 * 1024;
+
+/// Bytes of a verdict without payload.
+const VERDICT_LEN: usize = 32;
 
 /// Verdict messages of one queue, until they are sent.
 #[derive(Debug)]
@@ -49,7 +53,8 @@ struct Run {
 impl Outbox {
     /// No answers yet for the queue with that number.
     pub(super) fn new(number: u16) -> Self {
-        let buffer = Builder::with_capacity(FULL + 4096);
+        // Full of late answers it still takes a batch of immediate ones, trimmed all of them.
+        let buffer = Builder::with_capacity(FULL + BATCH * (VERDICT_LEN + 4 + HEADERS_MAX));
         Self { buffer, number, run: None, kept: 0 }
     }
 

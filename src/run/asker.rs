@@ -2,7 +2,7 @@
 
 use super::mailbox::{Inbox, Order, Post};
 use crate::engine::{Answer, Question};
-use crate::kernel::owners::{Owner, Owners, State};
+use crate::kernel::owners::{Owner, Owners};
 use crate::kernel::poll::Poller;
 use crate::kernel::sched;
 use crate::kernel::topology::{Plan, Site};
@@ -17,8 +17,18 @@ use std::thread::JoinHandle;
 /// How often it looks whether it is still needed.
 const LOOK: Nanos = Nanos::from_millis(500);
 
-/// The owners of every shared stack, by index of its queue.
-pub type Stacks = Vec<(u16, Owners)>;
+/// One network stack that several nodes share.
+pub struct Stack {
+    /// Where its nodes listen; a packet from such an address comes from this stack,
+    /// whichever queue saw it.
+    addrs: Vec<u128>,
+    /// Index of the queue of the packets that arrive here.
+    queue: u16,
+    owners: Owners,
+}
+
+/// Every shared stack.
+pub type Stacks = Vec<Stack>;
 
 /// `(dialling end, peer end, who dialled)`.
 pub type KnownConnections = Vec<(Endpoint, Endpoint, Answer)>;
@@ -54,8 +64,11 @@ pub fn start(
 }
 
 fn answer(stacks: &mut Stacks, question: &Question) -> Answer {
-    let stack = stacks.iter_mut().find(|(queue, _)| *queue == question.queue);
-    let Some((_, owners)) = stack else { return Answer::Unknown };
+    let local = question.local.addr;
+    let at = stacks.iter().position(|stack| stack.addrs.contains(&local));
+    // A loopback address names no stack, but then the packet arrived where it was sent.
+    let at = at.or_else(|| stacks.iter().position(|stack| stack.queue == question.queue));
+    let Some(owners) = at.map(|at| &mut stacks[at].owners) else { return Answer::Unknown };
     match owners.owner(question.proto, question.local, question.remote) {
         Ok(owner) => {
             log::debug!(
@@ -63,7 +76,7 @@ fn answer(stacks: &mut Stacks, question: &Question) -> Answer {
                 question.local.socket_addr(),
                 question.remote.socket_addr()
             );
-            from_owner(owner)
+            from_owner(owner, owners.all_listen())
         }
         Err(e) => {
             log::warn!("who holds {}? {e}", question.local.socket_addr());
@@ -72,11 +85,14 @@ fn answer(stacks: &mut Stacks, question: &Question) -> Answer {
     }
 }
 
-fn from_owner(owner: Owner) -> Answer {
+/// While some node does not listen a stranger may be that node, dialling before it does.
+fn from_owner(owner: Owner, all_listen: bool) -> Answer {
     match owner {
         Owner::Node(node) => Answer::Node(node),
-        Owner::Stranger => Answer::Stranger,
-        Owner::Ambiguous(_) | Owner::Orphan | Owner::Unseen | Owner::Gone => Answer::Unknown,
+        Owner::Stranger if all_listen => Answer::Stranger,
+        Owner::Stranger | Owner::Ambiguous(_) | Owner::Orphan | Owner::Unseen | Owner::Gone => {
+            Answer::Unknown
+        }
     }
 }
 
@@ -85,10 +101,8 @@ pub fn known_connections(owners: &mut Owners) -> io::Result<KnownConnections> {
     let connections = owners.connections()?;
     Ok(connections
         .into_iter()
-        .filter(|connection| connection.state != State::Closing || connection.a_node.is_some())
-        .map(|c| (c.a, c.b, c.a_node.map_or(Answer::Unknown, Answer::Node)))
-        // Unknown ones are asked for again when they speak.
-        .filter(|(_, _, answer)| *answer != Answer::Unknown)
+        // The others are asked for when they speak.
+        .filter_map(|c| Some((c.a, c.b, Answer::Node(c.a_node?))))
         .collect())
 }
 
@@ -102,7 +116,9 @@ pub(super) fn open_stacks(table: &Table, plan: &Plan) -> Result<Stacks, Trouble>
     let mut stacks = Stacks::new();
     for (i, site) in plan.sites.iter().enumerate().filter(|(_, site)| site.shared) {
         let owners = open_owners(table, site).map_err(|e| unasked(site, &e))?;
-        stacks.push((i as u16, owners));
+        let nodes = site.local.iter().map(|id| &table.nodes[usize::from(id.0)]);
+        let addrs = nodes.flat_map(|node| node.endpoints.iter().map(|end| end.addr)).collect();
+        stacks.push(Stack { addrs, queue: i as u16, owners });
     }
     Ok(stacks)
 }

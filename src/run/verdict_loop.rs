@@ -11,6 +11,7 @@ use super::spin::{STRETCH, SpinBudget};
 use super::trace::{Fate, Tracer};
 use super::trims::Trims;
 use crate::engine::flows::FlowKey;
+use crate::engine::held::HELD_MAX;
 use crate::engine::{Engine, Question, Release, Token, Verdict};
 use crate::kernel::clock;
 use crate::kernel::heart::Heart;
@@ -102,7 +103,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             poller.add(wiring.orders.bell.as_fd())?;
             poller.add(pulse.as_fd())?;
         }
-        let left = Vec::with_capacity(4096);
+        // In one round no more can leave than are held.
+        let left = Vec::with_capacity(lanes.len() * HELD_MAX);
         Ok(Self {
             lanes,
             engine,
@@ -205,6 +207,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         while let Some(order) = self.wiring.orders.take() {
             match order {
                 Order::Start(known, since) => {
+                    // Whoever dialled while raftq stood aside may have taken known ports.
+                    self.engine.forget_diallers();
                     for (dialler, peer, answer) in known {
                         let key = FlowKey::of(dialler, peer, Proto::Tcp).0;
                         self.engine.know_flow(now, key, answer);
@@ -368,9 +372,7 @@ fn answer<Q: PacketQueue>(
 ) -> io::Result<()> {
     let queue = &mut lanes[usize::from(release.token.queue)].queue;
     let id = release.token.id;
-    if let (Some(link), Some(due)) = (release.link, release.due)
-        && left.len() < left.capacity()
-    {
+    if let (Some(link), Some(due)) = (release.link, release.due) {
         left.push((link, due));
     }
     match (release.drop, release.trim) {

@@ -125,6 +125,12 @@ impl Owners {
         Ok(found)
     }
 
+    /// Whether every node listened when that was last looked at.
+    #[must_use]
+    pub const fn all_listen(&self) -> bool {
+        self.listeners.missing.is_empty()
+    }
+
     /// All TCP connections that touch a peer port, with the node at each end: for those that
     /// are older than the attach. Refreshes, so that what it says is of one moment.
     pub fn connections(&mut self) -> io::Result<Vec<Connection>> {
