@@ -13,8 +13,8 @@ pub const QUEUE_MAX: u32 = 65_536;
 /// The most rules a table may have.
 pub const RULES_MAX: usize = 20_000;
 
-/// The most rules with a chance or a jitter: the engine keeps a counter for each of them and
-/// each ordered pair of nodes.
+/// The most rules with a chance or a jitter: the engine keeps a counter of each for every
+/// flow and direction.
 pub const RANDOM_RULES_MAX: usize = 1_024;
 
 /// The most links that all rules of a table may name together, which bounds its memory.
