@@ -80,6 +80,18 @@ pub struct Detached {
     pub traced: Option<Traced>,
     /// What could not be cleaned up.
     pub troubles: Vec<String>,
+    /// Whether somebody else had removed rules of ours by then.
+    pub rules_removed: bool,
+}
+
+/// What undoing an attach came to; `ended` only where the loop was there to end.
+#[derive(Default)]
+struct Undone {
+    ended: Option<Ended>,
+    losses: Losses,
+    traced: Option<Traced>,
+    troubles: Vec<String>,
+    rules_removed: bool,
 }
 
 impl Attached {
@@ -262,7 +274,7 @@ impl Attached {
     /// Detaches: releases what is held, takes the rules out, empties the queues.
     #[must_use]
     pub fn detach(mut self) -> Detached {
-        let (ended, losses, traced, troubles) = self.undo();
+        let Undone { ended, losses, traced, troubles, rules_removed } = self.undo();
         let ended = ended.unwrap_or_else(|| Ended {
             engine: Engine::new(
                 Prepared::new(Arc::clone(&self.table), None, |_| false),
@@ -270,15 +282,16 @@ impl Attached {
             ),
             faults: crate::kernel::queue::Faults::default(),
         });
-        Detached { ended, losses, traced, troubles }
+        Detached { ended, losses, traced, troubles, rules_removed }
     }
 
     /// The reverse of attaching, as far as it still has to be done.
-    fn undo(&mut self) -> (Option<Ended>, Losses, Option<Traced>, Vec<String>) {
+    fn undo(&mut self) -> Undone {
+        let mut rules_removed = false;
         let mut troubles = Vec::new();
         let mut note = |trouble: String| troubles.push(trouble);
         let Some(thread) = self.thread.take() else {
-            return (None, Losses::default(), None, troubles);
+            return Undone::default();
         };
         let alive = !thread.is_finished();
         if alive
@@ -302,7 +315,7 @@ impl Attached {
             for result in results {
                 match result {
                     Ok(Removal::RestRemoved | Removal::WasGone) if self.complete && !taken_away => {
-                        note("somebody else had removed rules of raftq's".into());
+                        rules_removed = true;
                     }
                     Ok(_) => {}
                     Err(e) => {
@@ -325,7 +338,7 @@ impl Attached {
         if let Some(guardian) = self.guardian.take() {
             guardian.dismiss();
         }
-        (ended, losses, traced, troubles)
+        Undone { ended, losses, traced, troubles, rules_removed }
     }
 
     fn order(&self, order: Order) -> Result<(), Trouble> {
@@ -357,8 +370,12 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        for trouble in self.undo().3 {
+        let undone = self.undo();
+        for trouble in undone.troubles {
             log::error!("{trouble}");
+        }
+        if undone.rules_removed {
+            log::warn!("somebody else had removed rules of raftq's");
         }
     }
 }

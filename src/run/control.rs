@@ -5,11 +5,12 @@ use super::attach::{self, Options};
 use super::attached::Attached;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
-use super::status::Status;
+use super::status::{self, Status};
 use crate::kernel::poll::Poller;
 use crate::kernel::signals::{Signals, Wish};
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, signals};
+use crate::rules::table::Window;
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
 use std::io::{self, IsTerminal};
@@ -59,8 +60,8 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         signals,
         next_look: Nanos::ZERO,
         rules_removed: false,
+        paused: false,
         broken: false,
-        terminal: io::stderr().is_terminal(),
         terminals: terminals(),
     };
     if let Err(trouble) = control.go() {
@@ -79,8 +80,8 @@ struct Control<'a> {
     until: Option<Nanos>,
     next_look: Nanos,
     rules_removed: bool,
+    paused: bool,
     broken: bool,
-    terminal: bool,
     terminals: usize,
 }
 
@@ -179,7 +180,7 @@ impl Control<'_> {
         match (self.run.reload)() {
             Ok(compiled) => {
                 if !compiled.warnings.is_empty() {
-                    self.status.show(&compiled.warnings.render(self.terminal));
+                    self.status.show(&compiled.warnings.render(status::color()));
                 }
                 let until = end_of(&compiled.table, self.run.lasts);
                 match self.attached.adopt(Arc::new(compiled.table)) {
@@ -188,7 +189,7 @@ impl Control<'_> {
                 }
             }
             Err(report) => {
-                self.status.show(&report.render(self.terminal));
+                self.status.show(&report.render(status::color()));
                 self.keep_old("the file has errors");
             }
         }
@@ -200,6 +201,7 @@ impl Control<'_> {
 
     /// Ctrl-Z: lets the cluster go before it stops, and takes it up again afterwards.
     fn stop(&mut self) -> Result<(), Trouble> {
+        let from = clock::now().saturating_sub(self.attached.start);
         if !self.attached.step_aside()? {
             // The regular look ends the run.
             return Ok(());
@@ -208,7 +210,32 @@ impl Control<'_> {
         self.signals.stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
         self.attached.come_back()?;
         self.status.warn("continued: the rules are in force again");
+        self.note_pause(from, clock::now().saturating_sub(self.attached.start));
         Ok(())
+    }
+
+    /// The result says nothing about rules whose time a pause took.
+    fn note_pause(&mut self, from: Nanos, to: Nanos) {
+        let table = &self.attached.table;
+        let missed = |window: &Window| window.activation(from).is_some_and(|(at, _)| at <= to);
+        let missed: Vec<String> = table
+            .rules
+            .iter()
+            .filter(|rule| missed(&rule.window))
+            .map(|rule| format!("`{}`", rule.name))
+            .collect();
+        let what = if missed.is_empty() {
+            "no rule was to be active then".to_owned()
+        } else {
+            self.paused = true;
+            format!("the result is undecided, since these were to be active: {}", missed.join(", "))
+        };
+        self.attached.warnings.push(format!(
+            "raftq was stopped from {:.3} s to {:.3} s after the start, and the cluster ran \
+             undisturbed: {what}",
+            from.as_secs_f64(),
+            to.as_secs_f64(),
+        ));
     }
 
     /// A closed terminal sends SIGHUP, too, and then nobody is there to end raftq.
@@ -223,6 +250,7 @@ impl Control<'_> {
         let seconds = now.saturating_sub(self.attached.start).as_secs_f64();
         let mut circumstances = Circumstances::of(&self.attached, seconds);
         circumstances.rules_removed = self.rules_removed;
+        circumstances.paused = self.paused;
         circumstances.broken = self.broken;
         Outcome::new(circumstances, &self.attached.detach())
     }

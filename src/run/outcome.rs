@@ -10,7 +10,8 @@ use serde::Serialize;
 
 /// Everything held that should.
 pub const HOLDS: u8 = 0;
-/// The result says nothing: packets were lost, a cut leaked, or the rules were removed.
+/// The result says nothing: packets were lost, a cut leaked, or the cluster ran undisturbed
+/// for a time, because raftq was stopped or somebody removed its rules.
 pub const UNDECIDED: u8 = 2;
 /// A rule never matched.
 pub const NEVER_MATCHED: u8 = 3;
@@ -141,6 +142,8 @@ pub struct Circumstances {
     pub warnings: Vec<String>,
     /// Whether rules of raftq's were removed by somebody else while it ran.
     pub rules_removed: bool,
+    /// Whether raftq was stopped while a rule was, or would have been, active.
+    pub paused: bool,
     /// Whether the loop failed, or was stuck so long that the guardian stepped in.
     pub broken: bool,
 }
@@ -157,6 +160,7 @@ impl Circumstances {
             seconds,
             warnings: attached.warnings.clone(),
             rules_removed: false,
+            paused: false,
             broken: false,
         }
     }
@@ -185,6 +189,14 @@ impl Outcome {
         let rules = rules(&run.table, counters);
         let links = links(&run.table, counters, lateness);
         run.warnings.extend(detached.troubles.iter().cloned());
+        if detached.rules_removed && !run.rules_removed {
+            run.rules_removed = true;
+            run.warnings.push(
+                "at the end raftq's iptables rules were found removed by somebody else: packets \
+                 passed unseen, nobody knows since when"
+                    .into(),
+            );
+        }
         run.warnings.extend(warnings(&totals, &rules, detached.traced));
         let exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
         Self {
@@ -285,11 +297,12 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
 
 fn exit_code(run: &Circumstances, totals: &Totals, rules: &[RuleOutcome], troubles: bool) -> u8 {
     let leaky = rules.iter().any(|rule| rule.leaked > 0);
-    if run.broken || troubles && !run.rules_removed {
+    let disturbed = leaky || run.rules_removed || run.paused;
+    if run.broken || troubles {
         ENVIRONMENT
     } else if rules.iter().any(|rule| rule.matched == 0 && !rule.optional) {
         NEVER_MATCHED
-    } else if totals.lost > 0 || totals.overflow > 0 || leaky || run.rules_removed {
+    } else if totals.lost > 0 || totals.overflow > 0 || disturbed {
         UNDECIDED
     } else {
         HOLDS

@@ -129,6 +129,12 @@ impl Status {
     }
 }
 
+/// Whether what goes to stderr may be coloured: <https://no-color.org>.
+#[must_use]
+pub fn color() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Columns of the terminal, 80 where there is none.
 #[must_use]
 pub fn width() -> u16 {
