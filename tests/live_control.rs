@@ -68,9 +68,39 @@ fn other_rules_come_in_force_by_sighup() {
     must_be_healed(&mut asker);
     let ending = raftq.interrupt();
     ending.must_be_clean(0);
+    for words in ["rule \"cut\" ended (no longer in the file)", "rule \"cut\" was active 1x: "] {
+        assert_eq!(ending.stderr.matches(words).count(), 1, "{words}\n{ending}");
+    }
     assert!(ending.of_rule("another", "acted") >= 5, "{ending}");
     assert_eq!(ending.json["rules"].as_array().map(Vec::len), Some(1), "{ending}");
     assert!(ending.link("n1", "n2", "dropped") > 0, "{ending}");
+}
+
+/// The second comes before the loop has said that it adopted the first.
+#[test]
+fn one_reload_after_another() {
+    let (net, _server) = pair();
+    let mut asker = asker(&net);
+    let mut raftq = Raftq::attach(&net, NOTHING, &["--json"]);
+    let slow =
+        |i: u32| format!("  - {{ name: slow {i}, from: n1, to: n2, do: {{ delay: 1ms }} }}\n");
+    for i in 0..20 {
+        raftq.offer(&format!("rules:\n{}", slow(i)));
+        raftq.offer(&format!("rules:\n{}{}", slow(i), slow(i + 100)));
+    }
+    raftq.reload(CUT);
+    must_be_cut(&mut asker);
+    let ending = raftq.interrupt();
+    ending.must_be_clean(0);
+    assert_eq!(ending.json["rules"][0]["name"], "cut", "{ending}");
+    assert!(ending.of_rule("cut", "matched") > 0, "{ending}");
+    // Each edge names a rule of its own table.
+    let active = |line: &&str| line.contains(" active") && !line.contains(" was active");
+    let told: Vec<&str> = ending.stderr.lines().filter(active).collect();
+    let mut once = told.clone();
+    once.sort_by_key(|line| line.split('"').nth(1));
+    once.dedup_by_key(|line| line.split('"').nth(1));
+    assert_eq!(once.len(), told.len(), "{ending}");
 }
 
 #[test]
@@ -305,6 +335,7 @@ fn somebody_removes(remove: impl Fn(&Namespace)) {
     let warnings = ending.json["warnings"].as_array().expect("warnings");
     let told = |w: &Value| w.as_str().is_some_and(|w| w.contains("packets pass unseen"));
     assert!(warnings.iter().any(told), "{ending}");
+    assert_eq!(ending.stderr.matches("packets pass unseen").count(), 1, "told once\n{ending}");
 }
 
 #[test]

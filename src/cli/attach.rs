@@ -96,7 +96,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     };
     match control::run(table, &run) {
         Ok(outcome) => {
-            for warning in &outcome.warnings {
+            for warning in &outcome.warnings[outcome.told..] {
                 status::put(&format!("raftq: warning: {warning}\n"));
             }
             let text = if args.json {

@@ -42,6 +42,9 @@ pub struct Outcome {
     pub trace: Option<Traced>,
     /// What a reader must know before believing the rest.
     pub warnings: Vec<String>,
+    /// How many of the warnings, from the first, were told while it ran.
+    #[serde(skip)]
+    pub told: usize,
     /// The exit code that follows from all this.
     pub exit_code: u8,
 }
@@ -140,10 +143,13 @@ pub struct Circumstances {
     pub seconds: f64,
     /// What was noticed while it ran.
     pub warnings: Vec<String>,
+    /// How many of those, from the first, were told already.
+    pub told: usize,
     /// Whether rules of raftq's were removed by somebody else while it ran.
     pub rules_removed: bool,
-    /// Whether raftq was stopped while a rule was, or would have been, active.
-    pub paused: bool,
+    /// Whether raftq was stopped while a rule was, or would have been, active; or a cut that
+    /// leaked is not in the table any more.
+    pub undecided: bool,
     /// Whether the loop failed, or was stuck so long that the guardian stepped in.
     pub broken: bool,
 }
@@ -159,8 +165,9 @@ impl Circumstances {
             scheduling: attached.urgency.name(),
             seconds,
             warnings: attached.warnings.clone(),
+            told: 0,
             rules_removed: false,
-            paused: false,
+            undecided: false,
             broken: false,
         }
     }
@@ -209,6 +216,7 @@ impl Outcome {
             totals,
             trace: detached.traced,
             warnings: run.warnings,
+            told: run.told,
             exit_code,
         }
     }
@@ -297,7 +305,7 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
 
 fn exit_code(run: &Circumstances, totals: &Totals, rules: &[RuleOutcome], troubles: bool) -> u8 {
     let leaky = rules.iter().any(|rule| rule.leaked > 0);
-    let disturbed = leaky || run.rules_removed || run.paused;
+    let disturbed = leaky || run.rules_removed || run.undecided;
     if run.broken || troubles {
         ENVIRONMENT
     } else if rules.iter().any(|rule| rule.matched == 0 && !rule.optional) {
