@@ -139,7 +139,7 @@ fn another_cluster_is_refused_while_attached() {
     raftq.interrupt().must_be_clean(0);
 }
 
-/// One line a packet, whatever became of it.
+/// One line a packet, whatever became of it, and another for the answer to a held one.
 #[test]
 fn a_trace_has_every_packet() {
     let net = Net::new(Shape::Namespaces, 3);
@@ -166,8 +166,10 @@ fn a_trace_has_every_packet() {
     assert_eq!(ending.json["trace"]["lost"], 0, "{ending}");
 
     let text = fs::read_to_string(&file).expect("a trace");
-    let lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+    let (lines, answers): (Vec<Value>, Vec<Value>) = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"))
+        .partition(|line| line.get("len").is_some());
     assert_eq!(lines.len(), 1000);
     let times: Vec<f64> = lines.iter().filter_map(|line| line["t"].as_f64()).collect();
     assert!(times.len() == 1000 && times.is_sorted(), "packets are in their order");
@@ -184,6 +186,15 @@ fn a_trace_has_every_packet() {
                 && line["segments"] == 1
         });
         assert_eq!(of.len(), 500, "{to}: {}", lines[0]);
+        // What was held has another line for its answer, by the same queue and id.
+        for line in of.iter().filter(|_| rule == "late") {
+            let same = |a: &&Value| a["queue"] == line["queue"] && a["id"] == line["id"];
+            let found: Vec<&Value> = answers.iter().filter(same).collect();
+            assert_eq!(found.len(), 1, "{line}");
+            assert_eq!(found[0]["verdict"], "accept", "{}", found[0]);
+            let held = found[0]["t"].as_f64().zip(line["t"].as_f64()).map(|(out, in_)| out - in_);
+            assert!(held >= Some(0.004_9), "{line} {}", found[0]);
+        }
         let delayed = of.iter().filter(|line| line["delay_us"] == 5_000).count();
         assert_eq!(delayed, if rule == "late" { 500 } else { 0 });
     }

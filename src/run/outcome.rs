@@ -77,7 +77,7 @@ pub struct LinkOutcome {
     pub from: String,
     /// Receiving node.
     pub to: String,
-    /// Segments.
+    /// Wire segments; [`Totals::packets`] counts what the kernel hands over.
     pub packets: u64,
     /// Segments dropped.
     pub dropped: u64,
@@ -106,7 +106,8 @@ pub struct LatenessOutcome {
 /// Sums over the cluster.
 #[derive(Debug, Serialize)]
 pub struct Totals {
-    /// Packets read.
+    /// Packets read, as the kernel hands them over: one may stand for many wire segments,
+    /// which rules and links count.
     pub packets: u64,
     /// The most packets held at once.
     pub held_most: u64,
@@ -285,7 +286,9 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
         "packets could not be attributed to a node and were treated as `cluster.unattributed` says",
     );
     warn(totals.flows_evicted, "flows were forgotten early: more were open than raftq keeps");
-    warn(traced.map_or(0, |t| t.lost), "packets are missing in the trace: it could not keep up");
+    let (lost, answers_lost) = traced.map_or((0, 0), |t| (t.lost, t.answers_lost));
+    warn(lost, "packets are missing in the trace: it could not keep up");
+    warn(answers_lost, "answers to held packets are missing in the trace: it could not keep up");
     for rule in rules {
         if rule.leaked > 0 {
             warnings.push(format!(
