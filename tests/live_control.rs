@@ -68,9 +68,39 @@ fn other_rules_come_in_force_by_sighup() {
     must_be_healed(&mut asker);
     let ending = raftq.interrupt();
     ending.must_be_clean(0);
+    for words in ["rule \"cut\" ended (no longer in the file)", "rule \"cut\" was active 1x: "] {
+        assert_eq!(ending.stderr.matches(words).count(), 1, "{words}\n{ending}");
+    }
     assert!(ending.of_rule("another", "acted") >= 5, "{ending}");
     assert_eq!(ending.json["rules"].as_array().map(Vec::len), Some(1), "{ending}");
     assert!(ending.link("n1", "n2", "dropped") > 0, "{ending}");
+}
+
+/// The second comes before the loop has said that it adopted the first.
+#[test]
+fn one_reload_after_another() {
+    let (net, _server) = pair();
+    let mut asker = asker(&net);
+    let mut raftq = Raftq::attach(&net, NOTHING, &["--json"]);
+    let slow =
+        |i: u32| format!("  - {{ name: slow {i}, from: n1, to: n2, do: {{ delay: 1ms }} }}\n");
+    for i in 0..20 {
+        raftq.offer(&format!("rules:\n{}", slow(i)));
+        raftq.offer(&format!("rules:\n{}{}", slow(i), slow(i + 100)));
+    }
+    raftq.reload(CUT);
+    must_be_cut(&mut asker);
+    let ending = raftq.interrupt();
+    ending.must_be_clean(0);
+    assert_eq!(ending.json["rules"][0]["name"], "cut", "{ending}");
+    assert!(ending.of_rule("cut", "matched") > 0, "{ending}");
+    // Each edge names a rule of its own table.
+    let active = |line: &&str| line.contains(" active") && !line.contains(" was active");
+    let told: Vec<&str> = ending.stderr.lines().filter(active).collect();
+    let mut once = told.clone();
+    once.sort_by_key(|line| line.split('"').nth(1));
+    once.dedup_by_key(|line| line.split('"').nth(1));
+    assert_eq!(once.len(), told.len(), "{ending}");
 }
 
 #[test]
@@ -109,7 +139,7 @@ fn another_cluster_is_refused_while_attached() {
     raftq.interrupt().must_be_clean(0);
 }
 
-/// One line a packet, whatever became of it.
+/// One line a packet, whatever became of it, and another for the answer to a held one.
 #[test]
 fn a_trace_has_every_packet() {
     let net = Net::new(Shape::Namespaces, 3);
@@ -136,8 +166,10 @@ fn a_trace_has_every_packet() {
     assert_eq!(ending.json["trace"]["lost"], 0, "{ending}");
 
     let text = fs::read_to_string(&file).expect("a trace");
-    let lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
+    let (lines, answers): (Vec<Value>, Vec<Value>) = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"))
+        .partition(|line| line.get("len").is_some());
     assert_eq!(lines.len(), 1000);
     let times: Vec<f64> = lines.iter().filter_map(|line| line["t"].as_f64()).collect();
     assert!(times.len() == 1000 && times.is_sorted(), "packets are in their order");
@@ -154,6 +186,15 @@ fn a_trace_has_every_packet() {
                 && line["segments"] == 1
         });
         assert_eq!(of.len(), 500, "{to}: {}", lines[0]);
+        // What was held has another line for its answer, by the same queue and id.
+        for line in of.iter().filter(|_| rule == "late") {
+            let same = |a: &&Value| a["queue"] == line["queue"] && a["id"] == line["id"];
+            let found: Vec<&Value> = answers.iter().filter(same).collect();
+            assert_eq!(found.len(), 1, "{line}");
+            assert_eq!(found[0]["verdict"], "accept", "{}", found[0]);
+            let held = found[0]["t"].as_f64().zip(line["t"].as_f64()).map(|(out, in_)| out - in_);
+            assert!(held >= Some(0.004_9), "{line} {}", found[0]);
+        }
         let delayed = of.iter().filter(|line| line["delay_us"] == 5_000).count();
         assert_eq!(delayed, if rule == "late" { 500 } else { 0 });
     }
@@ -305,6 +346,7 @@ fn somebody_removes(remove: impl Fn(&Namespace)) {
     let warnings = ending.json["warnings"].as_array().expect("warnings");
     let told = |w: &Value| w.as_str().is_some_and(|w| w.contains("packets pass unseen"));
     assert!(warnings.iter().any(told), "{ending}");
+    assert_eq!(ending.stderr.matches("packets pass unseen").count(), 1, "told once\n{ending}");
 }
 
 #[test]

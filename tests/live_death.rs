@@ -188,7 +188,10 @@ fn stopped_from_the_terminal_and_continued() {
         assert!(!lab.changes().is_empty());
         scene.see_delay();
         raftq.signal(Signal::SIGINT);
-        assert_eq!(raftq.exit_code(), Some(0), "{}", raftq.process.log_tail());
+        // The delay was to act all the time, and did not.
+        assert_eq!(raftq.exit_code(), Some(2), "{}", raftq.process.log_tail());
+        let said = raftq.process.stderr();
+        assert!(said.contains("stopped from") && said.contains("undecided"), "{said}");
         lab.await_nothing_left();
     }
     scene.report("SIGTSTP");

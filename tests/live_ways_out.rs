@@ -211,7 +211,7 @@ fn ctrl_z_and_ctrl_c_at_a_terminal() {
     let back = || (!lab.changes().is_empty()).then_some(());
     wait_for("the rules to come back", SOON, STEP, back).expect("they do");
     std::io::Write::write_all(&mut terminal, b"\x03").expect("Ctrl-C");
-    assert_eq!(raftq.await_end(), Some(0));
+    assert_eq!(raftq.await_end(), Some(2));
     lab.await_nothing_left();
 }
 
@@ -323,7 +323,7 @@ fn ctrl_z_again_and_again() {
         assert!(!lab.changes().is_empty());
     }
     raftq.signal(Signal::SIGINT);
-    assert_eq!(raftq.exit_code(), Some(0));
+    assert_eq!(raftq.exit_code(), Some(2));
     lab.await_nothing_left();
 }
 
@@ -340,7 +340,7 @@ fn continued_before_it_has_stopped() {
         raftq.await_line("continued:", n);
     }
     raftq.signal(Signal::SIGINT);
-    assert_eq!(raftq.exit_code(), Some(0));
+    assert_eq!(raftq.exit_code(), Some(2));
     lab.await_nothing_left();
 }
 

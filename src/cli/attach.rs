@@ -8,7 +8,7 @@ use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
 use crate::run::{status, summary};
 use crate::time::Nanos;
 use clap::ValueEnum;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,7 +66,7 @@ enum FlavourArg {
 
 /// Attaches, and prints what came of it.
 pub(super) fn run(args: &AttachArgs) -> ExitCode {
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let color = status::color();
     let table = match read(args) {
         Ok(compiled) => {
             status::put(&compiled.warnings.render(color));
@@ -96,7 +96,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     };
     match control::run(table, &run) {
         Ok(outcome) => {
-            for warning in &outcome.warnings {
+            for warning in &outcome.warnings[outcome.told..] {
                 status::put(&format!("raftq: warning: {warning}\n"));
             }
             let text = if args.json {

@@ -69,6 +69,14 @@ pub struct Attached {
     pub(super) _asker: Option<JoinHandle<()>>,
 }
 
+/// A table that the loop was ordered to adopt.
+#[derive(Debug)]
+pub struct Pending {
+    /// The table.
+    pub table: Arc<Table>,
+    counters: Arc<Counters>,
+}
+
 /// What a detached raftq leaves to tell.
 #[derive(Debug)]
 pub struct Detached {
@@ -80,6 +88,18 @@ pub struct Detached {
     pub traced: Option<Traced>,
     /// What could not be cleaned up.
     pub troubles: Vec<String>,
+    /// Whether somebody else had removed rules of ours by then.
+    pub rules_removed: bool,
+}
+
+/// What undoing an attach came to; `ended` only where the loop was there to end.
+#[derive(Default)]
+struct Undone {
+    ended: Option<Ended>,
+    losses: Losses,
+    traced: Option<Traced>,
+    troubles: Vec<String>,
+    rules_removed: bool,
 }
 
 impl Attached {
@@ -101,6 +121,14 @@ impl Attached {
     /// Starts the rules' clock, or goes on with it from `since`. On a shared stack packets
     /// wait in the queue until the connections that exist are known.
     pub(super) fn start_clock(&mut self, since: Option<Nanos>) -> Result<(), Trouble> {
+        self.start_clock_with(since, &mut Vec::new())
+    }
+
+    fn start_clock_with(
+        &mut self,
+        since: Option<Nanos>,
+        aside: &mut Vec<Report>,
+    ) -> Result<(), Trouble> {
         let mut known = KnownConnections::new();
         for site in self.plan.sites.iter().filter(|site| site.shared) {
             let mut owners =
@@ -127,23 +155,24 @@ impl Attached {
             }
         }
         self.order(Order::Start(known, since))?;
-        match self.await_report(|report| matches!(report, Report::Started(_)))? {
+        match self.await_report(|report| matches!(report, Report::Started(_)), aside)? {
             Report::Started(at) => self.start = since.unwrap_or(at),
             _ => unreachable!("only Started was waited for"),
         }
         Ok(())
     }
 
-    /// Puts another table in force; the loop answers with [`Report::Adopted`]. Refused where
-    /// it is about another cluster, or needs what this queue cannot do.
-    pub fn adopt(&mut self, table: Arc<Table>) -> Result<(), Trouble> {
-        if table.nodes != self.table.nodes {
+    /// Orders another table into force, behind `former`, the last one ordered; the loop
+    /// answers with [`Report::Adopted`], and [`Attached::take_over`] is for then. Refused
+    /// where it is about another cluster, or needs what this queue cannot do.
+    pub fn adopt(&self, table: Arc<Table>, former: &Table) -> Result<Pending, Trouble> {
+        if table.nodes != former.nodes {
             return Err(Trouble::new(
                 "the nodes are not those that raftq is attached to",
                 "end this raftq and start another for the new cluster",
             ));
         }
-        let recut = table.needs_segments() != self.table.needs_segments();
+        let recut = table.needs_segments() != former.needs_segments();
         if self.queue == QueueKind::Nfq && recut {
             return Err(Trouble::new(
                 "`chance` and `what: data` need packets cut into wire segments, which --queue \
@@ -152,16 +181,19 @@ impl Attached {
             ));
         }
         let shared = asker::shared_nodes(&self.plan);
-        let prepared =
-            Prepared::new(Arc::clone(&table), Some(&self.table), |n| shared.contains(&n));
+        let prepared = Prepared::new(Arc::clone(&table), Some(former), |n| shared.contains(&n));
         let counters = Arc::clone(prepared.counters());
         if let Some(names) = &self.names {
             names.add(Arc::clone(&table));
         }
         self.order(Order::Adopt(prepared))?;
-        self.counters = counters;
-        self.table = table;
-        Ok(())
+        Ok(Pending { table, counters })
+    }
+
+    /// The loop has adopted this table: edges told from now on are of its rules.
+    pub fn take_over(&mut self, adopted: Pending) {
+        self.table = adopted.table;
+        self.counters = adopted.counters;
     }
 
     /// Packets lost so far, over all queues.
@@ -219,10 +251,11 @@ impl Attached {
     }
 
     /// Takes the rules out and lets everything go, but stays ready to come back. Does
-    /// nothing, and returns false, where the guardian was faster.
-    pub fn step_aside(&mut self) -> Result<bool, Trouble> {
+    /// nothing, and returns false, where the guardian was faster. What the loop told
+    /// meanwhile is put `aside`.
+    pub fn step_aside(&mut self, aside: &mut Vec<Report>) -> Result<bool, Trouble> {
         self.order(Order::Drain)?;
-        self.await_report(|report| matches!(report, Report::Drained(_)))?;
+        self.await_report(|report| matches!(report, Report::Drained(_)), aside)?;
         self.complete = false;
         for result in iptables::remove_all(&self.record.installed) {
             result?;
@@ -235,8 +268,9 @@ impl Attached {
         Ok(true)
     }
 
-    /// Comes back after [`Attached::step_aside`]; the rules' clock has gone on.
-    pub fn come_back(&mut self) -> Result<(), Trouble> {
+    /// Comes back after [`Attached::step_aside`]; the rules' clock has gone on. What the
+    /// loop told meanwhile is put `aside`.
+    pub fn come_back(&mut self, aside: &mut Vec<Report>) -> Result<(), Trouble> {
         let lock = record::lock()?;
         self.record.installed.clear();
         let others = record::installed();
@@ -256,13 +290,13 @@ impl Attached {
         self.keep_guarded()?;
         self.install(&prepared, &lock)?;
         drop(lock);
-        self.start_clock(Some(self.start))
+        self.start_clock_with(Some(self.start), aside)
     }
 
     /// Detaches: releases what is held, takes the rules out, empties the queues.
     #[must_use]
     pub fn detach(mut self) -> Detached {
-        let (ended, losses, traced, troubles) = self.undo();
+        let Undone { ended, losses, traced, troubles, rules_removed } = self.undo();
         let ended = ended.unwrap_or_else(|| Ended {
             engine: Engine::new(
                 Prepared::new(Arc::clone(&self.table), None, |_| false),
@@ -270,20 +304,22 @@ impl Attached {
             ),
             faults: crate::kernel::queue::Faults::default(),
         });
-        Detached { ended, losses, traced, troubles }
+        Detached { ended, losses, traced, troubles, rules_removed }
     }
 
     /// The reverse of attaching, as far as it still has to be done.
-    fn undo(&mut self) -> (Option<Ended>, Losses, Option<Traced>, Vec<String>) {
+    fn undo(&mut self) -> Undone {
+        let mut rules_removed = false;
         let mut troubles = Vec::new();
         let mut note = |trouble: String| troubles.push(trouble);
         let Some(thread) = self.thread.take() else {
-            return (None, Losses::default(), None, troubles);
+            return Undone::default();
         };
         let alive = !thread.is_finished();
         if alive
             && self.order(Order::Drain).is_ok()
-            && let Err(e) = self.await_report(|report| matches!(report, Report::Drained(_)))
+            && let Err(e) =
+                self.await_report(|report| matches!(report, Report::Drained(_)), &mut Vec::new())
         {
             note(e.to_string());
         }
@@ -302,7 +338,7 @@ impl Attached {
             for result in results {
                 match result {
                     Ok(Removal::RestRemoved | Removal::WasGone) if self.complete && !taken_away => {
-                        note("somebody else had removed rules of raftq's".into());
+                        rules_removed = true;
                     }
                     Ok(_) => {}
                     Err(e) => {
@@ -325,15 +361,19 @@ impl Attached {
         if let Some(guardian) = self.guardian.take() {
             guardian.dismiss();
         }
-        (ended, losses, traced, troubles)
+        Undone { ended, losses, traced, troubles, rules_removed }
     }
 
     fn order(&self, order: Order) -> Result<(), Trouble> {
         self.orders.send(order).map_err(|_| Trouble::new("the verdict loop is gone", ""))
     }
 
-    /// Waits for a certain report; others that come before it are for nobody.
-    fn await_report(&self, wanted: impl Fn(&Report) -> bool) -> Result<Report, Trouble> {
+    /// Waits for a certain report; others that come before it are put `aside`.
+    fn await_report(
+        &self,
+        wanted: impl Fn(&Report) -> bool,
+        aside: &mut Vec<Report>,
+    ) -> Result<Report, Trouble> {
         let unable = |e: io::Error| Trouble::new(format!("cannot wait ({e})"), "");
         let mut poller = Poller::new().map_err(unable)?;
         poller.add(self.reports.bell.as_fd()).map_err(unable)?;
@@ -344,6 +384,7 @@ impl Attached {
                 if wanted(&report) {
                     return Ok(report);
                 }
+                aside.push(report);
             }
             let left = limit.saturating_sub(clock::now());
             if left == Nanos::ZERO || self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
@@ -357,8 +398,12 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        for trouble in self.undo().3 {
+        let undone = self.undo();
+        for trouble in undone.troubles {
             log::error!("{trouble}");
+        }
+        if undone.rules_removed {
+            log::warn!("somebody else had removed rules of raftq's");
         }
     }
 }

@@ -2,16 +2,18 @@
 //! look now and then at whether the rules still stand. None of it is on a packet's way.
 
 use super::attach::{self, Options};
-use super::attached::Attached;
+use super::attached::{Attached, Pending};
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
-use super::status::Status;
-use crate::kernel::poll::Poller;
+use super::status::{self, Status};
+use crate::kernel::poll::{self, Poller};
 use crate::kernel::signals::{Signals, Wish};
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, signals};
+use crate::rules::table::Window;
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -21,6 +23,9 @@ const TICK: Nanos = Nanos::from_millis(100);
 
 /// How often the firewall is asked whether our rules still stand.
 const RULES_LOOK: Nanos = Nanos::from_secs(1);
+
+/// The longest that the end waits for a table that was just read again.
+const SETTLING: Nanos = Nanos::from_secs(1);
 
 /// How a run is to go.
 pub struct Run<'a> {
@@ -48,9 +53,6 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         attached.flavour,
         attached.guardian_pid(),
     ));
-    for warning in &attached.warnings {
-        status.warn(warning);
-    }
     let mut control = Control {
         until: end_of(&attached.table, run.lasts).map(|end| attached.start + end),
         attached,
@@ -58,11 +60,16 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         run,
         signals,
         next_look: Nanos::ZERO,
+        pending: VecDeque::new(),
+        aside: Vec::new(),
+        told: 0,
+        at_the_end: Vec::new(),
         rules_removed: false,
+        undecided: false,
         broken: false,
-        terminal: io::stderr().is_terminal(),
         terminals: terminals(),
     };
+    control.tell_warnings();
     if let Err(trouble) = control.go() {
         // What the rules did until then is worth telling all the same.
         control.broken = true;
@@ -78,9 +85,17 @@ struct Control<'a> {
     signals: Signals,
     until: Option<Nanos>,
     next_look: Nanos,
+    /// Tables ordered and not yet reported as adopted, in order.
+    pending: VecDeque<Pending>,
+    /// Reports that came while another was waited for; they are older than the inbox's.
+    aside: Vec<Report>,
+    /// How many of the warnings were told.
+    told: usize,
+    /// Warnings for the end, when a person looks at the result.
+    at_the_end: Vec<String>,
     rules_removed: bool,
+    undecided: bool,
     broken: bool,
-    terminal: bool,
     terminals: usize,
 }
 
@@ -120,20 +135,53 @@ impl Control<'_> {
     }
 
     fn read_reports(&mut self) {
+        for report in std::mem::take(&mut self.aside) {
+            self.read(report);
+        }
         self.attached.reports.open();
         while let Some(report) = self.attached.reports.take() {
-            match report {
-                Report::Edge(edge) => self.status.edge(edge, &self.attached.table),
-                Report::Adopted(at, active, former) => {
-                    drop(former);
-                    self.status.now_active(active);
-                    let t = at.saturating_sub(self.attached.start).as_secs_f64();
-                    let rules = self.attached.table.rules.len();
-                    self.status.say(&format!("{t:8.3}s  new table in force: {rules} rules"));
-                }
-                Report::Started(_) | Report::Drained(_) => {}
-            }
+            self.read(report);
         }
+    }
+
+    fn read(&mut self, report: Report) {
+        match report {
+            Report::Edge(edge) => self.status.edge(edge, &self.attached.table),
+            Report::Adopted(at, active, former) => {
+                if let Some(adopted) = self.pending.pop_front() {
+                    self.attached.take_over(adopted);
+                }
+                let table = &self.attached.table;
+                let end = end_of(table, self.run.lasts);
+                self.until = end.map(|end| self.attached.start + end);
+                let t = at.saturating_sub(self.attached.start);
+                for rule in self.status.tell_removed(t, &former, table) {
+                    self.undecided = true;
+                    self.at_the_end.push(format!(
+                        "the cut `{rule}`, which was taken out of the file, was leaky: packets of \
+                         unknown senders passed it"
+                    ));
+                }
+                self.status.now_active(active);
+                let (t, rules) = (t.as_secs_f64(), table.rules.len());
+                self.status.say(&format!("{t:8.3}s  new table in force: {rules} rules"));
+            }
+            Report::Started(_) | Report::Drained(_) => {}
+        }
+    }
+
+    /// A warning that is told at once, and stands in the result.
+    fn warn(&mut self, warning: String) {
+        self.attached.warnings.push(warning);
+        self.tell_warnings();
+    }
+
+    /// Tells those warnings that have not been told.
+    fn tell_warnings(&mut self) {
+        for warning in &self.attached.warnings[self.told..] {
+            self.status.warn(warning);
+        }
+        self.told = self.attached.warnings.len();
     }
 
     /// The regular look; returns whether the run has to end.
@@ -141,7 +189,7 @@ impl Control<'_> {
         if self.attached.is_broken() {
             self.broken = true;
             if self.attached.was_taken_away() {
-                self.attached.warnings.push(
+                self.warn(
                     "the verdict loop was stuck, and the guardian removed the rules: nothing was \
                      disturbed from then on"
                         .into(),
@@ -158,19 +206,17 @@ impl Control<'_> {
         }
         self.next_look = now + RULES_LOOK;
         if self.attached.keep_guarded()? {
-            self.status.warn("the guardian process was gone; there is a new one");
+            self.warn("the guardian process was gone; there is a new one".into());
         }
         let missing = self.attached.missing_rules();
         if !missing.is_empty() && !self.rules_removed {
             self.rules_removed = true;
-            let warning = format!(
+            self.warn(format!(
                 "{:.1} s after the start raftq's iptables rules were found removed or changed by \
                  somebody else ({}): packets pass unseen",
                 t.as_secs_f64(),
                 missing.join(", ")
-            );
-            self.status.warn(&warning);
-            self.attached.warnings.push(warning);
+            ));
         }
         Ok(false)
     }
@@ -179,36 +225,65 @@ impl Control<'_> {
         match (self.run.reload)() {
             Ok(compiled) => {
                 if !compiled.warnings.is_empty() {
-                    self.status.show(&compiled.warnings.render(self.terminal));
+                    self.status.show(&compiled.warnings.render(status::color()));
                 }
-                let until = end_of(&compiled.table, self.run.lasts);
-                match self.attached.adopt(Arc::new(compiled.table)) {
-                    Ok(()) => self.until = until.map(|end| self.attached.start + end),
+                let former = self.pending.back().map_or(&self.attached.table, |last| &last.table);
+                match self.attached.adopt(Arc::new(compiled.table), former) {
+                    Ok(pending) => self.pending.push_back(pending),
                     Err(trouble) => self.keep_old(&trouble.to_string()),
                 }
             }
             Err(report) => {
-                self.status.show(&report.render(self.terminal));
+                self.status.show(&report.render(status::color()));
                 self.keep_old("the file has errors");
             }
         }
     }
 
     fn keep_old(&mut self, why: &str) {
-        self.status.warn(&format!("the rules were not re-read, the former stay in force: {why}"));
+        self.warn(format!("the rules were not re-read, the former stay in force: {why}"));
     }
 
     /// Ctrl-Z: lets the cluster go before it stops, and takes it up again afterwards.
     fn stop(&mut self) -> Result<(), Trouble> {
-        if !self.attached.step_aside()? {
+        let from = clock::now().saturating_sub(self.attached.start);
+        if !self.attached.step_aside(&mut self.aside)? {
             // The regular look ends the run.
             return Ok(());
         }
         self.status.warn("stopped: the cluster runs undisturbed until raftq is continued");
         self.signals.stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
-        self.attached.come_back()?;
+        self.attached.come_back(&mut self.aside)?;
         self.status.warn("continued: the rules are in force again");
+        self.note_pause(from, clock::now().saturating_sub(self.attached.start));
         Ok(())
+    }
+
+    /// The result says nothing about rules whose time a pause took.
+    fn note_pause(&mut self, from: Nanos, to: Nanos) {
+        // The clock went on meanwhile, so a table on its way has come into force.
+        self.read_reports();
+        let table = &self.attached.table;
+        let missed = |window: &Window| window.activation(from).is_some_and(|(at, _)| at <= to);
+        let missed: Vec<String> = table
+            .rules
+            .iter()
+            .filter(|rule| missed(&rule.window))
+            .map(|rule| format!("`{}`", rule.name))
+            .collect();
+        let what = if missed.is_empty() {
+            "no rule was to be active then".to_owned()
+        } else {
+            self.undecided = true;
+            format!("the result is undecided, since these were to be active: {}", missed.join(", "))
+        };
+        self.tell_warnings();
+        self.at_the_end.push(format!(
+            "raftq was stopped from {:.3} s to {:.3} s after the start, and the cluster ran \
+             undisturbed: {what}",
+            from.as_secs_f64(),
+            to.as_secs_f64(),
+        ));
     }
 
     /// A closed terminal sends SIGHUP, too, and then nobody is there to end raftq.
@@ -216,13 +291,28 @@ impl Control<'_> {
         terminals() < self.terminals
     }
 
+    /// Reads what the loop has told; a table on its way must be there when counts are read.
+    fn settle(&mut self) {
+        let limit = clock::now() + SETTLING;
+        loop {
+            self.read_reports();
+            if self.pending.is_empty() || self.attached.is_broken() || clock::now() > limit {
+                return;
+            }
+            poll::pause(Nanos::from_millis(1));
+        }
+    }
+
     fn finish(mut self) -> Outcome {
-        self.read_reports();
+        self.settle();
         self.status.clear();
         let now = clock::now();
         let seconds = now.saturating_sub(self.attached.start).as_secs_f64();
         let mut circumstances = Circumstances::of(&self.attached, seconds);
         circumstances.rules_removed = self.rules_removed;
+        circumstances.told = self.told;
+        circumstances.warnings.append(&mut self.at_the_end);
+        circumstances.undecided = self.undecided;
         circumstances.broken = self.broken;
         Outcome::new(circumstances, &self.attached.detach())
     }

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 /// Everything held that should.
 pub const HOLDS: u8 = 0;
-/// The result says nothing: packets were lost, a cut leaked, or the rules were removed.
+/// The result says nothing: packets were lost, a cut leaked, or the cluster ran undisturbed
+/// for a time, because raftq was stopped or somebody removed its rules.
 pub const UNDECIDED: u8 = 2;
 /// A rule never matched.
 pub const NEVER_MATCHED: u8 = 3;
@@ -41,6 +42,9 @@ pub struct Outcome {
     pub trace: Option<Traced>,
     /// What a reader must know before believing the rest.
     pub warnings: Vec<String>,
+    /// How many of the warnings, from the first, were told while it ran.
+    #[serde(skip)]
+    pub told: usize,
     /// The exit code that follows from all this.
     pub exit_code: u8,
 }
@@ -73,7 +77,7 @@ pub struct LinkOutcome {
     pub from: String,
     /// Receiving node.
     pub to: String,
-    /// Segments.
+    /// Wire segments; [`Totals::packets`] counts what the kernel hands over.
     pub packets: u64,
     /// Segments dropped.
     pub dropped: u64,
@@ -102,7 +106,8 @@ pub struct LatenessOutcome {
 /// Sums over the cluster.
 #[derive(Debug, Serialize)]
 pub struct Totals {
-    /// Packets read.
+    /// Packets read, as the kernel hands them over: one may stand for many wire segments,
+    /// which rules and links count.
     pub packets: u64,
     /// The most packets held at once.
     pub held_most: u64,
@@ -139,8 +144,13 @@ pub struct Circumstances {
     pub seconds: f64,
     /// What was noticed while it ran.
     pub warnings: Vec<String>,
+    /// How many of those, from the first, were told already.
+    pub told: usize,
     /// Whether rules of raftq's were removed by somebody else while it ran.
     pub rules_removed: bool,
+    /// Whether raftq was stopped while a rule was, or would have been, active; or a cut that
+    /// leaked is not in the table any more.
+    pub undecided: bool,
     /// Whether the loop failed, or was stuck so long that the guardian stepped in.
     pub broken: bool,
 }
@@ -156,7 +166,9 @@ impl Circumstances {
             scheduling: attached.urgency.name(),
             seconds,
             warnings: attached.warnings.clone(),
+            told: 0,
             rules_removed: false,
+            undecided: false,
             broken: false,
         }
     }
@@ -185,6 +197,14 @@ impl Outcome {
         let rules = rules(&run.table, counters);
         let links = links(&run.table, counters, lateness);
         run.warnings.extend(detached.troubles.iter().cloned());
+        if detached.rules_removed && !run.rules_removed {
+            run.rules_removed = true;
+            run.warnings.push(
+                "at the end raftq's iptables rules were found removed by somebody else: packets \
+                 passed unseen, nobody knows since when"
+                    .into(),
+            );
+        }
         run.warnings.extend(warnings(&totals, &rules, detached.traced));
         let exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
         Self {
@@ -197,6 +217,7 @@ impl Outcome {
             totals,
             trace: detached.traced,
             warnings: run.warnings,
+            told: run.told,
             exit_code,
         }
     }
@@ -265,7 +286,9 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
         "packets could not be attributed to a node and were treated as `cluster.unattributed` says",
     );
     warn(totals.flows_evicted, "flows were forgotten early: more were open than raftq keeps");
-    warn(traced.map_or(0, |t| t.lost), "packets are missing in the trace: it could not keep up");
+    let (lost, answers_lost) = traced.map_or((0, 0), |t| (t.lost, t.answers_lost));
+    warn(lost, "packets are missing in the trace: it could not keep up");
+    warn(answers_lost, "answers to held packets are missing in the trace: it could not keep up");
     for rule in rules {
         if rule.leaked > 0 {
             warnings.push(format!(
@@ -285,11 +308,12 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
 
 fn exit_code(run: &Circumstances, totals: &Totals, rules: &[RuleOutcome], troubles: bool) -> u8 {
     let leaky = rules.iter().any(|rule| rule.leaked > 0);
-    if run.broken || troubles && !run.rules_removed {
+    let disturbed = leaky || run.rules_removed || run.undecided;
+    if run.broken || troubles {
         ENVIRONMENT
     } else if rules.iter().any(|rule| rule.matched == 0 && !rule.optional) {
         NEVER_MATCHED
-    } else if totals.lost > 0 || totals.overflow > 0 || leaky || run.rules_removed {
+    } else if totals.lost > 0 || totals.overflow > 0 || disturbed {
         UNDECIDED
     } else {
         HOLDS

@@ -1,11 +1,12 @@
 //! What a person sees while raftq runs: one line that is kept up to date on a terminal,
 //! plain lines elsewhere.
 
-use crate::engine::Edge;
 use crate::engine::counters::Counters;
+use crate::engine::{Edge, Prepared};
 use crate::kernel::losses::Losses;
 use crate::rules::Table;
 use crate::time::Nanos;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
@@ -61,6 +62,36 @@ impl Status {
             "ended"
         };
         self.say(&format!("{:8.3}s  rule \"{}\" {what}", edge.at.as_secs_f64(), rule.name));
+    }
+
+    /// Another table took over at `t`: rules that it does not have any more end, and what
+    /// they did is told here or nowhere. Returns those that leaked.
+    pub fn tell_removed(&mut self, t: Nanos, former: &Prepared, table: &Table) -> Vec<String> {
+        let mut leaky = Vec::new();
+        let old = former.table();
+        let kept: HashSet<&str> = table.rules.iter().map(|rule| rule.name.as_str()).collect();
+        for (i, (rule, counts)) in old.rules.iter().zip(&former.counters().rules).enumerate() {
+            if kept.contains(rule.name.as_str()) {
+                continue;
+            }
+            let (t, name) = (t.as_secs_f64(), &rule.name);
+            if self.active.contains(&(i as u16)) {
+                self.say(&format!("{t:8.3}s  rule \"{name}\" ended (no longer in the file)"));
+            }
+            if counts.activations.get() > 0 {
+                self.say(&format!(
+                    "{t:8.3}s  rule \"{name}\" was active {}x: {} matched, {} acted, {} leaked",
+                    counts.activations.get(),
+                    counts.matched.get(),
+                    counts.acted.get(),
+                    counts.leaked.get(),
+                ));
+            }
+            if counts.leaked.get() > 0 {
+                leaky.push(name.clone());
+            }
+        }
+        leaky
     }
 
     /// Another table is in force: these of its rules are active.
@@ -127,6 +158,12 @@ impl Status {
         self.clear();
         put(&format!("raftq: {line}\n"));
     }
+}
+
+/// Whether what goes to stderr may be coloured: <https://no-color.org>.
+#[must_use]
+pub fn color() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Columns of the terminal, 80 where there is none.

@@ -25,6 +25,15 @@ pub fn summary(outcome: &Outcome, width: u16) -> String {
         "\n{:.1} s, {} packets, {} lost, {} unattributed, at most {} held",
         outcome.seconds, t.packets, t.lost, t.unattributed, t.held_most
     );
+    // Without packets that stand for several segments the parts add up to the sum.
+    let parts = outcome.links.iter().map(|link| link.packets).sum::<u64>()
+        + t.foreign
+        + t.unreadable
+        + t.unattributed;
+    if parts > t.packets {
+        out +=
+            "The tables count wire segments, of which the kernel hands over many as one packet.\n";
+    }
     out
 }
 

@@ -195,7 +195,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     fn let_out(&mut self, now: Nanos) -> io::Result<()> {
         let Self { lanes, engine, wiring, trims, left, .. } = self;
         let mut result = Ok(());
-        let mut out = |r: Release| keep_first(&mut result, answer(lanes, trims, left, r));
+        let mut out = |r: Release| {
+            keep_first(&mut result, answer(lanes, trims, left, &mut wiring.tracer, now, r));
+        };
         let reports = &wiring.reports;
         engine.advance(now, |edge| drop(reports.send(Report::Edge(edge))), &mut out);
         engine.release(now, &mut out);
@@ -213,20 +215,29 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                         let key = FlowKey::of(dialler, peer, Proto::Tcp).0;
                         self.engine.know_flow(now, key, answer);
                     }
-                    self.engine.start(since.unwrap_or(now));
+                    let start = since.unwrap_or(now);
+                    self.engine.start(start);
+                    if let Some(tracer) = &self.wiring.tracer {
+                        tracer.start(start);
+                    }
                     self.reading = true;
                     self.tell(Report::Started(now));
                 }
                 Order::Adopt(plan) => self.adopt(plan, now)?,
                 Order::Answered(question, answer_) => {
-                    let Self { lanes, engine, trims, left, .. } = self;
+                    let Self { lanes, engine, wiring, trims, left, .. } = self;
                     let mut result = Ok(());
-                    let mut out = |r| keep_first(&mut result, answer(lanes, trims, left, r));
+                    let mut out = |r| {
+                        keep_first(
+                            &mut result,
+                            answer(lanes, trims, left, &mut wiring.tracer, now, r),
+                        );
+                    };
                     engine.answered(now, question.flow, question.generation, answer_, &mut out);
                     result?;
                 }
                 Order::Drain => {
-                    self.drain()?;
+                    self.drain(now)?;
                     self.tell(Report::Drained(now));
                 }
                 Order::Stop => self.stop(now)?,
@@ -251,10 +262,12 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         Ok(())
     }
 
-    fn drain(&mut self) -> io::Result<()> {
-        let Self { lanes, engine, trims, left, .. } = self;
+    fn drain(&mut self, now: Nanos) -> io::Result<()> {
+        let Self { lanes, engine, wiring, trims, left, .. } = self;
         let mut result = Ok(());
-        engine.drain(&mut |r| keep_first(&mut result, answer(lanes, trims, left, r)));
+        engine.drain(&mut |r| {
+            keep_first(&mut result, answer(lanes, trims, left, &mut wiring.tracer, now, r));
+        });
         self.reading = true;
         result
     }
@@ -262,10 +275,21 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     /// Empties the queues; the rules are out by now, so nothing new comes. Where they could
     /// not be removed something does, and the queues' end lets it pass.
     fn stop(&mut self, now: Nanos) -> io::Result<()> {
-        self.drain()?;
+        self.drain(now)?;
         let limit = now + EMPTYING;
-        for lane in &mut self.lanes {
-            while lane.queue.receive(|_| Answer::Accept)? > 0 && clock::now() < limit {
+        for (i, lane) in self.lanes.iter_mut().enumerate() {
+            let tracer = &mut self.wiring.tracer;
+            let mut pass = |packet: &Packet<'_>| {
+                let token = Token { queue: i as u16, id: packet.id };
+                if let Some(tracer) = tracer {
+                    match PacketView::parse(packet.bytes, packet.len, 0) {
+                        Ok(view) => tracer.passed(now, token, &view),
+                        Err(_) => tracer.unreadable(now, packet.len),
+                    }
+                }
+                Answer::Accept
+            };
+            while lane.queue.receive(&mut pass)? > 0 && clock::now() < limit {
                 lane.queue.flush()?;
             }
         }
@@ -324,6 +348,9 @@ fn judge(
     let mtu = if packet.gso { mtu } else { 0 };
     let Ok(view) = PacketView::parse(packet.bytes, packet.len, mtu) else {
         engine.unreadable();
+        if let Some(tracer) = &mut wiring.tracer {
+            tracer.unreadable(now, packet.len);
+        }
         return Answer::Accept;
     };
     let decision = engine.decide(now, &view);
@@ -357,7 +384,7 @@ fn judge(
         }
     };
     if let Some(tracer) = &mut wiring.tracer {
-        tracer.note(now, &view, &decision, fate);
+        tracer.note(now, token, &view, &decision, fate);
     }
     answer
 }
@@ -368,12 +395,22 @@ fn answer<Q: PacketQueue>(
     lanes: &mut [Lane<Q>],
     trims: &mut Trims,
     left: &mut Vec<(LinkId, Nanos)>,
+    tracer: &mut Option<Tracer>,
+    now: Nanos,
     release: Release,
 ) -> io::Result<()> {
     let queue = &mut lanes[usize::from(release.token.queue)].queue;
     let id = release.token.id;
     if let (Some(link), Some(due)) = (release.link, release.due) {
         left.push((link, due));
+    }
+    if let Some(tracer) = tracer {
+        let fate = match (release.drop, release.trim) {
+            (true, _) => Fate::Dropped,
+            (false, Some(_)) => Fate::Trimmed,
+            (false, None) => Fate::Accepted,
+        };
+        tracer.answered(now, release.token, release.link, fate);
     }
     match (release.drop, release.trim) {
         (true, slot) => {
