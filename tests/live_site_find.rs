@@ -9,6 +9,7 @@ use raftq::kernel::netns::{NetNs, free_queue};
 use raftq::kernel::topology::{self, Family, Hook, Plan, Topology};
 use raftq::kernel::trouble::Trouble;
 use raftq::rules::table::{Node, Place};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 fn plan_in(lab: &Lab, nodes: &[Node]) -> Result<Plan, Trouble> {
@@ -220,4 +221,28 @@ fn the_families_of_a_bridge_are_checked_apart() {
     };
     let v4 = plan_in(&star.hub, &nodes(Family::V4)).expect("a plan");
     assert_eq!(v4.topology, Topology::Bridge);
+}
+
+/// A rule file of addresses only: what is told is the cause, not that they cannot be found.
+#[test]
+fn who_forgets_sudo_is_told_so() {
+    let star = Star::new(2);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    std::fs::copy(env!("CARGO_BIN_EXE_raftq"), file("raftq")).expect("a copy");
+    let rules = "cluster: { nodes: { n1: 10.77.0.1:2380, n2: 10.77.0.2:2380 } }\nrules: []\n";
+    std::fs::write(file("rules.yaml"), rules).expect("a file");
+    for name in [".", "raftq", "rules.yaml"] {
+        let all_may = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(file(name), all_may).expect("chmod");
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    command.arg(file("raftq")).arg("--rules").arg(file("rules.yaml"));
+    command.env("RAFTQ_RUN_DIR", file("run"));
+    let output = star.hub.ns.enter(|| command.output()).expect("entering").expect("setpriv");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    let words = "raftq needs root, or the capabilities NET_ADMIN and SYS_ADMIN; run: sudo raftq";
+    assert!(said.contains(words) && said.lines().count() == 1, "{said}");
 }
