@@ -240,7 +240,7 @@ fn a_node_in_a_new_namespace_is_noticed() {
     assert_eq!(moved(), [""; 0], "it may only be down");
     run(&format!("ip netns add {}", named.name));
     let n1 = format!("n1 has left netns {}, as a restart does", named.name);
-    assert_eq!(moved(), [n1.clone()]);
+    assert_eq!(moved(), std::slice::from_ref(&n1));
     run(&format!("ip netns del {0} && ip netns add {0}", found.name));
     let again = NetNs::named(&found.name).expect("made anew");
     again.enter(|| run("ip addr add 10.91.8.2/32 dev lo")).expect("entering");

@@ -82,7 +82,7 @@ fetch_etcd() {
 # Distributions ship older compilers, with which the build fails in a way that says little.
 need_cargo() {
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-    how="Install it by rustup (see the README); where it is there already: rustup update stable"
+    how="Install it by rustup; where rustup is there already: rustup update stable"
     # "cargo 1.89.0 (...)"; nothing where there is none, or a rustup without a toolchain.
     version=$(as_user cargo --version 2>/dev/null | cut -d' ' -f2) || version=
     [ -n "$version" ] || die "setup: there is no cargo; Rust $needed or newer is needed." "$how"
