@@ -79,6 +79,7 @@ fixtures! {
     tab_indent,
     tags_and_merge_keys,
     times_that_clash,
+    times_too_short,
     too_many_nodes,
     two_actions_in_one_map,
     two_places,

@@ -10,6 +10,7 @@ use raftq::kernel::foreign;
 use raftq::kernel::iptables;
 use raftq::kernel::topology;
 use raftq::rules::table::Place;
+use std::process::{Command, Stdio};
 
 fn look(findings: &[Finding], what: &str) -> Finding {
     findings.iter().find(|f| f.what == what).unwrap_or_else(|| panic!("no {what}")).clone()
@@ -81,5 +82,20 @@ fn rules_of_others_are_told_before_and_after_ours_are_in() {
         lab.run(&format!("{tables} -A INPUT -p tcp -j TTL --ttl-set 9"));
         let told = warnings();
         assert!(told.len() == 2 && told[1].contains("stands behind"), "{flavour}: {told:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_reason_to_panic() {
+    need_root();
+    let folder = tempfile::tempdir().expect("a folder");
+    for args in [&["doctor"][..], &["doctor", "--json"], &["clean"], &["clean", "--json"]] {
+        // The reader is gone before anything is written.
+        let (_, writer) = std::io::pipe().expect("a pipe");
+        let mut raftq = Command::new(env!("CARGO_BIN_EXE_raftq"));
+        raftq.args(args).env("RAFTQ_RUN_DIR", folder.path()).stdout(writer);
+        let output = raftq.stderr(Stdio::piped()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.as_ref()), (Some(0), ""), "{args:?}");
     }
 }

@@ -3,12 +3,13 @@
 
 mod live_site_lab;
 
-use live_site_lab::{Lab, Star, at, need_root, node, run};
+use live_site_lab::{Lab, Star, at, need_root, node, run, until};
 use raftq::kernel::links;
 use raftq::kernel::netns::{NetNs, free_queue};
 use raftq::kernel::topology::{self, Family, Hook, Plan, Topology};
 use raftq::kernel::trouble::Trouble;
 use raftq::rules::table::{Node, Place};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 fn plan_in(lab: &Lab, nodes: &[Node]) -> Result<Plan, Trouble> {
@@ -220,4 +221,75 @@ fn the_families_of_a_bridge_are_checked_apart() {
     };
     let v4 = plan_in(&star.hub, &nodes(Family::V4)).expect("a plan");
     assert_eq!(v4.topology, Topology::Bridge);
+}
+
+/// A name made anew, an address that is elsewhere now: what runs there passes no hook of ours.
+#[test]
+fn a_node_in_a_new_namespace_is_noticed() {
+    let (named, found) = (Lab::new("named"), Lab::new("found"));
+    named.run("ip addr add 10.91.8.1/32 dev lo");
+    found.run("ip addr add 10.91.8.2/32 dev lo");
+    let nodes = [
+        node("n1", &["10.91.8.1:2380"], Place::Netns(named.name.clone())),
+        node("n2", &["10.91.8.2:2380"], Place::Unsaid),
+    ];
+    let plan = topology::plan(&nodes).expect("a plan");
+    let moved = || topology::moved(&nodes, &plan);
+    assert_eq!(moved(), [""; 0]);
+    run(&format!("ip netns del {}", named.name));
+    assert_eq!(moved(), [""; 0], "it may only be down");
+    run(&format!("ip netns add {}", named.name));
+    let n1 = format!("n1 has left netns {}, as a restart does", named.name);
+    assert_eq!(moved(), std::slice::from_ref(&n1));
+    run(&format!("ip netns del {0} && ip netns add {0}", found.name));
+    let again = NetNs::named(&found.name).expect("made anew");
+    again.enter(|| run("ip addr add 10.91.8.2/32 dev lo")).expect("entering");
+    assert_eq!(moved(), [n1, format!("n2 has left netns {}, as a restart does", found.name)]);
+}
+
+/// The whole program: a warning, and an undecided result.
+#[test]
+fn raftq_tells_that_a_node_has_left() {
+    let star = Star::new(2);
+    let folder = tempfile::tempdir().expect("a folder");
+    let [a, b] = [0, 1].map(|i| star.nodes[i].name.as_str());
+    let rules = format!(
+        "cluster: {{ nodes: {{ n1: {{ at: 10.77.0.1:2380, netns: {a} }}, \
+         n2: {{ at: 10.77.0.2:2380, netns: {b} }} }} }}\nrules: []\n"
+    );
+    std::fs::write(folder.path().join("rules.yaml"), rules).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raftq"));
+    command.arg("--rules").arg(folder.path().join("rules.yaml")).args(["--for", "4s", "--json"]);
+    command.env("RAFTQ_RUN_DIR", folder.path().join("run"));
+    let raftq = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("raftq");
+    until("it is attached", || star.nodes[1].firewall().contains("RAFTQ-"));
+    run(&format!("ip netns del {b} && ip netns add {b}"));
+    let output = raftq.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(&format!("n2 has left netns {b}")), "{said}");
+}
+
+/// A rule file of addresses only: what is told is the cause, not that they cannot be found.
+#[test]
+fn who_forgets_sudo_is_told_so() {
+    let star = Star::new(2);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    std::fs::copy(env!("CARGO_BIN_EXE_raftq"), file("raftq")).expect("a copy");
+    let rules = "cluster: { nodes: { n1: 10.77.0.1:2380, n2: 10.77.0.2:2380 } }\nrules: []\n";
+    std::fs::write(file("rules.yaml"), rules).expect("a file");
+    for name in [".", "raftq", "rules.yaml"] {
+        let all_may = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(file(name), all_may).expect("chmod");
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    command.arg(file("raftq")).arg("--rules").arg(file("rules.yaml"));
+    command.env("RAFTQ_RUN_DIR", file("run"));
+    let output = star.hub.ns.enter(|| command.output()).expect("entering").expect("setpriv");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    let words = "raftq needs root, or the capabilities NET_ADMIN and SYS_ADMIN; run: sudo raftq";
+    assert!(said.contains(words) && said.lines().count() == 1, "{said}");
 }

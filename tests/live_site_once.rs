@@ -190,3 +190,29 @@ fn a_socket_that_listens_on_every_address_is_reached_all_the_same() {
     send_to(&dialler, &wide, "127.0.0.1:2381".parse().expect("an address"), 4);
     assert_eq!(lab.queued(CHAIN), 4);
 }
+
+/// The queue rules are in the last chain; many jump to it, which must not hide that.
+#[test]
+fn an_emptied_last_chain_is_noticed() {
+    let star = Star::new(3);
+    for flavour in FLAVOURS {
+        let apart = topology::plan(&star_nodes(&star, Family::V4, true)).expect("a plan");
+        let bare = star_nodes(&star, Family::V4, false);
+        let bridge = star.hub.ns.enter(|| topology::plan(&bare)).expect("entering");
+        for plan in [apart, bridge.expect("a plan")] {
+            let attached = Attached::new(&plan, &bare, flavour);
+            let stand = || attached.0.iter().map(|i| i.stands().expect("asked"));
+            assert!(stand().all(|stands| stands), "{flavour} {}", plan.reason);
+            for installed in &attached.0 {
+                let last = installed.chains.last().expect("chains");
+                let flush = format!("iptables-{flavour} -t mangle -F {last}");
+                star.nodes.iter().chain([&star.hub]).for_each(|lab| {
+                    if lab.ns.id() == installed.ns.id {
+                        lab.run(&flush);
+                    }
+                });
+            }
+            assert!(stand().all(|stands| !stands), "{flavour} {}", plan.reason);
+        }
+    }
+}

@@ -5,14 +5,16 @@
 
 mod live_site_lab;
 
-use live_site_lab::{FLAVOURS, Lab, Star, at, need_root, node};
+use live_site_lab::{FLAVOURS, Lab, Star, at, need_root, node, until};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use raftq::kernel::chains::Spec;
 use raftq::kernel::clean::{Report, clean};
 use raftq::kernel::iptables::{self, Flavour};
 use raftq::kernel::record::{self, Record};
 use raftq::kernel::topology::{self, Family};
 use raftq::rules::table::{Node, Place};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One test at a time in a run folder of its own; the folder is told by environment.
@@ -59,6 +61,11 @@ fn die(record: &mut Record) {
     child.wait().expect("it ends");
     record.pid = child.id();
     record.save().expect("written");
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, signal).expect("our own child");
 }
 
 fn two_nodes(lab: &Lab) -> [Node; 2] {
@@ -152,6 +159,13 @@ fn a_second_raftq_on_the_same_cluster_is_refused() {
     assert_eq!(conflict(&two_nodes(&elsewhere)), None, "the same addresses elsewhere");
     let text = first.refusal().to_string();
     assert!(text.contains(&std::process::id().to_string()) && text.contains("n1, n2"), "{text}");
+    let mut other = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("a child");
+    let stopped = Record { pid: other.id(), ..first.clone() };
+    signal(&other, Signal::SIGSTOP);
+    until("it is stopped", || stopped.refusal().to_string().contains("kill -CONT"));
+    signal(&other, Signal::SIGCONT);
+    until("it goes on", || !stopped.refusal().to_string().contains("kill -CONT"));
+    other.kill().and_then(|()| other.wait()).expect("it ends");
     die(&mut first);
     assert_eq!(conflict(&nodes), None, "the dead control nothing");
     cleaned();

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 
 /// What the queue holds at 20,000 packets a second, in nanoseconds of delay.
-const LONGEST: u64 = 65_536 * 1_000_000_000 / 20_000;
+const LONGEST: u64 = 61_440 * 1_000_000_000 / 20_000;
 
 fn head(max_rate: u32) -> String {
     let nodes = "{ n1: 1.1.1.1:1, n2: 1.1.1.2:1, n3: 1.1.1.3:1 }";

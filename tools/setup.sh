@@ -79,6 +79,19 @@ fetch_etcd() {
     as_user mv "$part/root" "$ETCD"
 }
 
+# Distributions ship older compilers, with which the build fails in a way that says little.
+need_cargo() {
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    how="Install it by rustup; where rustup is there already: rustup update stable"
+    # "cargo 1.89.0 (...)"; nothing where there is none, or a rustup without a toolchain.
+    version=$(as_user cargo --version 2>/dev/null | cut -d' ' -f2) || version=
+    [ -n "$version" ] || die "setup: there is no cargo; Rust $needed or newer is needed." "$how"
+    oldest=$(printf '%s\n' "$needed" "${version%%-*}" | sort -V | head -n 1)
+    [ "$oldest" = "$needed" ] ||
+        die "setup: Rust $needed or newer is needed, and this cargo is $version." "$how"
+}
+
+need_cargo
 lacks=$(missing | tr '\n' ' ')
 if [ -n "$lacks" ]; then
     need_apt "$lacks"
@@ -94,5 +107,3 @@ if ! has_etcd; then
         fetch_etcd
     fi
 fi
-as_user sh -c 'command -v cargo >/dev/null' ||
-    die "setup: there is no cargo in PATH; install Rust by rustup first (see the README)."

@@ -1,7 +1,9 @@
 //! `raftq clean`: removes what killed raftqs left behind.
 
+use super::lint::put;
 use crate::kernel::clean::clean;
 use crate::run::outcome::ENVIRONMENT;
+use crate::run::status;
 use std::process::ExitCode;
 
 /// Remove everything that a killed raftq left behind, and nothing else.
@@ -18,14 +20,14 @@ pub(super) fn run(args: &CleanArgs) -> ExitCode {
     let report = match clean() {
         Ok(report) => report,
         Err(trouble) => {
-            eprintln!("raftq clean: {trouble}");
+            status::put(&format!("raftq clean: {trouble}\n"));
             return ExitCode::from(ENVIRONMENT);
         }
     };
     if args.json {
-        println!("{:#}", serde_json::json!(report));
+        put(&format!("{:#}\n", serde_json::json!(report)));
     } else {
-        print!("{report}");
+        put(&report.to_string());
     }
     ExitCode::from(if report.clean() { 0 } else { ENVIRONMENT })
 }

@@ -1,5 +1,6 @@
 //! `raftq doctor`: prints what the host lacks and how to mend it.
 
+use super::lint::put;
 use crate::kernel::chains::Spec;
 use crate::kernel::doctor::{self, Finding, State};
 use crate::kernel::foreign;
@@ -9,7 +10,9 @@ use crate::kernel::topology;
 use crate::rules::table::Node;
 use crate::rules::{Inputs, Report, SetArg};
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
+use crate::run::status;
 use serde_json::json;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -36,7 +39,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     let nodes = match args.rules.as_deref().map(|rules| nodes(rules, args)).transpose() {
         Ok(nodes) => nodes,
         Err(report) => {
-            eprint!("{}", report.render(false));
+            status::put(&report.render(false));
             return ExitCode::from(BAD_INPUT);
         }
     };
@@ -44,9 +47,9 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     findings.extend(nodes.iter().flat_map(|nodes| cluster(nodes)));
     let fit = !findings.iter().any(Finding::stands_in_the_way);
     if args.json {
-        println!("{:#}", json!({ "fit": fit, "findings": findings }));
+        put(&format!("{:#}\n", json!({ "fit": fit, "findings": findings })));
     } else {
-        print(&findings, fit);
+        put(&text(&findings, fit));
     }
     ExitCode::from(if fit { 0 } else { ENVIRONMENT })
 }
@@ -80,7 +83,8 @@ fn cluster(nodes: &[Node]) -> Vec<Finding> {
     all
 }
 
-fn print(findings: &[Finding], fit: bool) {
+fn text(findings: &[Finding], fit: bool) -> String {
+    let mut text = String::new();
     for finding in findings {
         let state = match (finding.state, finding.needed) {
             (State::Ok, _) => "ok",
@@ -88,11 +92,11 @@ fn print(findings: &[Finding], fit: bool) {
             (State::Missing, false) => "note",
             (State::Unknown, _) => "untried",
         };
-        println!("{state:8} {}: {}", finding.what, finding.detail);
+        let _ = writeln!(text, "{state:8} {}: {}", finding.what, finding.detail);
         if let Some(mend) = &finding.mend {
-            println!("         -> {mend}");
+            let _ = writeln!(text, "         -> {mend}");
         }
     }
     let summary = if fit { "raftq can work here" } else { "raftq cannot work here yet" };
-    println!("{summary}");
+    text + summary + "\n"
 }

@@ -100,7 +100,12 @@ fn file_json(path: &Path, result: &Result<Compiled, Report>) -> serde_json::Valu
 }
 
 fn print(text: &str, failed: bool) -> ExitCode {
-    // Whoever closed the pipe has read what they wanted.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    put(text);
     if failed { ExitCode::from(BAD_INPUT) } else { ExitCode::SUCCESS }
+}
+
+/// Writes to stdout. Whoever closed the pipe has read what they wanted, which is no reason to
+/// panic, as `print!` would.
+pub(super) fn put(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -9,9 +9,8 @@ use crate::time::Nanos;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// The most packets held of one queue. The kernel keeps at most 65,536 in all; what is
-/// left of them lets packets that nobody delays pass while the rest is full.
-pub const HELD_MAX: usize = 65_536 - 4_096;
+/// The most packets held of one queue; delays are checked against the same number.
+pub const HELD_MAX: usize = crate::rules::table::HELD_MAX as usize;
 
 /// One held packet.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,13 @@
 //! in the control groups of all processes. Refuses to guess: two containers that an
 //! abbreviated id fits are an error.
 
+use super::clock;
+use super::poll::pause;
 use super::trouble::Trouble;
+use crate::time::Nanos;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 
 /// Each runtime's way to print the pid of a container.
@@ -17,6 +21,9 @@ const ASK: [(&str, &[&str]); 4] = [
     ("crictl", &["inspect", "--output", "go-template", "--template", "{{.info.pid}}"]),
 ];
 
+/// The longest that one tool may take; they answer in tens of milliseconds.
+const ANSWER: Nanos = Nanos::from_secs(5);
+
 /// The pid of a running container.
 pub fn pid_of(name: &str) -> Result<u32, Trouble> {
     if name.is_empty() || name.starts_with('-') {
@@ -24,7 +31,7 @@ pub fn pid_of(name: &str) -> Result<u32, Trouble> {
     }
     let mut asked = Vec::new();
     for (tool, args) in ASK {
-        match ask(tool, args, name) {
+        match ask(tool, args, name, ANSWER) {
             // A container that exists but does not run has pid 0.
             Some(Ok(0)) => {
                 return Err(Trouble::new(
@@ -33,14 +40,15 @@ pub fn pid_of(name: &str) -> Result<u32, Trouble> {
                 ));
             }
             Some(Ok(pid)) => return Ok(pid),
-            Some(Err(())) => asked.push(tool),
+            Some(Err(Refusal::Unknown)) => asked.push(tool.to_owned()),
+            Some(Err(Refusal::Late)) => asked.push(format!("{tool}, which did not answer")),
             None => {}
         }
     }
     by_cgroup(name)?.ok_or_else(|| not_found(name, &asked))
 }
 
-fn not_found(name: &str, asked: &[&str]) -> Trouble {
+fn not_found(name: &str, asked: &[String]) -> Trouble {
     let asked = match asked {
         [] => "none of docker, podman, nerdctl and crictl is installed".to_owned(),
         tools => format!("asked {}", tools.join(", ")),
@@ -51,12 +59,36 @@ fn not_found(name: &str, asked: &[&str]) -> Trouble {
     )
 }
 
-/// `None`: the tool is not installed. `Err`: it knows no such container.
-fn ask(tool: &str, args: &[&str], name: &str) -> Option<Result<u32, ()>> {
-    let output = Command::new(tool).args(args).arg(name).stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let pid = text.trim().parse().map_err(|_| ());
-    Some(if output.status.success() { pid } else { Err(()) })
+/// Why a tool gave no pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It knows no such container.
+    Unknown,
+    /// It did not answer in time.
+    Late,
+}
+
+/// `None`: the tool is not installed. A daemon that hangs must not hang raftq.
+fn ask(tool: &str, args: &[&str], name: &str, limit: Nanos) -> Option<Result<u32, Refusal>> {
+    let mut command = Command::new(tool);
+    command.args(args).arg(name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let until = clock::now() + limit;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if clock::now() < until => pause(Nanos::from_millis(5)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Some(Err(Refusal::Late));
+            }
+        }
+    };
+    // A pid fits into the pipe, so nothing had to be read before.
+    let mut text = String::new();
+    let _ = child.stdout.take()?.read_to_string(&mut text);
+    Some(text.trim().parse().ok().filter(|_| status.success()).ok_or(Refusal::Unknown))
 }
 
 /// Runtimes put the 64-digit id of a container into the path of its control group.
@@ -104,6 +136,15 @@ mod tests {
         assert_eq!(full_id(&systemd, "0123456789ab"), Some(id.as_str()));
         assert_eq!(full_id(&plain, "0123456789ab"), Some(id.as_str()));
         assert_eq!(full_id(&plain, "fff"), None);
+    }
+
+    #[test]
+    fn a_tool_that_hangs_is_given_up() {
+        let asked = |limit| ask("sleep", &["0.2"], "0", limit);
+        assert_eq!(asked(Nanos::from_millis(20)), Some(Err(Refusal::Late)));
+        assert_eq!(asked(Nanos::from_secs(10)), Some(Err(Refusal::Unknown)));
+        assert_eq!(ask("echo", &[], "17", Nanos::from_secs(10)), Some(Ok(17)));
+        assert_eq!(ask("raftq-no-such-tool", &[], "17", Nanos::ZERO), None);
     }
 
     #[test]

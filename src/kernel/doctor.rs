@@ -11,6 +11,7 @@ use super::process;
 use super::record;
 use super::restore::{self, Running, which};
 use super::topology::Family;
+use super::trouble::Trouble;
 use serde::Serialize;
 use std::fs;
 use std::io;
@@ -94,6 +95,22 @@ const CAPABILITIES: [(u32, &str, &str); 5] = [
     (13, "CAP_NET_RAW", "iptables of the legacy flavour"),
     (23, "CAP_SYS_NICE", "verdicts without waiting for other processes"),
 ];
+
+/// Refuses where attaching is bound to fail later, and with another reason: without these
+/// neither the namespaces of nodes can be looked into nor the firewall.
+pub fn privileged() -> Result<(), Trouble> {
+    let needed = &CAPABILITIES[..2];
+    if needed.iter().all(|(number, ..)| process::holds(*number)) {
+        return Ok(());
+    }
+    let way_out = if needed.iter().all(|(number, ..)| process::may_hold(*number)) {
+        "run: sudo raftq ..."
+    } else {
+        // Even root cannot get what the bounding set lacks.
+        "start the container with --cap-add NET_ADMIN --cap-add SYS_ADMIN"
+    };
+    Err(Trouble::new("raftq needs root, or the capabilities NET_ADMIN and SYS_ADMIN", way_out))
+}
 
 fn privileges(flavour: Option<Flavour>) -> Vec<Finding> {
     let check = |(number, name, what): (u32, &str, &str)| {

@@ -31,8 +31,8 @@ pub struct Installed {
     pub hook: Hook,
     /// The chains that are ours, the first one jumped to.
     pub chains: Vec<String>,
-    /// Number of rules in the first chain.
-    pub rules_in_first: u32,
+    /// How much of ours refers to each: its rules, and the jumps to it.
+    pub uses: Vec<u32>,
     /// Whether the table came into being with our rules (nft only).
     pub made_table: bool,
     /// Whether the base chain did (nft only).
@@ -80,7 +80,7 @@ pub fn prepare(spec: &Spec<'_>, flavour: Flavour) -> Result<Vec<Prepared>, Troub
                 flavour,
                 hook: site.hook,
                 chains: script.chains.clone(),
-                rules_in_first: script.rules_in_first,
+                uses: script.chains.iter().map(|c| uses(&script.text, c)).collect(),
                 made_table: !table,
                 made_base: !base,
                 open: Some(site.ns.clone()),
@@ -172,22 +172,26 @@ impl Installed {
         remove_all(std::slice::from_ref(self)).pop().expect("one result for each")
     }
 
-    /// Whether our chain is as it was put in and still jumped to. Cheap on nft; legacy has
-    /// to ask a program.
+    /// Whether our chains are as they were put in and the first is still jumped to: the queue
+    /// rules are in the last. Cheap on nft; legacy has to ask a program.
     pub fn stands(&self) -> io::Result<bool> {
         let Some(ns) = self.reopened()?.and_then(|i| i.open) else { return Ok(false) };
+        let mut expected = self.chains.iter().zip(&self.uses);
         match self.flavour {
-            // A chain's use count is its rules and the jumps to it.
-            Flavour::Nft => {
-                let chain = ns.enter(|| nftables::chain(self.family, &self.chains[0]))??;
-                Ok(chain.is_some_and(|c| c.uses > self.rules_in_first))
-            }
+            // The kernel counts the same.
+            Flavour::Nft => ns.enter(|| {
+                for (name, uses) in expected {
+                    let chain = nftables::chain(self.family, name)?;
+                    if chain.is_none_or(|chain| chain.uses < *uses) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            })?,
             Flavour::Legacy => {
                 let save = restore::save(&ns, self.flavour, self.family)?;
-                let chain = format!("-A {} ", self.chains[0]);
-                let rules = save.lines().filter(|line| line.starts_with(&chain)).count();
                 let jump = format!("-A {}", jump(self.hook, &self.chains[0]));
-                let whole = rules >= self.rules_in_first as usize;
+                let whole = expected.all(|(name, uses_then)| uses(&save, name) >= *uses_then);
                 Ok(whole && save.lines().any(|line| line == jump))
             }
         }
@@ -258,6 +262,12 @@ impl Installed {
         }
         ns.enter(|| nftables::delete_empty(self.family, base, self.made_table))?
     }
+}
+
+/// The rules of a chain and the jumps to it, in a script or a save.
+fn uses(text: &str, chain: &str) -> u32 {
+    let (rule, jump) = (format!("-A {chain} "), format!(" -j {chain}"));
+    text.lines().map(|l| u32::from(l.starts_with(&rule)) + u32::from(l.ends_with(&jump))).sum()
 }
 
 /// A script that removes what a save still shows of our chains and of jumps to them.

@@ -75,7 +75,7 @@ impl NetNs {
 
     /// A namespace that `ip netns list` shows, or the one a path leads to.
     pub fn named(name: &str) -> Result<Self, Trouble> {
-        let path = if name.contains('/') { name.into() } else { Path::new(NAMED).join(name) };
+        let path = path_of_name(name);
         Self::open(&path, format!("netns {name}")).map_err(|e| {
             Trouble::new(
                 format!("the network namespace {name} cannot be opened ({}: {e})", path.display()),
@@ -86,7 +86,7 @@ impl NetNs {
 
     /// The namespace of a process.
     pub fn of_pid(pid: u32) -> Result<Self, Trouble> {
-        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let path = path_of_pid(pid);
         Self::open(&path, format!("the namespace of pid {pid}")).map_err(|e| {
             let way_out = match e.kind() {
                 io::ErrorKind::NotFound => "is the process still there?",
@@ -199,6 +199,24 @@ impl NetNs {
             format!("the namespace of pid {}", pid_in(path).unwrap_or_default())
         })
     }
+}
+
+/// Which namespace a path leads to at this moment; `None` where to none.
+#[must_use]
+pub fn id_at(path: &Path) -> Option<NsId> {
+    fs::metadata(path).ok().filter(is_ns).map(|meta| id_of(&meta))
+}
+
+/// The path of a name in `ip netns`; one with a slash is a path already.
+#[must_use]
+pub fn path_of_name(name: &str) -> PathBuf {
+    if name.contains('/') { name.into() } else { Path::new(NAMED).join(name) }
+}
+
+/// The path of a process' namespace.
+#[must_use]
+pub fn path_of_pid(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/ns/net"))
 }
 
 /// A queue number that nobody is bound to in `ns`, and that is not in `taken`.

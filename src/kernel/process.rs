@@ -31,6 +31,14 @@ fn parse(text: &str) -> Option<Stat> {
     Some(Stat { ending: matches!(state, "Z" | "X") || flags & EXITING != 0, start_time })
 }
 
+/// Whether a process is stopped, as by Ctrl-Z: it takes no signal but `SIGCONT` and
+/// `SIGKILL` until then.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(')').is_some_and(|(_, behind_name)| behind_name.starts_with(" T "))
+}
+
 /// The capability to look into other processes.
 pub const CAP_SYS_PTRACE: u32 = 19;
 

@@ -213,7 +213,14 @@ impl Record {
                 self.pid,
                 names.join(", ")
             ),
-            format!("end it first: kill {}", self.pid),
+            if process::is_stopped(self.pid) {
+                format!(
+                    "it is stopped (Ctrl-Z): `kill -CONT {0}` first, then end it: kill {0}",
+                    self.pid
+                )
+            } else {
+                format!("end it first: kill {}", self.pid)
+            },
         )
     }
 }

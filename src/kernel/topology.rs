@@ -6,16 +6,23 @@
 //! packets would pass no site, and never changes a bridge's settings. Next: `chains.rs`
 //! for the rules of a site, `iptables.rs` for how they get in.
 
+use super::clock;
 use super::links::{LinkAddr, addresses};
-use super::netns::NetNs;
+use super::netns::{self, NetNs};
 use super::trouble::Trouble;
 use crate::packet::NodeId;
 use crate::rules::table::{Node, Place};
+use crate::time::Nanos;
 use serde::{Deserialize, Serialize};
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often a node whose place no path tells is searched for.
+const SEARCH_EVERY: Nanos = Nanos::from_secs(10);
 
 /// How the nodes are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +106,50 @@ pub fn plan(nodes: &[Node]) -> Result<Plan, Trouble> {
         }
     }
     namespaces_plan(nodes, &found)
+}
+
+/// Nodes that have left the namespace they were found in, as after a restart of a container or
+/// with a name made anew: their packets pass no hook of ours. A place that leads nowhere tells
+/// nothing, for the node may only be down. Cheap while all is as it was; where it takes a
+/// search it is made every ten seconds at most. A node behind a bridge is met wherever it is.
+#[must_use]
+pub fn moved(nodes: &[Node], plan: &Plan) -> Vec<String> {
+    let may_search = LazyCell::new(may_search);
+    let apart = plan.sites.iter().filter(|site| site.hook == Hook::Input);
+    let placed = apart.flat_map(|site| site.local.iter().map(move |id| (site, id)));
+    let elsewhere = placed.filter_map(|(site, id)| {
+        let node = &nodes[usize::from(id.0)];
+        let now = match &node.place {
+            Place::Netns(name) => netns::id_at(&netns::path_of_name(name)),
+            Place::Pid(pid) => netns::id_at(&netns::path_of_pid(*pid)),
+            Place::Container(_) | Place::Unsaid => {
+                let hint = site.ns.reference().path.as_deref();
+                let as_before = hint.and_then(netns::id_at) == Some(site.ns.id());
+                if as_before || !*may_search {
+                    return None;
+                }
+                let found = match &node.place {
+                    Place::Container(name) => Some(NetNs::of_container(name).ok()?),
+                    _ => Here::look().ok()?.search(node).ok()?,
+                };
+                found.map(|ns| ns.id())
+            }
+        };
+        let left = now.is_some_and(|now| now != site.ns.id());
+        left.then(|| format!("{} has left {}, as a restart does", node.name, site.ns))
+    });
+    elsewhere.collect()
+}
+
+/// Whether the last search was long enough ago.
+fn may_search() -> bool {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = clock::now();
+    let may = now.0 >= NEXT.load(Ordering::Relaxed);
+    if may {
+        NEXT.store((now + SEARCH_EVERY).0, Ordering::Relaxed);
+    }
+    may
 }
 
 /// Where a node was found.

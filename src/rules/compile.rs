@@ -10,8 +10,8 @@ use super::groups::SetArg;
 use super::reach::Reach;
 use super::sets::{Sets, Side};
 use super::table::{
-    Action, Delay, Distribution, Filter, FlowAge, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX,
-    Rule, Table, What, Window,
+    Action, Delay, Distribution, Filter, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX, Rule, Table,
+    What, Window,
 };
 use super::{cluster, hold, preempt, scalar};
 use crate::packet::{LinkId, NodeId, Proto};
@@ -20,6 +20,10 @@ use std::collections::HashMap;
 
 /// Packets a second that a cluster's links are assumed to carry if the file does not say.
 const MAX_RATE: u32 = 20_000;
+
+/// The shortest `for` and `every`: the verdict loop runs before everything else, and shorter
+/// ones would keep it from packets.
+const TIME_MIN: Nanos = Nanos::from_millis(1);
 
 /// A rule beside what it was written as.
 pub(super) struct Compiled<'f> {
@@ -148,7 +152,7 @@ fn rule<'f>(
         push(no_links(entry));
     }
     let window = window(entry, &mut push);
-    let filter = filter(entry, &mut push);
+    let filter = filter(entry);
     let actions = actions(entry, &mut push);
     if let Some(reach) = reach {
         one_way(entry, reach, filter, &mut push);
@@ -219,6 +223,14 @@ fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Window {
         let message = "a rule that lasts 0s can never match".to_owned();
         wrong(lasts.span, "for", message, "leave `for` out to keep it active until the end");
     }
+    for (written, field) in [(entry.r#for, "for"), (entry.every, "every")] {
+        let short = |time: &At<Nanos>| time.value > Nanos::ZERO && time.value < TIME_MIN;
+        if let Some(time) = written.filter(short) {
+            let message = format!("{} is shorter than 1ms", scalar::show(time.value));
+            let help = "raftq would do nothing but start and end this rule: write at least 1ms";
+            wrong(time.span, field, message, help);
+        }
+    }
     if let Some(times) = entry.times.filter(|times| times.value == 0) {
         let message = "a rule that becomes active 0 times can never match".to_owned();
         wrong(times.span, "times", message, "leave the rule out, or write at least 1");
@@ -243,26 +255,15 @@ fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Window {
     window
 }
 
-fn filter(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Filter {
+fn filter(entry: &RuleEntry) -> Filter {
     let Some(written) = &entry.r#where else { return Filter::default() };
-    let filter = Filter {
+    Filter {
         proto: written.proto.map(|proto| proto.value),
         port: written.port.map(|port| port.value),
         flow: written.flow.map(|flow| flow.value),
         // A chance of one is none, and spares the queue single segments.
         chance: written.chance.map(|chance| chance.value.0).filter(|share| *share < 1 << 32),
-    };
-    if let (Some(Proto::Udp), Some(FlowAge::New), Some(flow)) =
-        (filter.proto, filter.flow, written.flow)
-    {
-        push(
-            Diagnostic::error("UDP has no new flows: this rule can never match")
-                .at(flow.span)
-                .field("where.flow")
-                .help("a flow is new when its TCP SYN was seen; leave `flow` or `proto` out"),
-        );
     }
-    filter
 }
 
 fn actions(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Vec<Action> {

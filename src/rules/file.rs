@@ -67,7 +67,7 @@ pub(super) struct Cluster {
     #[schemars(with = "std::collections::BTreeMap<String, NodeEntry>", required)]
     pub(super) nodes: Named<NodeEntry>,
     /// Packets a second that the cluster's links carry at most, 20000 if left out. Delays are
-    /// checked against it: a queue holds 65536 packets.
+    /// checked against it: at most 61440 packets are held at a time.
     #[schemars(with = "Option<u32>", range(min = 1))]
     pub(super) max_rate: Option<At<u32>>,
     /// What happens to a packet whose sender cannot be told; `accept` if left out.
@@ -167,7 +167,8 @@ pub(super) struct Where {
     /// A port, at either end.
     #[schemars(with = "Option<u16>", range(min = 1))]
     pub(super) port: Option<At<u16>>,
-    /// Whether the connection was opened since the rule became active, or is any other.
+    /// Whether the connection was opened since the rule became active, or is any other. UDP
+    /// has no SYN: its flows open with the first packet seen, and anew after a silent minute.
     #[schemars(with = "Option<FlowAge>")]
     pub(super) flow: Option<At<FlowAge>>,
     /// The share of packets that is hit, drawn for each segment on the wire.

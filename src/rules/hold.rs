@@ -1,7 +1,7 @@
-//! Whether the kernel queue can hold what the delays of a table ask for.
+//! Whether a queue can hold what the delays of a table ask for.
 //!
 //! A packet that is delayed by `d` waits in the queue; at `max_rate` packets a second up to
-//! `d * max_rate` wait together, and a queue takes [`QUEUE_MAX`]. Delays add up, so the sum is
+//! `d * max_rate` wait together, and at most [`HELD_MAX`] may. Delays add up, so the sum is
 //! taken over the rules that one packet can meet: on the same link, at the same time, and
 //! with filters that do not exclude each other (TCP or UDP; of the ports at most two).
 //!
@@ -15,7 +15,7 @@ use super::compile::Compiled;
 use super::diagnostic::{Diagnostic, Sink, quote};
 use super::file::Action as Step;
 use super::scalar::show;
-use super::table::{Action, QUEUE_MAX, Rule};
+use super::table::{Action, HELD_MAX, Rule};
 use crate::packet::{LinkId, Proto};
 use crate::time::Nanos;
 use std::collections::{BTreeMap, HashSet};
@@ -59,7 +59,7 @@ pub(super) fn check(
 }
 
 fn fits(delay: Nanos, max_rate: u32) -> bool {
-    u128::from(delay.0) * u128::from(max_rate) <= u128::from(QUEUE_MAX) * SECOND
+    u128::from(delay.0) * u128::from(max_rate) <= u128::from(HELD_MAX) * SECOND
 }
 
 /// How long one rule can hold a packet.
@@ -193,7 +193,7 @@ fn too_much(rules: &[Compiled<'_>], worst: &Worst, max_rate: u32, link: &str) ->
     let packets = u128::from(worst.sum.0) * u128::from(max_rate) / SECOND;
     let sum = show(worst.sum);
     let numbers =
-        format!("at {max_rate} packets/s that is {packets} packets; a queue holds {QUEUE_MAX}");
+        format!("at {max_rate} packets/s that is {packets} packets; at most {HELD_MAX} are held");
     let message = match worst.rules.as_slice() {
         [_] => format!("this delay can take {sum}: {numbers}"),
         several => {
@@ -207,10 +207,10 @@ fn too_much(rules: &[Compiled<'_>], worst: &Worst, max_rate: u32, link: &str) ->
             )
         }
     };
-    let longest = u128::from(QUEUE_MAX) * SECOND / u128::from(max_rate);
+    let longest = u128::from(HELD_MAX) * SECOND / u128::from(max_rate);
     // A round figure is easier to write down.
     let longest = if longest > 1_000_000 { longest / 1_000_000 * 1_000_000 } else { longest };
-    let rate = u128::from(QUEUE_MAX) * SECOND / u128::from(worst.sum.0);
+    let rate = u128::from(HELD_MAX) * SECOND / u128::from(worst.sum.0);
     let most = format!("delay by at most {} in all", show(Nanos(longest as u64)));
     let help = match rate {
         0 => most,

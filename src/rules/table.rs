@@ -7,8 +7,10 @@
 use crate::packet::{Endpoint, LinkId, NodeId, Proto};
 use crate::time::Nanos;
 
-/// The most packets a kernel queue holds; a delay may not ask for more.
-pub const QUEUE_MAX: u32 = 65_536;
+/// The most packets held of one queue; a delay may not ask for more. The kernel keeps at most
+/// 65,536 in all; what is left of them lets packets that nobody delays pass while the rest is
+/// full.
+pub const HELD_MAX: u32 = 65_536 - 4_096;
 
 /// The most rules a table may have.
 pub const RULES_MAX: usize = 20_000;
@@ -105,7 +107,7 @@ pub struct Filter {
 /// Whether a flow was dialled while a rule was active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowAge {
-    /// Its SYN was seen since the rule became active.
+    /// Its SYN was seen since the rule became active; for UDP, its first packet.
     New,
     /// Any other flow.
     Established,

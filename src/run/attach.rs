@@ -19,7 +19,7 @@ use crate::kernel::restore::Flavour;
 use crate::kernel::sched::Urgency;
 use crate::kernel::topology::{self, Plan, Site, ips};
 use crate::kernel::trouble::Trouble;
-use crate::kernel::{clean, foreign, links, netns};
+use crate::kernel::{clean, doctor, foreign, links, netns};
 use crate::rules::Table;
 use crate::time::Nanos;
 use std::io;
@@ -73,6 +73,7 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     options: &Options<'_>,
     open: impl Fn(u16) -> io::Result<Q> + Sync,
 ) -> Result<Attached, Trouble> {
+    doctor::privileged()?;
     // What a killed raftq left would be in the way.
     let cleaned = clean::clean()?;
     for run in &cleaned.cleaned {

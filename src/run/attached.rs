@@ -21,7 +21,7 @@ use crate::kernel::poll::{self, Poller};
 use crate::kernel::record::{self, Lock, Record};
 use crate::kernel::restore::Flavour;
 use crate::kernel::sched::Urgency;
-use crate::kernel::topology::Plan;
+use crate::kernel::topology::{self, Plan};
 use crate::kernel::trouble::Trouble;
 use crate::packet::NodeId;
 use crate::rules::Table;
@@ -209,11 +209,12 @@ impl Attached {
         )
     }
 
-    /// Places where our rules do not stand any more.
+    /// Places where our rules do not stand any more, and nodes that are not there any more.
     #[must_use]
     pub fn missing_rules(&self) -> Vec<String> {
         let gone = |installed: &&Installed| matches!(installed.stands(), Ok(false));
-        self.record.installed.iter().filter(gone).map(|i| i.ns.label.clone()).collect()
+        let places = self.record.installed.iter().filter(gone).map(|i| i.ns.label.clone());
+        places.chain(topology::moved(&self.table.nodes, &self.plan)).collect()
     }
 
     /// The process that watches over this one; 0 where there is none.
