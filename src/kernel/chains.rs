@@ -34,8 +34,6 @@ pub struct Script {
     pub text: String,
     /// The chains it makes; the first is the one that the hook jumps to.
     pub chains: Vec<String>,
-    /// Number of rules in the first chain.
-    pub rules_in_first: u32,
 }
 
 /// The base chain of a hook.
@@ -74,8 +72,7 @@ pub fn script(spec: &Spec<'_>, family: Family) -> Option<Script> {
         }
     }
     let _ = writeln!(text, "-A {}\nCOMMIT", jump(spec.site.hook, spec.chain));
-    let rules_in_first = chains[0].1.len() as u32;
-    Some(Script { text, chains: chains.into_iter().map(|(n, _)| n).collect(), rules_in_first })
+    Some(Script { text, chains: chains.into_iter().map(|(n, _)| n).collect() })
 }
 
 type Chain = (String, Vec<String>);

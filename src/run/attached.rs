@@ -213,8 +213,13 @@ impl Attached {
     #[must_use]
     pub fn missing_rules(&self) -> Vec<String> {
         let gone = |installed: &&Installed| matches!(installed.stands(), Ok(false));
-        let places = self.record.installed.iter().filter(gone).map(|i| i.ns.label.clone());
-        places.chain(topology::moved(&self.table.nodes, &self.plan)).collect()
+        self.record.installed.iter().filter(gone).map(|i| i.ns.label.clone()).collect()
+    }
+
+    /// Nodes that have left the namespace in which their packets are queued.
+    #[must_use]
+    pub fn moved_nodes(&self) -> Vec<String> {
+        topology::moved(&self.table.nodes, &self.plan)
     }
 
     /// The process that watches over this one; 0 where there is none.

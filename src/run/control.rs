@@ -208,17 +208,32 @@ impl Control<'_> {
         if self.attached.keep_guarded()? {
             self.warn("the guardian process was gone; there is a new one".into());
         }
+        self.look_for_gaps(t.as_secs_f64());
+        Ok(false)
+    }
+
+    /// Whether packets pass unseen: tells it once, and the result is undecided from then on.
+    fn look_for_gaps(&mut self, seconds: f64) {
+        if self.rules_removed {
+            return;
+        }
         let missing = self.attached.missing_rules();
-        if !missing.is_empty() && !self.rules_removed {
-            self.rules_removed = true;
+        let moved = self.attached.moved_nodes();
+        if !missing.is_empty() {
             self.warn(format!(
-                "{:.1} s after the start raftq's iptables rules were found removed or changed by \
-                 somebody else ({}): packets pass unseen",
-                t.as_secs_f64(),
+                "{seconds:.1} s after the start raftq's iptables rules were found removed or \
+                 changed by somebody else ({}): packets pass unseen",
                 missing.join(", ")
             ));
         }
-        Ok(false)
+        if !moved.is_empty() {
+            self.warn(format!(
+                "{seconds:.1} s after the start nodes were found in another namespace than before \
+                 ({}): their packets pass unseen; attach anew",
+                moved.join(", ")
+            ));
+        }
+        self.rules_removed = !missing.is_empty() || !moved.is_empty();
     }
 
     fn reload(&mut self) {

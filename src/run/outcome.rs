@@ -6,6 +6,7 @@ use crate::engine::counters::{Count, Counters};
 use crate::engine::lateness::Lateness;
 use crate::packet::LinkId;
 use crate::rules::Table;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// Everything held that should.
@@ -127,6 +128,11 @@ pub struct Totals {
     pub flows_evicted: u64,
     /// Verdicts that the kernel refused.
     pub refused: u64,
+    /// Messages of the kernel that could not be read.
+    pub garbled: u64,
+    /// How late held packets left, over all links.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lateness: Option<LatenessOutcome>,
 }
 
 /// What the main thread knows beside the counters.
@@ -193,6 +199,8 @@ impl Outcome {
             asked: count.asked.get(),
             flows_evicted: count.flows_evicted.get(),
             refused: detached.ended.faults.refused,
+            garbled: detached.ended.faults.garbled,
+            lateness: lateness_of(&lateness.all()),
         };
         let rules = rules(&run.table, counters);
         let links = links(&run.table, counters, lateness);
@@ -255,16 +263,15 @@ fn links(table: &Table, counters: &Counters, lateness: &Lateness) -> Vec<LinkOut
             dropped: get(&counts.dropped),
             trimmed: get(&counts.trimmed),
             delayed: get(&counts.delayed),
-            lateness: lateness_of(lateness, link),
+            lateness: lateness.link(link).and_then(lateness_of),
         })
     };
     counters.links.iter().enumerate().filter_map(outcome).collect()
 }
 
-fn lateness_of(lateness: &Lateness, link: LinkId) -> Option<LatenessOutcome> {
-    let histogram = lateness.link(link).filter(|h| !h.is_empty())?;
+fn lateness_of(histogram: &Histogram<u32>) -> Option<LatenessOutcome> {
     let us = |ns: u64| ns as f64 / 1e3;
-    Some(LatenessOutcome {
+    (!histogram.is_empty()).then(|| LatenessOutcome {
         count: histogram.len(),
         p50_us: us(histogram.value_at_quantile(0.5)),
         p99_us: us(histogram.value_at_quantile(0.99)),
@@ -285,6 +292,7 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
         totals.unattributed,
         "packets could not be attributed to a node and were treated as `cluster.unattributed` says",
     );
+    warn(totals.garbled, "messages of the kernel could not be read; their packets stay unanswered");
     warn(totals.flows_evicted, "flows were forgotten early: more were open than raftq keeps");
     let (lost, answers_lost) = traced.map_or((0, 0), |t| (t.lost, t.answers_lost));
     warn(lost, "packets are missing in the trace: it could not keep up");

@@ -94,6 +94,7 @@ struct Running {
     counters: Arc<Counters>,
     table: Arc<Table>,
     shared: bool,
+    calls: memory::Calls,
     thread: JoinHandle<io::Result<Ended>>,
 }
 
@@ -125,11 +126,12 @@ impl<Q: Tested> Ready<Q> {
             heart: Arc::new(Heart::new().expect("memory is left")),
         };
         let lanes = self.lanes;
+        let calls = memory::calls();
         let thread = std::thread::spawn(move || {
-            memory::watch_this_thread();
+            memory::watch_this_thread(calls);
             VerdictLoop::new(lanes, engine, wiring, false)?.run(false, |_| ())
         });
-        Running { orders, reports, questions, counters, table, shared, thread }
+        Running { orders, reports, questions, counters, table, shared, calls, thread }
     }
 
     /// The same with the clock of the rules started.

@@ -12,20 +12,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The system's allocator; notes what watched threads do.
 struct Watched;
 
-static CALLS: AtomicU64 = AtomicU64::new(0);
+/// Where the calls of one thread are counted.
+pub(crate) type Calls = &'static AtomicU64;
 
 thread_local! {
-    static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
+    static CALLS: Cell<Option<Calls>> = const { Cell::new(None) };
 }
 
-/// From now on, what this thread allocates and frees is counted.
-pub(crate) fn watch_this_thread() {
-    IS_WATCHED.set(true);
+/// A counter of its own for each loop, since tests may run side by side.
+pub(crate) fn calls() -> Calls {
+    Box::leak(Box::default())
+}
+
+/// From now on, what this thread allocates and frees is counted there.
+pub(crate) fn watch_this_thread(calls: Calls) {
+    CALLS.set(Some(calls));
 }
 
 fn note() {
-    if IS_WATCHED.get() {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+    if let Some(calls) = CALLS.get() {
+        calls.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -97,10 +103,10 @@ fn way_of_packets(on_record: bool) {
         until("all that was held is out", || running.counters.totals.held.get() == 0);
     };
     burst(20);
-    let before = CALLS.load(Ordering::Relaxed);
+    let before = running.calls.load(Ordering::Relaxed);
     assert!(before > 0, "making the loop allocates, or nobody counts");
     burst(200);
-    assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0);
+    assert_eq!(running.calls.load(Ordering::Relaxed) - before, 0);
     for rule in &running.counters.rules {
         assert!(rule.acted.get() > 100, "every rule has been at work");
     }
