@@ -318,13 +318,7 @@ impl Engine {
         if self.held.next_due().is_some_and(|due| due <= now) {
             while let Some(held) = self.held.pop_due(now) {
                 let_go(&mut self.flows, &held);
-                release(Release {
-                    token: held.token,
-                    drop: false,
-                    trim: held.trim,
-                    link: Some(held.facts.link),
-                    due: Some(held.due),
-                });
+                release(Release { due: Some(held.due), ..Release::of(&held) });
             }
             self.note_held();
         }
@@ -354,13 +348,7 @@ impl Engine {
         self.start = None;
         while let Some(held) = self.held.pop_due(Nanos::MAX) {
             let_go(&mut self.flows, &held);
-            release(Release {
-                token: held.token,
-                drop: false,
-                trim: held.trim,
-                link: Some(held.facts.link),
-                due: None,
-            });
+            release(Release::of(&held));
         }
         for waiting in self.waiting.drain(..) {
             self.flows.get_mut(waiting.flow).waiting = 0;
@@ -386,12 +374,6 @@ impl Engine {
     #[must_use]
     pub fn lateness(&self) -> &Lateness {
         &self.lateness
-    }
-
-    /// When the rules' clock started.
-    #[must_use]
-    pub fn started(&self) -> Option<Nanos> {
-        self.start
     }
 
     fn find_flow(&mut self, now: Nanos, view: &PacketView, facts: &mut Facts) {
@@ -426,13 +408,7 @@ impl Engine {
             }
             plan.counters.link(facts.link).dropped.add(u64::from(facts.segments));
             let_go(flows, held);
-            release(Release {
-                token: held.token,
-                drop: true,
-                trim: held.trim,
-                link: Some(facts.link),
-                due: None,
-            });
+            release(Release { drop: true, ..Release::of(held) });
             true
         });
         if self.held.len() < before {
@@ -507,6 +483,12 @@ impl Decision {
 }
 
 impl Release {
+    /// A packet that was held goes on, as it is or trimmed.
+    fn of(held: &Held) -> Self {
+        let link = Some(held.facts.link);
+        Self { token: held.token, drop: false, trim: held.trim, link, due: None }
+    }
+
     /// A packet that goes on as it is.
     fn pass(token: Token) -> Self {
         Self { token, drop: false, trim: None, link: None, due: None }

@@ -68,7 +68,7 @@ impl Message {
     }
 }
 
-/// Sends the messages in one piece and reads answers until `done` says so, an error
+/// Sends the messages in one piece and reads answers until an error
 /// arrives, or the kernel says that a dump or an acknowledged request is over.
 pub fn exchange(protocol: i32, messages: Vec<Message>) -> io::Result<Vec<Answer>> {
     let dump = messages.iter().any(|m| m.flags() & DUMP == DUMP);

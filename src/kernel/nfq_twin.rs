@@ -13,7 +13,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Mutex;
 
 /// Packets taken by one call.
@@ -62,10 +62,9 @@ impl NfqTwin {
     }
 }
 
-/// Netfilter netlink sockets of this process. The crate does not tell its descriptor, and
-/// without it there is nothing to poll.
-/// The crate does not ask for that. A child that had the socket, such as the guardian, would
-/// keep the queue bound when raftq is dead, and packets would wait there for nobody.
+/// Closes the socket in children; the crate does not ask for that. A child that had it, such
+/// as the guardian, would keep the queue bound when raftq is dead, and packets would wait
+/// there for nobody.
 #[expect(unsafe_code, reason = "the crate does not lend its descriptor")]
 fn close_on_exec(fd: RawFd) -> io::Result<()> {
     // SAFETY: the descriptor was just found open, and the queue that owns it lives.
@@ -74,6 +73,8 @@ fn close_on_exec(fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Netfilter netlink sockets of this process. The crate does not tell its descriptor, and
+/// without it there is nothing to poll.
 fn netfilter_sockets() -> io::Result<BTreeSet<RawFd>> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
@@ -105,12 +106,6 @@ fn socket_option(fd: RawFd, option: i32) -> Option<i32> {
         libc::getsockopt(fd, libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut len)
     };
     (result == 0).then_some(value)
-}
-
-impl AsRawFd for NfqTwin {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd
-    }
 }
 
 impl PacketQueue for NfqTwin {

@@ -100,7 +100,7 @@ pub struct Filter {
     pub port: Option<u16>,
     /// Age of the flow relative to the rule's activation.
     pub flow: Option<FlowAge>,
-    /// Chance for each wire segment, as a share of 2^32 (`u32::MAX` and above: always).
+    /// Chance for each wire segment, as a share of 2^32 (2^32: always).
     pub chance: Option<u64>,
 }
 
