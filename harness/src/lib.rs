@@ -8,6 +8,8 @@
 //! demo          a leader cut off by raftq, told and checked
 //! etcd          a cluster of etcd nodes: start, who leads, put and get, agreement
 //! probe         request-answer and one-way streams over TCP and UDP, told as JSON lines
+//! history       what clients called and were answered
+//! system        the words that adapters, clusters and clients share
 //! http process  JSON calls from inside a namespace; processes that cannot outlive their owner
 //! firewall      what it looks like, before and after
 //! netns         a bridge with a namespace per node, or one namespace with loopback
@@ -20,10 +22,12 @@ pub mod demo;
 pub mod error;
 pub mod etcd;
 pub mod firewall;
+pub mod history;
 pub mod http;
 pub mod netns;
 pub mod owner;
 pub mod probe;
 pub mod process;
+pub mod system;
 
 pub use error::{Error, Result};
