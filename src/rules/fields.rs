@@ -219,7 +219,7 @@ impl Reader<'_> {
         read.into_iter().collect()
     }
 
-    fn scalar<T>(
+    pub(super) fn scalar<T>(
         &mut self,
         node: &Node,
         what: &str,

@@ -29,6 +29,7 @@ mod parse;
 mod preempt;
 mod reach;
 mod scalar;
+pub mod scenario;
 mod schema;
 mod sets;
 mod source;

@@ -125,7 +125,7 @@ fn address(reader: &mut Reader<'_>, node: &Node) -> Option<At<String>> {
     reader.text(node)
 }
 
-fn groups(reader: &mut Reader<'_>, node: &Node) -> Option<Named<Group>> {
+pub(super) fn groups(reader: &mut Reader<'_>, node: &Node) -> Option<Named<Group>> {
     let entries = reader.entries(node, "`groups`", &[])?;
     let read = |(key, node): &(_, Node)| {
         let name = name_of(reader, key, "a group");
@@ -166,7 +166,7 @@ pub(super) fn unfit_name(name: &str) -> Option<&'static str> {
     }
 }
 
-fn rules(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<RuleEntry>> {
+pub(super) fn rules(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<RuleEntry>> {
     let Value::List(items) = &node.value else {
         let message = format!("`rules` is a list, not {}", kind(node));
         let help = "begin each rule with `- name: ...`";
