@@ -4,6 +4,7 @@ mod attach;
 mod clean;
 mod doctor;
 mod lint;
+mod node;
 
 use crate::run::guardian;
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Remove everything that a killed raftq left behind, and nothing else
     Clean(clean::CleanArgs),
+    /// One node of the embedded Raft key-value cluster
+    Node(node::Args),
     /// The process that removes the rules when raftq cannot; started by raftq
     #[command(hide = true)]
     Guardian,
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
         Ok(Cli { command: Some(Command::Lint(args)), .. }) => lint::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
         Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),
+        Ok(Cli { command: Some(Command::Node(args)), .. }) => node::run(&args),
         Ok(Cli { command: Some(Command::Guardian), .. }) => guardian::main(),
         Ok(Cli { command: None, attach }) => attach::run(&attach),
         Err(e) => {
