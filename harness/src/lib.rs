@@ -8,6 +8,7 @@
 //! demo          a leader cut off by raftq, told and checked
 //! etcd          a cluster of etcd nodes: start, who leads, put and get, agreement
 //! probe         request-answer and one-way streams over TCP and UDP, told as JSON lines
+//! adapter       how one Raft implementation is started, called and understood
 //! history       what clients called and were answered
 //! system        the words that adapters, clusters and clients share
 //! http process  JSON calls from inside a namespace; processes that cannot outlive their owner
@@ -17,6 +18,7 @@
 //! error         causes as sentences
 //! ```
 
+pub mod adapter;
 pub mod clock;
 pub mod demo;
 pub mod error;

@@ -1,6 +1,6 @@
 //! One node of a small, honest Raft key-value cluster, on tikv's `raft` crate.
 //!
-//! It is the system that raftq can always start: pre-vote, check-quorum, reads by an index of the
+//! It is the system that raftq can always start: pre-vote, check-quorum, linearizable reads, a
 //! write-ahead log with fsync, snapshots, and an HTTP API. It dials its peers from its own
 //! address, so that a packet's sender is plain even on 127.0.0.x. It is not a database:
 //! everything is in memory, and a value is as large as a JSON body may be.

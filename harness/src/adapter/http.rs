@@ -1,0 +1,95 @@
+//! One call over a kept connection, and what surely was not sent.
+//!
+//! A call is made once: no retry, no redirect, no proxy. An answer of any status is an answer.
+
+use std::io;
+use std::time::Duration;
+
+/// Answers are small; more than this is somebody else's port.
+const ANSWER_MAX_BYTES: u64 = 16 << 20;
+
+/// A connection to one node, opened by its first call.
+#[derive(Debug)]
+pub(super) struct Connection {
+    agent: ureq::Agent,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) text: String,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) enum Silent {
+    /// Nothing of the request has left.
+    NotSent(String),
+    /// Some of it may have.
+    Unknown(String),
+}
+
+impl Connection {
+    pub(super) fn new() -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .build()
+            .into();
+        Self { agent }
+    }
+
+    pub(super) fn call(
+        &self,
+        method: &str,
+        url: &str,
+        body: Option<String>,
+        limit: Duration,
+    ) -> Result<Answered, Silent> {
+        let builder = ureq::http::Request::builder().method(method).uri(url);
+        let asked = match body {
+            Some(body) => {
+                let request = builder.header("Content-Type", "application/json").body(body);
+                request.map(|request| {
+                    let request =
+                        self.agent.configure_request(request).timeout_global(Some(limit)).build();
+                    self.agent.run(request)
+                })
+            }
+            None => builder.body(()).map(|request| {
+                let request =
+                    self.agent.configure_request(request).timeout_global(Some(limit)).build();
+                self.agent.run(request)
+            }),
+        };
+        let asked = asked.map_err(|e| Silent::NotSent(format!("{method} {url}: {e}")))?;
+        let mut answer = asked.map_err(|error| told(&error))?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(ANSWER_MAX_BYTES).read_to_string();
+        let text = body.map_err(|error| Silent::Unknown(error.to_string()))?;
+        Ok(Answered { status, text })
+    }
+}
+
+/// Only what surely happened before the first byte went out counts as not sent.
+fn told(error: &ureq::Error) -> Silent {
+    let before_sending = match &error {
+        ureq::Error::Io(cause) => matches!(
+            cause.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::AddrNotAvailable
+        ),
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound | ureq::Error::BadUri(_) => true,
+        ureq::Error::Timeout(stage) => matches!(stage, ureq::Timeout::Connect),
+        _ => false,
+    };
+    let why = error.to_string();
+    if before_sending { Silent::NotSent(why) } else { Silent::Unknown(why) }
+}
