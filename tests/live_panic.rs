@@ -51,6 +51,7 @@ fn a_panic_detaches() {
         netns: None,
         stdout: file("out"),
         stderr: file("err"),
+        env: Vec::new(),
         ended_by: Signal::SIGTERM,
     })
     .expect("it starts");

@@ -168,6 +168,7 @@ impl Demo {
             netns: inside.map(Namespace::path),
             stdout: cluster.folder().join("raftq.out"),
             stderr: cluster.folder().join("raftq.err"),
+            env: Vec::new(),
             ended_by: Signal::SIGTERM,
         })?;
         await_line(&mut process, "attached")?;

@@ -419,6 +419,7 @@ fn launch(
         netns: Some(place.node(i).path()),
         stdout: log.clone(),
         stderr: log,
+        env: Vec::new(),
         ended_by: Signal::SIGKILL,
     }
 }

@@ -8,6 +8,7 @@
 //! demo          a leader cut off by raftq, told and checked
 //! etcd          a cluster of etcd nodes: start, who leads, put and get, agreement
 //! probe         request-answer and one-way streams over TCP and UDP, told as JSON lines
+//! cluster       real processes in their network: start, kill, pause, who leads
 //! adapter       how one Raft implementation is started, called and understood
 //! history       what clients called and were answered
 //! system        the words that adapters, clusters and clients share
@@ -20,6 +21,7 @@
 
 pub mod adapter;
 pub mod clock;
+pub mod cluster;
 pub mod demo;
 pub mod error;
 pub mod etcd;

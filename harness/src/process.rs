@@ -10,7 +10,7 @@
 //! Signals and waits go through a pidfd, which never means another process of the same number.
 //! Output goes to files, so that no pipe can stall a node.
 
-use crate::clock::Deadline;
+use crate::clock::{Deadline, wait_for};
 use crate::error::Context;
 use crate::netns::identity;
 use crate::{Error, Result};
@@ -44,6 +44,8 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
+    /// Its environment, beside the owner's.
+    pub env: Vec<(String, String)>,
     /// The file of the namespace to start in; the owner's own without.
     pub netns: Option<PathBuf>,
     /// Where standard output is appended.
@@ -109,9 +111,16 @@ impl Process {
         self.wait(END_MAX)
     }
 
-    /// Stops it as it stands; its sockets stay open and its kernel still acknowledges.
+    /// Stops it as it stands, and waits until it has; its sockets stay open and its kernel
+    /// still acknowledges.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        self.signal(Signal::SIGSTOP)?;
+        let step = Duration::from_millis(1);
+        wait_for(&format!("{} to stop", self.launch.name), END_MAX, step, || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+            // "pid (name) T ...", where the name may have parentheses of its own.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')).then_some(())
+        })
     }
 
     /// Lets a paused one go on.
@@ -241,6 +250,7 @@ fn command(launch: &Launch) -> io::Result<Command> {
     for name in ["http_proxy", "https_proxy", "all_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
+    command.envs(launch.env.iter().map(|(name, value)| (name, value)));
     let netns = launch.netns.as_ref().map(File::open).transpose()?;
     bind_to_owner(&mut command, netns, launch.ended_by);
     Ok(command)
@@ -299,6 +309,7 @@ mod tests {
             netns: None,
             stdout: scratch.path().join("out"),
             stderr: scratch.path().join("err"),
+            env: Vec::new(),
             ended_by: Signal::SIGKILL,
         }
     }

@@ -26,6 +26,7 @@ fn launch(scratch: &Scratch, args: &[&str]) -> Launch {
         netns: None,
         stdout: scratch.path().join("out"),
         stderr: scratch.path().join("err"),
+        env: Vec::new(),
         ended_by: Signal::SIGKILL,
     }
 }

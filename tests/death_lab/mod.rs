@@ -135,6 +135,7 @@ impl Raftq {
             netns: None,
             stdout: file("out"),
             stderr: file("err"),
+            env: Vec::new(),
             ended_by: Signal::SIGTERM,
         };
         Self { process: Process::spawn(launch).expect("it starts") }

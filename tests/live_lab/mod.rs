@@ -407,6 +407,7 @@ fn launch(
         netns: inside.map(Namespace::path),
         stdout: file("raftq.out"),
         stderr: file("raftq.err"),
+        env: Vec::new(),
         ended_by: Signal::SIGTERM,
     }
 }

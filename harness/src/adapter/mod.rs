@@ -125,7 +125,12 @@ impl Adapter {
     /// What the system offers, and what it promises of each.
     #[must_use]
     pub fn promises(&self) -> BTreeMap<Operation, Promise> {
-        self.inner.file.operations.iter().map(|(operation, call)| (*operation, call.promise)).collect()
+        self.inner
+            .file
+            .operations
+            .iter()
+            .map(|(operation, call)| (*operation, call.promise))
+            .collect()
     }
 
     /// What to start for node `i`.

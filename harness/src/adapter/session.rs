@@ -96,11 +96,7 @@ impl HttpSession {
 }
 
 impl Session for HttpSession {
-    fn call(
-        &mut self,
-        request: &Request,
-        limit: Duration,
-    ) -> std::result::Result<Answer, Failure> {
+    fn call(&mut self, request: &Request, limit: Duration) -> std::result::Result<Answer, Failure> {
         let Some(call) = self.adapter.file.operations.get(&request.operation()) else {
             return Err(Failure::NotDone("the adapter does not offer this operation".into()));
         };

@@ -131,6 +131,7 @@ impl Probe {
             netns: Some(space.path()),
             stdout: scratch.path().join("events"),
             stderr: scratch.path().join("log"),
+            env: Vec::new(),
             ended_by: Signal::SIGKILL,
         };
         Ok(Self { process: Process::spawn(launch)?, _scratch: scratch })

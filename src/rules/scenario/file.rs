@@ -105,18 +105,12 @@ impl Word for WorkloadWord {
 pub(super) fn functions(workload: Workload) -> &'static [(&'static str, Function)] {
     use Function::{Add, Append, Cas, List, Make, Read, Remove, Write};
     match workload {
-        Workload::Register => {
-            &[("read", Read), ("write", Write), ("cas", Cas), ("remove", Remove)]
-        }
+        Workload::Register => &[("read", Read), ("write", Write), ("cas", Cas), ("remove", Remove)],
         Workload::Append => &[("read", Read), ("append", Append)],
         Workload::Set | Workload::Counter => &[("read", Read), ("add", Add)],
-        Workload::Files => &[
-            ("make", Make),
-            ("write", Write),
-            ("read", Read),
-            ("list", List),
-            ("remove", Remove),
-        ],
+        Workload::Files => {
+            &[("make", Make), ("write", Write), ("read", Read), ("list", List), ("remove", Remove)]
+        }
     }
 }
 

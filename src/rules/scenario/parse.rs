@@ -154,11 +154,7 @@ fn skew(reader: &mut Reader<'_>, node: &Node) -> Option<At<f64>> {
     })
 }
 
-fn mix(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    workload: Workload,
-) -> Option<Vec<(Function, u32)>> {
+fn mix(reader: &mut Reader<'_>, node: &Node, workload: Workload) -> Option<Vec<(Function, u32)>> {
     let known = functions(workload);
     let mut mix = Vec::new();
     for (key, weight) in reader.entries(node, "`mix`", &[])? {
