@@ -8,6 +8,8 @@
 //! demo          a leader cut off by raftq, told and checked
 //! etcd          a cluster of etcd nodes: start, who leads, put and get, agreement
 //! probe         request-answer and one-way streams over TCP and UDP, told as JSON lines
+//! clients       threads that call, the history they write, whether writes succeed
+//! workload      what a client does next
 //! cluster       real processes in their network: start, kill, pause, who leads
 //! adapter       how one Raft implementation is started, called and understood
 //! history       what clients called and were answered
@@ -20,6 +22,7 @@
 //! ```
 
 pub mod adapter;
+pub mod clients;
 pub mod clock;
 pub mod cluster;
 pub mod demo;
@@ -33,5 +36,6 @@ pub mod owner;
 pub mod probe;
 pub mod process;
 pub mod system;
+pub mod workload;
 
 pub use error::{Error, Result};
