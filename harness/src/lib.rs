@@ -8,6 +8,7 @@
 //! demo          a leader cut off by raftq, told and checked
 //! etcd          a cluster of etcd nodes: start, who leads, put and get, agreement
 //! probe         request-answer and one-way streams over TCP and UDP, told as JSON lines
+//! check         did the cluster keep its promises
 //! clients       threads that call, the history they write, whether writes succeed
 //! workload      what a client does next
 //! cluster       real processes in their network: start, kill, pause, who leads
@@ -22,6 +23,7 @@
 //! ```
 
 pub mod adapter;
+pub mod check;
 pub mod clients;
 pub mod clock;
 pub mod cluster;

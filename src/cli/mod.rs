@@ -1,6 +1,7 @@
 //! Arguments to calls; nothing else.
 
 mod attach;
+mod check;
 mod clean;
 mod doctor;
 mod lint;
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// Check rule files and print what they mean; needs no root
     Lint(lint::LintArgs),
+    /// Judge stored histories: were they linearizable, was anything lost
+    Check(check::CheckArgs),
     /// Say what this host lacks, and the command that mends it
     Doctor(doctor::DoctorArgs),
     /// Remove everything that a killed raftq left behind, and nothing else
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         .init();
     match Cli::try_parse() {
         Ok(Cli { command: Some(Command::Lint(args)), .. }) => lint::run(&args),
+        Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
         Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),
         Ok(Cli { command: Some(Command::Node(args)), .. }) => node::run(&args),

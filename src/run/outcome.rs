@@ -11,6 +11,8 @@ use serde::Serialize;
 
 /// Everything held that should.
 pub const HOLDS: u8 = 0;
+/// A cluster did not keep its promises.
+pub const VIOLATED: u8 = 1;
 /// The result says nothing: packets were lost, a cut leaked, or the cluster ran undisturbed
 /// for a time, because raftq was stopped or somebody removed its rules.
 pub const UNDECIDED: u8 = 2;

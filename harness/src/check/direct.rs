@@ -1,0 +1,239 @@
+//! Questions that need no search: what was acknowledged and is missing, what is there and was
+//! never asked for, what was seen and is gone.
+
+use super::evidence::{Evidence, Line, text};
+use super::operation::{Object, Operation};
+use super::state::Action;
+use super::{Check, Verdict};
+use crate::history::{Calls, Workload};
+use std::collections::HashMap;
+
+/// A contradiction within an object: what is wrong, and the calls that show it.
+type Wrong<'o> = Option<(String, Vec<&'o Operation>)>;
+
+fn check(name: &'static str, objects: &[Object], look: impl Fn(&Object) -> Wrong<'_>) -> Check {
+    let found = objects.iter().find_map(|object| Some((object, look(object)?)));
+    let verdict = match found {
+        None => Verdict::Holds,
+        Some((object, (summary, shown))) => {
+            let last = shown.len().saturating_sub(1);
+            let lines = shown.into_iter().enumerate().map(|(i, operation)| Line {
+                process: operation.call.process,
+                node: operation.call.node.clone(),
+                text: text(&operation.call, operation.end.is_some()),
+                begin: operation.begin,
+                end: operation.end,
+                blamed: i == last,
+            });
+            let object = object.name.clone();
+            Verdict::Violated { evidence: Evidence { object, summary, lines: lines.collect() } }
+        }
+    };
+    let operations = objects.iter().map(|object| object.operations.len()).sum();
+    Check { name, verdict, operations, objects: objects.len() }
+}
+
+/// Reads that are promised to be stale at worst: what they answer was there once, or at least
+/// somebody had asked for it by then. None where no such read is promised.
+pub(super) fn stale_reads(calls: &Calls, objects: &[Object]) -> Option<Check> {
+    let any = objects.iter().flat_map(|o| &o.operations).any(|operation| !operation.judged);
+    let register = matches!(calls.header.workload, Workload::Register);
+    (any && register).then(|| {
+        check("stale reads", objects, |object| {
+            let mut begun: HashMap<u32, &Operation> = HashMap::new();
+            for operation in &object.operations {
+                if let Action::Write(Some(value)) | Action::Cas(_, Some(value)) = operation.action {
+                    begun.entry(value).or_insert(operation);
+                }
+            }
+            object.operations.iter().find_map(|read| {
+                let Action::Read(Some(value)) = read.action else { return None };
+                let written = begun.get(&value);
+                match written {
+                    None => Some(("a read of what nobody wrote".into(), vec![read])),
+                    Some(write) if read.end? < write.begin => {
+                        Some(("a read of what was written only later".into(), vec![*write, read]))
+                    }
+                    Some(_) => None,
+                }
+            })
+        })
+    })
+}
+
+/// A set: acknowledged and missing is lost, never asked for is a phantom, seen and then gone is
+/// a violation.
+pub(super) fn set(objects: &[Object]) -> Check {
+    check("set", objects, |object| {
+        contents(object, |action| match action {
+            Action::ReadSet(elements) => Some(elements),
+            _ => None,
+        })
+    })
+}
+
+/// A list: the same, and an element appears once, and every read begins like every longer one.
+pub(super) fn append(objects: &[Object]) -> Check {
+    check("append", objects, |object| {
+        let list = |action: &'_ Action| match action {
+            Action::ReadList(elements) => Some(elements.clone()),
+            _ => None,
+        };
+        let reads = || object.operations.iter().filter_map(|o| Some((o, list(&o.action)?)));
+        let twice = reads().find(|(_, elements)| {
+            let mut sorted = elements.clone();
+            sorted.sort_unstable();
+            sorted.windows(2).any(|pair| pair[0] == pair[1])
+        });
+        if let Some((read, _)) = twice {
+            return Some(("an element is there twice that was appended once".into(), vec![read]));
+        }
+        let longest = reads().max_by_key(|(_, elements)| elements.len());
+        if let Some((long, all)) = longest
+            && let Some((read, _)) = reads().find(|(_, elements)| !all.starts_with(elements))
+        {
+            let what = "two reads see the same elements in another order";
+            return Some((what.into(), vec![long, read]));
+        }
+        contents(object, |action| match action {
+            Action::ReadList(elements) => Some(elements),
+            _ => None,
+        })
+    })
+}
+
+fn contents<'o>(
+    object: &'o Object,
+    read: impl Fn(&'o Action) -> Option<&'o Vec<u32>>,
+) -> Wrong<'o> {
+    let added: HashMap<u32, &Operation> = object
+        .operations
+        .iter()
+        .filter_map(|o| match o.action {
+            Action::Put(element) | Action::Append(element) => Some((element, o)),
+            _ => None,
+        })
+        .collect();
+    // Elements with the earliest moment from which every read must have them, and who says so.
+    let mut must: HashMap<u32, (u64, &Operation)> =
+        added.iter().filter_map(|(e, o)| Some((*e, (o.end?, *o)))).collect();
+    let mut reads: Vec<(&Operation, &Vec<u32>)> =
+        object.operations.iter().filter_map(|o| Some((o, read(&o.action)?))).collect();
+    reads.sort_by_key(|(o, _)| o.end);
+    for (by, elements) in &reads {
+        let Some(end) = by.end else { continue };
+        for element in *elements {
+            match added.get(element) {
+                None => {
+                    let what = "an element is there that nobody added, or whose adding was \
+                                surely refused";
+                    return Some((what.into(), vec![by]));
+                }
+                Some(add) if end < add.begin => {
+                    let what = "an element was seen before anybody asked to add it";
+                    return Some((what.into(), vec![*by, add]));
+                }
+                Some(_) => {}
+            }
+            let seen = must.entry(*element).or_insert((end, by));
+            if end < seen.0 {
+                *seen = (end, by);
+            }
+        }
+    }
+    for (by, elements) in reads {
+        let has: std::collections::HashSet<u32> = elements.iter().copied().collect();
+        let lost = must.iter().filter(|(e, (since, _))| *since < by.begin && !has.contains(*e));
+        if let Some((element, (_, says))) = lost.min_by_key(|(_, (since, _))| *since) {
+            let add = added.get(element).copied();
+            let what = if says.action.only_reads() {
+                "an element was seen, and is gone"
+            } else {
+                "an element was acknowledged, and is missing: it was lost"
+            };
+            let mut shown: Vec<&Operation> = add.into_iter().collect();
+            if says.action.only_reads() {
+                shown.push(says);
+            }
+            shown.push(by);
+            return Some((what.into(), shown));
+        }
+    }
+    None
+}
+
+/// A sum: at least what was surely added by then, at most what may have been.
+pub(super) fn counter(objects: &[Object]) -> Check {
+    check("counter", objects, |object| {
+        let adds: Vec<(&Operation, i64)> = object
+            .operations
+            .iter()
+            .filter_map(|o| match o.action {
+                Action::Add(value) => Some((o, value)),
+                _ => None,
+            })
+            .collect();
+        object.operations.iter().find_map(|read| {
+            let (Action::ReadSum(sum), Some(end)) = (&read.action, read.end) else { return None };
+            let (mut least, mut most) = (0, 0);
+            for (add, value) in &adds {
+                if add.end.is_some_and(|added| added < read.begin) {
+                    least += value;
+                    most += value;
+                } else if add.begin <= end {
+                    least += (*value).min(0);
+                    most += (*value).max(0);
+                }
+            }
+            (!(least..=most).contains(sum)).then(|| {
+                let what = format!(
+                    "a sum of {sum}, while what was added by then makes {least} at least and \
+                     {most} at most"
+                );
+                (what, vec![read])
+            })
+        })
+    })
+}
+
+/// What was acknowledged is there at the end, or something that came later.
+pub(super) fn durable(workload: Workload, objects: &[Object]) -> Option<Check> {
+    let finals = objects.iter().flat_map(|o| &o.operations).any(|o| o.call.is_final && o.judged);
+    let applies = matches!(workload, Workload::Register | Workload::Set | Workload::Append);
+    (finals && applies).then(|| check("durable", objects, lost_at_the_end))
+}
+
+fn lost_at_the_end(object: &Object) -> Wrong<'_> {
+    let finals = object.operations.iter().filter(|o| o.call.is_final && o.judged);
+    finals.into_iter().find_map(|read| {
+        let all = || object.operations.iter();
+        let acknowledged = || all().filter(|o| o.end.is_some_and(|end| end < read.begin));
+        let lost = match &read.action {
+            Action::ReadSet(there) | Action::ReadList(there) => acknowledged().find(
+                |o| matches!(&o.action, Action::Put(e) | Action::Append(e) if !there.contains(e)),
+            ),
+            Action::Read(value) => {
+                // A removal may explain that nothing is there; it has no value to be found by.
+                if all().any(|o| matches!(o.action, Action::Write(None) | Action::Remove)) {
+                    return None;
+                }
+                let wrote = |o: &&Operation| match o.action {
+                    Action::Write(written) | Action::Cas(_, written) => written == *value,
+                    _ => false,
+                };
+                let source = all().find(wrote);
+                let until = source.map_or(Some(0), |source| source.end);
+                acknowledged().find(|o| {
+                    let writes = matches!(o.action, Action::Write(_) | Action::Cas(..));
+                    writes && !wrote(o) && until.is_some_and(|until| until < o.begin)
+                })
+            }
+            _ => None,
+        };
+        lost.map(|lost| {
+            let what = "a change was acknowledged, and at the end it is not there, nor anything \
+                        that came later";
+            (what.into(), vec![lost, read])
+        })
+    })
+}

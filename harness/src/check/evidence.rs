@@ -1,0 +1,246 @@
+//! The fewest operations that still contradict each other, in words.
+//!
+//! What is shown is a violation by itself, and of the whole history, too. A history is made
+//! smaller in ways that can only make it easier to explain, and each is tried again: reads are
+//! left out; it is cut off at a moment, and what was under way then counts as unknown; answered
+//! changes become unknown. A change is left out only where it is unknown and nobody can have
+//! seen it, since leaving out one that was seen would invent a contradiction.
+
+use super::Budget;
+use super::operation::{Object, Operation};
+use super::search::{Found, decide, without_unseen};
+use super::state::State;
+use crate::history::{Call, Function};
+use serde::Serialize;
+use std::fmt::{self, Write};
+
+/// The most searches that making it smaller may take.
+const TRIES: usize = 600;
+
+/// The budget of each.
+const SMALL: Budget = Budget { configurations: 200_000 };
+
+/// Why a promise was not kept.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The object it is about, such as `key r3.0`.
+    pub object: String,
+    /// What is wrong, in one or two sentences.
+    pub summary: String,
+    /// The calls that show it, in order of their beginning.
+    pub lines: Vec<Line>,
+}
+
+/// One call of the evidence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line {
+    /// Who called.
+    pub process: u64,
+    /// Which node.
+    pub node: Option<String>,
+    /// What, and what was answered.
+    pub text: String,
+    /// When it began, in nanoseconds of the run's clock.
+    pub begin: u64,
+    /// When it was answered; never, as far as this evidence needs it.
+    pub end: Option<u64>,
+    /// Whether it is the one that cannot be placed.
+    pub blamed: bool,
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.object, self.summary)?;
+        let (from, to) = span(&self.lines);
+        let width = self.lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0);
+        for line in &self.lines {
+            let mark = if line.blamed { '>' } else { ' ' };
+            let node = line.node.as_deref().unwrap_or("");
+            let end = line.end.map_or("       ?   ".to_owned(), seconds);
+            writeln!(
+                f,
+                "  {mark} {} .. {end}  {:>5} {node:3} {:width$}  {}",
+                seconds(line.begin),
+                format!("p{}", line.process),
+                line.text,
+                bar(line, from, to),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn seconds(ns: u64) -> String {
+    // Histories without times count lines.
+    if ns < 10_000_000 { format!("{ns:>10} ") } else { format!("{:>10.6}s", ns as f64 / 1e9) }
+}
+
+fn span(lines: &[Line]) -> (u64, u64) {
+    let from = lines.iter().map(|line| line.begin).min().unwrap_or(0);
+    let to = lines.iter().map(|line| line.end.unwrap_or(line.begin)).max().unwrap_or(0);
+    (from, to.max(from + 1))
+}
+
+/// The call's time as a bar of 24 columns.
+fn bar(line: &Line, from: u64, to: u64) -> String {
+    const COLUMNS: u64 = 24;
+    let at =
+        |t: u64| ((t - from) as u128 * u128::from(COLUMNS - 1) / u128::from(to - from)) as usize;
+    let (begin, end) = (at(line.begin), line.end.map_or(COLUMNS as usize - 1, at));
+    let mut bar = " ".repeat(begin);
+    bar.push('|');
+    bar.extend(std::iter::repeat_n('-', end.saturating_sub(begin)));
+    bar.push(if line.end.is_some() { '|' } else { '>' });
+    bar
+}
+
+/// Why no order explains the judged operations of this object.
+pub(super) fn of(object: &Object, budget: Budget) -> Evidence {
+    let all: Vec<Operation> = object.judged().into_iter().cloned().collect();
+    let (prefix, blamed) = shortest_prefix(&all, &object.initial, budget);
+    let few = Shrink { initial: &object.initial, tries: TRIES }.run(prefix, &blamed);
+    let said = text(&blamed.call, true);
+    let mut summary = format!(
+        "no order of its calls explains every answer. Up to the moment before it was answered \
+         there is one; process {}'s \"{said}\" fits nowhere in it.",
+        blamed.call.process
+    );
+    let _ = write!(
+        summary,
+        " These {} of {} calls contradict each other by themselves:",
+        few.len(),
+        object.operations.len()
+    );
+    let lines = few.iter().map(|operation| Line {
+        process: operation.call.process,
+        node: operation.call.node.clone(),
+        text: text(&operation.call, operation.end.is_some()),
+        begin: operation.begin,
+        end: operation.end,
+        blamed: operation.call == blamed.call,
+    });
+    Evidence { object: object.name.clone(), summary, lines: lines.collect() }
+}
+
+fn violates(operations: &[Operation], initial: &State, budget: Budget) -> bool {
+    let operations: Vec<&Operation> = operations.iter().collect();
+    decide(&operations, initial, budget) == Found::None
+}
+
+/// The shortest beginning of the history that has no order, and the answer that ends it. What
+/// was under way at that moment is unknown.
+fn shortest_prefix(
+    all: &[Operation],
+    initial: &State,
+    budget: Budget,
+) -> (Vec<Operation>, Operation) {
+    let mut ends: Vec<u64> = all.iter().filter_map(|operation| operation.end).collect();
+    ends.sort_unstable();
+    let upto = |end: u64| -> Vec<Operation> {
+        let begun = all.iter().filter(|operation| operation.begin <= end).cloned();
+        let cut = begun
+            .map(|operation| Operation { end: operation.end.filter(|e| *e <= end), ..operation });
+        cut.filter(|operation| operation.end.is_some() || !operation.action.only_reads()).collect()
+    };
+    // A longer history is not easier to explain, so the first that has no order is found by
+    // halving.
+    let at = ends.partition_point(|end| !violates(&upto(*end), initial, budget));
+    let end = ends[at.min(ends.len() - 1)];
+    let prefix = upto(end);
+    let blamed = prefix.iter().find(|operation| operation.end == Some(end));
+    let blamed = blamed.expect("somebody was answered then").clone();
+    (prefix, blamed)
+}
+
+struct Shrink<'a> {
+    initial: &'a State,
+    tries: usize,
+}
+
+impl Shrink<'_> {
+    fn run(mut self, mut few: Vec<Operation>, blamed: &Operation) -> Vec<Operation> {
+        self.leave_out_reads(&mut few, blamed);
+        self.forget_answers(&mut few, blamed);
+        self.leave_out_reads(&mut few, blamed);
+        few
+    }
+
+    fn still(&mut self, operations: &[Operation]) -> bool {
+        self.tries = self.tries.saturating_sub(1);
+        self.tries > 0 && violates(operations, self.initial, SMALL)
+    }
+
+    /// In halves, quarters and so on, then one by one.
+    fn leave_out_reads(&mut self, few: &mut Vec<Operation>, blamed: &Operation) {
+        let may_go = |o: &Operation| o.action.only_reads() && o.call != blamed.call;
+        let mut size = few.len().max(1);
+        loop {
+            let reads: Vec<usize> = (0..few.len()).filter(|&i| may_go(&few[i])).collect();
+            for chunk in reads.chunks(size).rev() {
+                let rest: Vec<Operation> = few
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, _)| !chunk.contains(i))
+                    .map(|(_, operation)| operation.clone())
+                    .collect();
+                if self.still(&rest) {
+                    *few = rest;
+                }
+            }
+            if size == 1 {
+                return;
+            }
+            size /= 2;
+        }
+    }
+
+    /// Answered changes become unknown, and unknown ones that nobody saw are left out.
+    fn forget_answers(&mut self, few: &mut Vec<Operation>, blamed: &Operation) {
+        for i in 0..few.len() {
+            let operation = &few[i];
+            let is_change = !operation.action.only_reads();
+            if !is_change || operation.end.is_none() || operation.call == blamed.call {
+                continue;
+            }
+            let mut rest = few.clone();
+            rest[i].end = None;
+            if self.still(&rest) {
+                *few = rest;
+            }
+        }
+        let seen: Vec<Operation> = {
+            let all: Vec<&Operation> = few.iter().collect();
+            without_unseen(&all).into_iter().cloned().collect()
+        };
+        if self.still(&seen) {
+            *few = seen;
+        }
+    }
+}
+
+/// A call as a person would say it.
+pub(super) fn text(call: &Call, answered: bool) -> String {
+    let of = if call.key.is_empty() { String::new() } else { format!(" {}", call.key) };
+    let value = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => "nothing".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let unknown = if answered { "" } else { " (unknown)" };
+    let not = |what: &str| if call.done { String::new() } else { format!(": {what}") };
+    match call.f {
+        Function::Read => format!("read{of}: {}", value(&call.answer)),
+        Function::List => format!("list{of}: {}", value(&call.answer)),
+        Function::Write => format!("write{of} = {}{unknown}", value(&call.asked)),
+        Function::Append => format!("append{of} + {}{unknown}", value(&call.asked)),
+        Function::Add => format!("add{of} + {}{unknown}", value(&call.asked)),
+        Function::Make => format!("make{of}{}{unknown}", not("it is there")),
+        Function::Remove => format!("remove{of}{}{unknown}", not("it is not there")),
+        Function::Cas => format!(
+            "set{of} from {} to {}{}{unknown}",
+            value(&call.asked[0]),
+            value(&call.asked[1]),
+            not("it is something else")
+        ),
+    }
+}

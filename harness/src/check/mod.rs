@@ -1,0 +1,161 @@
+//! Did a cluster keep its promises? From the record of its clients' calls, without a clock and
+//! without chance: the same history gets the same verdict, everywhere.
+//!
+//! There are three answers. *Violated* comes with evidence that is a violation by itself;
+//! *undecided* means that a limit on work was reached, never that something was guessed.
+//!
+//! ```text
+//! operation  calls to operations on one object, their values as numbers
+//! state      what an object can be, and what an operation makes of it
+//! zones      registers whose values are unique, in n log n
+//! search     everything else: which order explains the answers?
+//! evidence   the fewest operations that still contradict each other, in words
+//! direct     sets, lists, counters, and what was acknowledged: questions without a search
+//! ```
+
+mod direct;
+mod evidence;
+mod operation;
+mod search;
+mod state;
+mod zones;
+
+use crate::Result;
+use crate::history::{self, Calls, Model, Workload};
+use serde::Serialize;
+use std::fmt;
+use std::path::Path;
+
+pub use evidence::{Evidence, Line};
+
+/// How much work a verdict may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Configurations (a set of operations done, and the state they led to) that are remembered
+    /// for one object; about 50 bytes each.
+    pub configurations: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { configurations: 10_000_000 }
+    }
+}
+
+/// The outcome of one check.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "verdict")]
+pub enum Verdict {
+    /// Nothing contradicts the promise.
+    Holds,
+    /// Something does.
+    Violated {
+        /// What.
+        evidence: Evidence,
+    },
+    /// A limit was reached.
+    Undecided {
+        /// Which.
+        why: String,
+    },
+}
+
+/// One check of a history.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// Its name, such as `linearizable`.
+    pub name: &'static str,
+    /// What came of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// Operations that it looked at.
+    pub operations: usize,
+    /// Objects (keys, sets, directories) that it looked at.
+    pub objects: usize,
+}
+
+/// All checks of a history.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Judgement {
+    /// Each check that applies.
+    pub checks: Vec<Check>,
+    /// What was odd about the file.
+    pub notes: Vec<String>,
+}
+
+impl Judgement {
+    /// The check that is worst: violated before undecided before holds.
+    #[must_use]
+    pub fn worst(&self) -> Option<&Check> {
+        self.checks.iter().max_by_key(|check| match check.verdict {
+            Verdict::Holds => 0,
+            Verdict::Undecided { .. } => 1,
+            Verdict::Violated { .. } => 2,
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Holds => "holds",
+            Self::Violated { .. } => "violated",
+            Self::Undecided { .. } => "undecided",
+        })
+    }
+}
+
+/// Judges the history in a file.
+pub fn judge(path: &Path, budget: Budget) -> Result<Judgement> {
+    let (calls, model) = history::read(path)?;
+    judge_calls(&calls, model, budget)
+}
+
+/// Judges a history. The error says which call makes no sense in it.
+pub fn judge_calls(calls: &Calls, model: Model, budget: Budget) -> Result<Judgement> {
+    let objects = operation::objects(calls, model)?;
+    let mut checks = vec![linearizable(&objects, budget)];
+    checks.extend(direct::stale_reads(calls, &objects));
+    checks.extend(match calls.header.workload {
+        Workload::Set => Some(direct::set(&objects)),
+        Workload::Append => Some(direct::append(&objects)),
+        Workload::Counter => Some(direct::counter(&objects)),
+        Workload::Register | Workload::Files => None,
+    });
+    if model == Model::Workload {
+        checks.extend(direct::durable(calls.header.workload, &objects));
+    }
+    Ok(Judgement { checks, notes: calls.notes.clone() })
+}
+
+fn linearizable(objects: &[operation::Object], budget: Budget) -> Check {
+    let mut verdict = Verdict::Holds;
+    for object in objects {
+        let found = search::decide(&object.judged(), &object.initial, budget);
+        match found {
+            search::Found::Order => {}
+            search::Found::None => {
+                let evidence = evidence::of(object, budget);
+                verdict = Verdict::Violated { evidence };
+                break;
+            }
+            search::Found::Exhausted => {
+                let why = format!(
+                    "{}: {} configurations were not enough to find an order or to exclude one",
+                    object.name, budget.configurations
+                );
+                // A violation elsewhere is still worth finding.
+                verdict = Verdict::Undecided { why };
+            }
+        }
+    }
+    Check {
+        name: "linearizable",
+        verdict,
+        operations: objects.iter().map(|object| object.judged().len()).sum(),
+        objects: objects.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
