@@ -61,3 +61,9 @@ impl Sub for Nanos {
         Self(self.0 - other.0)
     }
 }
+
+impl From<Nanos> for std::time::Duration {
+    fn from(nanos: Nanos) -> Self {
+        Self::from_nanos(nanos.0)
+    }
+}

@@ -128,6 +128,7 @@ fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
         let named = rules.into_iter().zip(names);
         named
             .map(|((links, filter, actions, window), name)| Rule {
+                dynamic: false,
                 keeps_held: false,
                 name: name.to_owned(),
                 links,
@@ -152,6 +153,7 @@ fn table(nodes: u16, seed: u64, six: bool, mut rules: Vec<Rule>) -> Table {
         Node { name: format!("n{i}"), endpoints, place: Place::Unsaid }
     };
     Table {
+        faults: Vec::new(),
         nodes: (0..nodes).map(node).collect(),
         seed,
         max_rate: 20_000,

@@ -93,6 +93,8 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         lasts: args.lasts,
         quiet: args.quiet,
         reload: Box::new(|| read(args)),
+        host: None,
+        told: None,
     };
     match control::run(table, &run) {
         Ok(outcome) => {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct LintArgs {
     /// Rule files
-    #[arg(required_unless_present = "schema", value_name = "RULES.yaml")]
+    #[arg(required_unless_present_any = ["schema", "scenario_schema"], value_name = "RULES.yaml")]
     pub(super) files: Vec<PathBuf>,
     /// Take the cluster from this file, instead of the one in the rule files
     #[arg(long, value_name = "FILE")]
@@ -27,6 +27,9 @@ pub(super) struct LintArgs {
     /// Print the JSON schema of rule files
     #[arg(long, hide = true)]
     pub(super) schema: bool,
+    /// Print the JSON schema of scenario files
+    #[arg(long, hide = true)]
+    pub(super) scenario_schema: bool,
 }
 
 /// Runs it: tables go to stdout, diagnostics to stderr; 0, or 4 if a file has an error.
@@ -34,6 +37,9 @@ pub(super) struct LintArgs {
 pub(super) fn run(args: &LintArgs) -> ExitCode {
     if args.schema {
         return print(&rules::schema(), false);
+    }
+    if args.scenario_schema {
+        return print(&rules::scenario::schema(), false);
     }
     let inputs: Vec<Result<Inputs, Report>> = args
         .files
@@ -45,7 +51,9 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
         let sets = inputs.sets.iter().filter(|set| {
             !concerned.contains(set.name()) || inputs.rules.text().contains(set.name())
         });
-        Inputs { sets: sets.cloned().collect(), ..inputs }.compile()
+        // Who leads is known once a rule becomes active; here the first node stands for it.
+        let roles = Some(rules::Roles::imagined());
+        Inputs { sets: sets.cloned().collect(), roles, ..inputs }.compile()
     };
     let results = inputs.into_iter().map(|inputs| inputs.and_then(compile));
     let results: Vec<(&Path, Result<Compiled, Report>)> =

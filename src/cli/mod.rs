@@ -6,6 +6,7 @@ mod clean;
 mod doctor;
 mod lint;
 mod node;
+mod run;
 
 use crate::run::guardian;
 use clap::{Parser, Subcommand};
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Check rule files and print what they mean; needs no root
     Lint(lint::LintArgs),
+    /// Start a cluster, clients and faults; judge; write a run folder
+    Run(run::RunArgs),
     /// Judge stored histories: were they linearizable, was anything lost
     Check(check::CheckArgs),
     /// Say what this host lacks, and the command that mends it
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
         .init();
     match Cli::try_parse() {
         Ok(Cli { command: Some(Command::Lint(args)), .. }) => lint::run(&args),
+        Ok(Cli { command: Some(Command::Run(args)), .. }) => run::run(&args),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
         Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),

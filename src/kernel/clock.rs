@@ -1,4 +1,4 @@
-//! The one clock: `CLOCK_MONOTONIC`, read by the shell and passed down.
+//! The one clock: `CLOCK_MONOTONIC`, read by the shell and passed down; and the date, for names.
 
 use crate::time::Nanos;
 use nix::time::{ClockId, clock_gettime};
@@ -8,4 +8,12 @@ use nix::time::{ClockId, clock_gettime};
 pub fn now() -> Nanos {
     let t = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists on Linux");
     Nanos(t.tv_sec().cast_unsigned() * 1_000_000_000 + t.tv_nsec().cast_unsigned())
+}
+
+/// The date and time of day in UTC, as it stands in names: `20261124T155012Z`.
+#[must_use]
+pub fn stamp() -> String {
+    let t = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists on Linux");
+    jiff::Timestamp::from_second(t.tv_sec())
+        .map_or_else(|_| t.tv_sec().to_string(), |at| at.strftime("%Y%m%dT%H%M%SZ").to_string())
 }

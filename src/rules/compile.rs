@@ -8,12 +8,13 @@ use super::diagnostic::{Diagnostic, Sink, quote};
 use super::file::{Action as Step, At, DelayFields, Keep, NodeSet, RuleEntry, RuleFile};
 use super::groups::SetArg;
 use super::reach::Reach;
+use super::roles::Roles;
 use super::sets::{Sets, Side};
 use super::table::{
-    Action, Delay, Distribution, Filter, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX, Rule, Table,
-    What, Window,
+    Action, Delay, Distribution, Fault, Filter, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX, Rule,
+    Table, What, Window,
 };
-use super::{cluster, hold, preempt, scalar};
+use super::{cluster, hold, preempt, processes, scalar};
 use crate::packet::{LinkId, NodeId, Proto};
 use crate::time::Nanos;
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub(super) fn table(
     file: &RuleFile,
     cluster_file: Option<&RuleFile>,
     args: &[SetArg],
+    roles: Option<Roles>,
     sink: &mut Sink,
 ) -> Option<Table> {
     let cluster = cluster_file.unwrap_or(file).cluster.as_ref();
@@ -49,8 +51,8 @@ pub(super) fn table(
     let nodes = cluster.and_then(|cluster| cluster::nodes(cluster, sink));
     let groups = [Some(&file.groups), cluster_file.map(|file| &file.groups)];
     let groups: Vec<_> = groups.into_iter().flatten().collect();
-    let mut sets = nodes.as_ref().map(|nodes| Sets::new(nodes, &groups, args, sink));
-    let compiled = rules(file, sets.as_mut(), sink);
+    let mut sets = nodes.as_ref().map(|nodes| Sets::new(nodes, &groups, args, roles, sink));
+    let (compiled, faults) = rules(file, sets.as_mut(), sink);
     let (cluster, sets) = (cluster?, sets?);
     sets.warn_unused(args, sink);
     let nodes = nodes.as_ref()?;
@@ -76,6 +78,7 @@ pub(super) fn table(
         max_rate,
         unattributed: cluster.unattributed.as_ref().map_or_else(Default::default, |u| u.value),
         rules,
+        faults,
     })
 }
 
@@ -85,15 +88,20 @@ fn rules<'f>(
     file: &'f RuleFile,
     mut sets: Option<&mut Sets<'_>>,
     sink: &mut Sink,
-) -> Vec<Compiled<'f>> {
+) -> (Vec<Compiled<'f>>, Vec<Fault>) {
     let mut names = HashMap::new();
     let mut compiled = Vec::new();
+    let mut faults = Vec::new();
     for (index, entry) in file.rules.iter().enumerate() {
         let name = entry.name.as_ref().map_or(format!("rule {}", index + 1), |n| n.value.clone());
         unique(&mut names, &name, entry, sink);
-        compiled.extend(rule(entry, name, sets.as_deref_mut(), sink));
+        if processes::is_meant(entry) {
+            faults.extend(processes::fault(entry, name, sets.as_deref_mut(), sink));
+        } else {
+            compiled.extend(rule(entry, name, sets.as_deref_mut(), sink));
+        }
     }
-    compiled
+    (compiled, faults)
 }
 
 fn unique<'f>(
@@ -143,7 +151,13 @@ fn rule<'f>(
     sink: &mut Sink,
 ) -> Option<Compiled<'f>> {
     let before = sink.errors();
-    let reach = sets.and_then(|sets| reach(entry, &name, sets, sink));
+    let (reach, dynamic) = match sets {
+        Some(sets) => {
+            sets.asked_roles = false;
+            (reach(entry, &name, sets, sink), sets.asked_roles)
+        }
+        None => (None, false),
+    };
     if entry.broken {
         return None;
     }
@@ -165,6 +179,7 @@ fn rule<'f>(
         window,
         keeps_held: entry.r#do.iter().any(|step| keeps_held(step.value)),
         optional: entry.optional.is_some_and(|optional| optional.value),
+        dynamic,
     };
     let reach = reach.filter(|_| sink.errors() == before)?;
     Some(Compiled { entry, reach, rule })
@@ -208,7 +223,7 @@ fn no_links(entry: &RuleEntry) -> Diagnostic {
         .help("a node's packets to itself belong to no rule: name two nodes that differ")
 }
 
-fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Window {
+pub(super) fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Window {
     let value = |at: &Option<At<Nanos>>| at.as_ref().map(|at| at.value);
     let window = Window {
         at: value(&entry.at).unwrap_or(Nanos::ZERO),
@@ -284,6 +299,8 @@ fn actions(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Vec<Action> 
             Step::Accept => Action::Accept,
             Step::Drop { what, .. } => Action::Drop(what.unwrap_or(What::Packets)),
             Step::Delay(fields) => Action::Delay(delay(fields, push)),
+            // `processes.rs` has such rules.
+            Step::Process(_) => continue,
         };
         if matches!(action, Action::Accept | Action::Drop(What::Packets)) {
             end = Some(step);

@@ -4,7 +4,7 @@
 //! `parse.rs` makes these values, `compile.rs` gives them their meaning. The docs of the
 //! fields become the descriptions that editors show, so they are written for users.
 
-use super::table::{Distribution, FlowAge, Order, Unattributed, What};
+use super::table::{Distribution, FlowAge, Order, ProcessAction, Unattributed, What};
 use crate::packet::Proto;
 use crate::rules::diagnostic::Span;
 use crate::time::Nanos;
@@ -127,6 +127,8 @@ pub(super) struct RuleEntry {
     /// Two sets, for both directions between them. Instead of `from` and `to`.
     #[schemars(with = "Option<(NodeSet, NodeSet)>")]
     pub(super) between: Option<Between>,
+    /// The nodes whose processes are meant, for `kill`, `crash`, `pause`, `restart` and `wipe`.
+    pub(super) node: Option<NodeSet>,
     /// Which packets on those links; all if left out.
     pub(super) r#where: Option<Where>,
     /// What is done to them: one action, or a list of actions in order.
@@ -186,6 +188,7 @@ pub(super) enum Action {
         keep: Option<Keep>,
     },
     Delay(DelayFields),
+    Process(ProcessAction),
 }
 
 /// How `drop` drops.
@@ -300,7 +303,8 @@ forms!(Chance, "Chance", |_generator| json_schema!({
 }));
 forms!(NodeSet, "NodeSet", |_generator| json_schema!({
     "description": "A node, a group, `any`, `rest` (all nodes that are not in the other set), \
-                    or a list of these.",
+                    `leader`, `followers`, `minority` (with the leader), `majority`, `random` (one \
+                    node), or a list of these.",
     "anyOf": [
         { "type": ["string", "integer"] },
         { "type": "array", "items": { "type": ["string", "integer"] }, "minItems": 1 },
@@ -328,6 +332,13 @@ forms!(Action, "Action", |generator| json_schema!({
             "enum": ["accept", "drop"],
             "description": "`accept`: the packet passes, after the delays so far; no later rule \
                             sees it. `drop`: the packet vanishes.",
+        },
+        {
+            "enum": ["kill", "crash", "pause", "restart", "wipe"],
+            "description": "Done to the processes of `node`. `kill`: SIGKILL; `crash`: SIGKILL, \
+                            and no packet passes until it is started again; `pause`: SIGSTOP. \
+                            `for` says when these are undone. `restart`, `wipe`: SIGKILL and a \
+                            new start at once, with its data or without.",
         },
         {
             "type": "object",

@@ -27,7 +27,9 @@ mod json;
 mod matrix;
 mod parse;
 mod preempt;
+mod processes;
 mod reach;
+mod roles;
 mod scalar;
 pub mod scenario;
 mod schema;
@@ -39,6 +41,7 @@ pub use diagnostic::{Diagnostic, FileId, Place, Report, Severity, Span};
 pub use groups::SetArg;
 pub use json::table_json;
 pub use matrix::matrix;
+pub use roles::Roles;
 pub use schema::schema;
 pub use source::{SIZE_MAX, Source};
 pub use table::Table;
@@ -68,6 +71,8 @@ pub struct Inputs {
     pub cluster: Option<Source>,
     /// The `--set` arguments; they replace groups of both files.
     pub sets: Vec<SetArg>,
+    /// Who leads, where somebody can tell: then rules may name `leader` and the like.
+    pub roles: Option<Roles>,
 }
 
 impl Inputs {
@@ -75,7 +80,9 @@ impl Inputs {
     pub fn read(rules: &Path, cluster: Option<&Path>, sets: &[SetArg]) -> Result<Self, Report> {
         let cluster = cluster.map(Source::read).transpose();
         match (Source::read(rules), cluster) {
-            (Ok(rules), Ok(cluster)) => Ok(Self { rules, cluster, sets: sets.to_vec() }),
+            (Ok(rules), Ok(cluster)) => {
+                Ok(Self { rules, cluster, sets: sets.to_vec(), roles: None })
+            }
             (rules, cluster) => {
                 let wrong = [rules.err(), cluster.err()].into_iter().flatten().collect();
                 Err(Report::without_place(wrong))
@@ -93,7 +100,7 @@ impl Inputs {
         };
         let table = match (file, cluster) {
             (Some(file), Some(cluster)) => {
-                compile::table(&file, cluster.as_ref(), &self.sets, &mut sink)
+                compile::table(&file, cluster.as_ref(), &self.sets, self.roles, &mut sink)
             }
             _ => None,
         };
@@ -128,5 +135,6 @@ pub fn load(path: &Path, sets: &[SetArg]) -> Result<Compiled, Report> {
 
 /// Compiles the text of a rule file; `name` is what diagnostics call it.
 pub fn compile(name: &str, text: &str, sets: &[SetArg]) -> Result<Compiled, Report> {
-    Inputs { rules: Source::new(name, text), cluster: None, sets: sets.to_vec() }.compile()
+    Inputs { rules: Source::new(name, text), cluster: None, sets: sets.to_vec(), roles: None }
+        .compile()
 }

@@ -10,17 +10,21 @@ use super::file::{
     Action, At, Between, Cluster, DelayFields, DropFields, Group, Named, NodeEntry, NodeFields,
     NodeSet, RuleEntry, RuleFile, Where,
 };
+use super::table::ProcessAction;
 
 pub(super) const FILE_KEYS: &[&str] = &["cluster", "groups", "seed", "rules"];
 pub(super) const CLUSTER_FILE_KEYS: &[&str] = &["cluster", "groups"];
 pub(super) const CLUSTER_KEYS: &[&str] = &["nodes", "max_rate", "unattributed"];
 pub(super) const NODE_KEYS: &[&str] = &["at", "netns", "pid", "container"];
-pub(super) const RULE_KEYS: &[&str] =
-    &["name", "from", "to", "between", "where", "do", "at", "for", "every", "times", "optional"];
+pub(super) const RULE_KEYS: &[&str] = &[
+    "name", "from", "to", "between", "node", "where", "do", "at", "for", "every", "times",
+    "optional",
+];
 pub(super) const WHERE_KEYS: &[&str] = &["proto", "port", "flow", "chance"];
 pub(super) const DROP_KEYS: &[&str] = &["what", "keep"];
 pub(super) const DELAY_KEYS: &[&str] = &["by", "jitter", "distribution", "order"];
-pub(super) const ACTION_WORDS: &[&str] = &["accept", "drop", "delay"];
+pub(super) const ACTION_WORDS: &[&str] =
+    &["accept", "drop", "delay", "kill", "crash", "pause", "restart", "wipe"];
 
 /// The most steps one `do` may have.
 const STEPS_MAX: usize = 16;
@@ -192,6 +196,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node, index: usize) -> Option<RuleEntry>
         from: reader.field(&object, "from", Reader::node_set),
         to: reader.field(&object, "to", Reader::node_set),
         between: reader.field(&object, "between", between),
+        node: reader.field(&object, "node", Reader::node_set),
         r#where: reader.field(&object, "where", filter),
         r#do: reader.field(&object, "do", steps).unwrap_or_default(),
         at: reader.field(&object, "at", Reader::duration),
@@ -292,6 +297,11 @@ fn action_word(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<Actio
     let wrong = match text {
         "accept" => return Some(Action::Accept),
         "drop" => return Some(Action::Drop { what: None, keep: None }),
+        "kill" => return Some(Action::Process(ProcessAction::Kill)),
+        "crash" => return Some(Action::Process(ProcessAction::Crash)),
+        "pause" => return Some(Action::Process(ProcessAction::Pause)),
+        "restart" => return Some(Action::Process(ProcessAction::Restart)),
+        "wipe" => return Some(Action::Process(ProcessAction::Wipe)),
         "delay" => Diagnostic::error("this delay does not say how long")
             .help("write { delay: 20ms }, or { delay: { by: 20ms, jitter: 5ms } }"),
         _ => {
@@ -307,7 +317,7 @@ fn action_word(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<Actio
 
 fn action_map(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
     let before = reader.sink.errors();
-    let object = reader.object(node, "an action", &ACTION_WORDS[1..])?;
+    let object = reader.object(node, "an action", &ACTION_WORDS[1..3])?;
     let (drop, delay) = (object.key("drop"), object.key("delay"));
     if let (Some(drop), Some(delay)) = (drop, delay) {
         let help = "write a list: do: [{ delay: 20ms }, drop]";

@@ -4,6 +4,7 @@ use super::diagnostic::{Diagnostic, Sink, nearest, quote};
 use super::file::{Group, Named, NodeSet};
 use super::groups::{Meaning, Names, SetArg};
 use super::reach::Bits;
+use super::roles::Roles;
 use super::table::Node;
 use std::collections::{HashMap, HashSet};
 
@@ -21,6 +22,10 @@ pub(super) struct Sets<'a> {
     used: HashSet<&'a str>,
     /// Groups that were asked for; asking once is enough.
     asked: HashSet<&'a str>,
+    /// Who leads, if somebody can tell.
+    roles: Option<Roles>,
+    /// Whether that was asked for since this was last set to false.
+    pub(super) asked_roles: bool,
 }
 
 impl<'a> Sets<'a> {
@@ -29,11 +34,13 @@ impl<'a> Sets<'a> {
         nodes: &'a [Node],
         files: &[&'a Named<Group>],
         args: &'a [SetArg],
+        roles: Option<Roles>,
         sink: &mut Sink,
     ) -> Self {
         let names = Names::new(nodes, files, args, sink);
         let groups = names.resolve(sink);
-        Self { names, groups, used: HashSet::new(), asked: HashSet::new() }
+        let (used, asked) = (HashSet::new(), HashSet::new());
+        Self { names, groups, used, asked, roles, asked_roles: false }
     }
 
     /// The two sides of a rule. `None` if something is wrong, which is then reported.
@@ -96,6 +103,10 @@ impl<'a> Sets<'a> {
     /// The nodes behind a name; `Ok(None)` if what is wrong was reported before.
     fn name(&mut self, name: &str) -> Result<Option<Bits>, Diagnostic> {
         let Some((group, meaning)) = self.groups.get_key_value(name) else {
+            if let Some(bits) = self.roles.and_then(|roles| roles.word(name, self.names.all)) {
+                self.asked_roles = true;
+                return Ok(Some(bits));
+            }
             return self.names.word(name).map(Some);
         };
         self.used.insert(group);

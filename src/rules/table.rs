@@ -35,6 +35,8 @@ pub struct Table {
     pub unattributed: Unattributed,
     /// The rules in file order.
     pub rules: Vec<Rule>,
+    /// What is done to processes, in file order.
+    pub faults: Vec<Fault>,
 }
 
 /// One member of the cluster.
@@ -89,6 +91,63 @@ pub struct Rule {
     pub keeps_held: bool,
     /// Whether it may end without ever having matched.
     pub optional: bool,
+    /// Whether its links depend on who leads at the moment: then `links` are only an example,
+    /// and the real ones are found each time it becomes active.
+    pub dynamic: bool,
+}
+
+/// Something that is done to the processes of nodes, at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its name, unique in the table among rules and faults.
+    pub name: String,
+    /// What is done.
+    pub action: ProcessAction,
+    /// To whom; an example where `dynamic`.
+    pub nodes: Vec<NodeId>,
+    /// When; at the end of each activation it is undone.
+    pub window: Window,
+    /// Whether the nodes depend on who leads at the moment.
+    pub dynamic: bool,
+}
+
+/// What can be done to a node's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessAction {
+    /// SIGKILL; undone by starting it again with its data.
+    Kill,
+    /// The same, and not a packet of it or to it passes until it is started again.
+    Crash,
+    /// SIGSTOP; undone by SIGCONT.
+    Pause,
+    /// SIGKILL, and started again at once with its data.
+    Restart,
+    /// SIGKILL, and started again at once without its data.
+    Wipe,
+}
+
+impl ProcessAction {
+    /// Its word in rule files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Crash => "crash",
+            Self::Pause => "pause",
+            Self::Restart => "restart",
+            Self::Wipe => "wipe",
+        }
+    }
+
+    /// What undoes it, for people; none for what is over at once.
+    #[must_use]
+    pub fn undone_by(self) -> Option<&'static str> {
+        match self {
+            Self::Kill | Self::Crash => Some("started again"),
+            Self::Pause => Some("resumed"),
+            Self::Restart | Self::Wipe => None,
+        }
+    }
 }
 
 /// The conditions of `where`; each `None` matches everything.
@@ -196,6 +255,10 @@ impl Window {
     /// Always active.
     pub const ALWAYS: Self = Self { at: Nanos::ZERO, lasts: None, every: None, times: None };
 
+    /// Never active.
+    pub const NEVER: Self =
+        Self { at: Nanos(u64::MAX / 2), lasts: Some(Nanos(1)), every: None, times: None };
+
     /// The activation that covers time `t`, or else the next one after it: `(start, end)`.
     /// `None` when no activation is left, or none lasts any time. `end` is exclusive,
     /// [`Nanos::MAX`] for "never".
@@ -219,6 +282,13 @@ impl Window {
 }
 
 impl Window {
+    /// When the last activation of a fault ends: one that is over at once does so at its start.
+    #[must_use]
+    pub fn end_of_fault(&self, action: ProcessAction) -> Nanos {
+        let at_once = action.undone_by().is_none() && self.lasts.is_none();
+        if at_once { self.at } else { self.end() }
+    }
+
     /// When the last activation ends; [`Nanos::MAX`] for "never".
     #[must_use]
     pub fn end(&self) -> Nanos {

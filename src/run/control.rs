@@ -3,6 +3,7 @@
 
 use super::attach::{self, Options};
 use super::attached::{Attached, Pending};
+use super::disturb::{Disturb, Happened, Hosted, parked};
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
 use super::status::{self, Status};
@@ -37,6 +38,10 @@ pub struct Run<'a> {
     pub quiet: bool,
     /// Reads the rules again.
     pub reload: Box<dyn Fn() -> Result<Compiled, RuleReport> + 'a>,
+    /// The cluster itself, where raftq may ask it who leads and do things to its processes.
+    pub host: Option<Hosted<'a>>,
+    /// Told of everything that happens, beside the status lines.
+    pub told: Option<&'a dyn Fn(&Happened)>,
 }
 
 /// Attaches, runs and detaches.
@@ -44,7 +49,9 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     let signals = signals::Signals::block()
         .map_err(|e| Trouble::new(format!("signals cannot be heard ({e})"), ""))?;
     let mut status = Status::new(run.quiet);
-    let attached = attach::attach(Arc::new(table), &run.options)?;
+    let disturb = Disturb::new(&table, run.host.as_ref())?;
+    let written = end_of(&table, run.lasts);
+    let attached = attach::attach(Arc::new(parked(table)), &run.options)?;
     status.say(&format!(
         "attached to {} nodes: {}; {}, iptables-{}, guardian {}",
         attached.table.nodes.len(),
@@ -54,7 +61,9 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         attached.guardian_pid(),
     ));
     let mut control = Control {
-        until: end_of(&attached.table, run.lasts).map(|end| attached.start + end),
+        until: written.map(|end| attached.start + end),
+        disturb,
+        interrupted: false,
         attached,
         status,
         run,
@@ -80,6 +89,8 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
 
 struct Control<'a> {
     attached: Attached,
+    disturb: Disturb<'a>,
+    interrupted: bool,
     status: Status,
     run: &'a Run<'a>,
     signals: Signals,
@@ -111,16 +122,25 @@ impl Control<'_> {
                 return Ok(());
             }
             let left = self.until.map_or(TICK, |until| until.saturating_sub(now));
-            poller.wait(left.min(TICK).max(Nanos::from_millis(1))).map_err(unable)?;
+            let due = self
+                .disturb
+                .poll_at()
+                .map_or(TICK, |at| (self.attached.start + at).saturating_sub(now));
+            let wait = left.min(TICK).min(due).max(Nanos::from_millis(1));
+            poller.wait(wait).map_err(unable)?;
             while let Some(wish) = self.signals.next() {
                 match wish {
-                    Wish::End => return Ok(()),
+                    Wish::End => {
+                        self.interrupted = true;
+                        return Ok(());
+                    }
                     Wish::Reload if self.has_lost_its_terminal() => return Ok(()),
                     Wish::Reload => self.reload(),
                     Wish::Stop => self.stop()?,
                 }
             }
             self.read_reports();
+            self.disturb()?;
             if self.look_after(clock::now())? {
                 return Ok(());
             }
@@ -131,7 +151,35 @@ impl Control<'_> {
     fn is_over(&self, now: Nanos) -> bool {
         let held = self.attached.counters.totals.held.get();
         let given = self.run.lasts.is_some();
-        self.until.is_some_and(|until| now >= until && (given || held == 0))
+        let busy = held > 0 || self.disturb.is_busy();
+        self.until.is_some_and(|until| now >= until && (given || !busy))
+    }
+
+    /// Starts and ends what the verdict loop does not by itself.
+    fn disturb(&mut self) -> Result<(), Trouble> {
+        let t = clock::now().saturating_sub(self.attached.start);
+        if t == Nanos::ZERO || self.attached.start == Nanos::ZERO {
+            return Ok(());
+        }
+        let former = self.pending.back().map_or(&self.attached.table, |last| &last.table);
+        let settled = self.pending.is_empty();
+        let changed = self.disturb.work(t, former, settled)?;
+        for happened in self.disturb.happened() {
+            self.status.say(&format!("{:8.3}s  {happened}", happened.t.as_secs_f64()));
+            self.tell(&happened);
+        }
+        if let Some(table) = changed {
+            let former = self.pending.back().map_or(&self.attached.table, |last| &last.table);
+            let pending = self.attached.adopt(Arc::new(table), former)?;
+            self.pending.push_back(pending);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, happened: &Happened) {
+        if let Some(told) = self.run.told {
+            told(happened);
+        }
     }
 
     fn read_reports(&mut self) {
@@ -146,14 +194,22 @@ impl Control<'_> {
 
     fn read(&mut self, report: Report) {
         match report {
-            Report::Edge(edge) => self.status.edge(edge, &self.attached.table),
+            Report::Edge(edge) => {
+                self.status.edge(edge, &self.attached.table);
+                if let Some(rule) = self.attached.table.rules.get(usize::from(edge.rule)) {
+                    let what = if edge.active { "active" } else { "ended" };
+                    self.tell(&Happened::rule(edge.at, &rule.name, what));
+                }
+            }
             Report::Adopted(at, active, former) => {
                 if let Some(adopted) = self.pending.pop_front() {
                     self.attached.take_over(adopted);
                 }
                 let table = &self.attached.table;
-                let end = end_of(table, self.run.lasts);
-                self.until = end.map(|end| self.attached.start + end);
+                if !self.disturb.is_meant() {
+                    let end = end_of(table, self.run.lasts);
+                    self.until = end.map(|end| self.attached.start + end);
+                }
                 let t = at.saturating_sub(self.attached.start);
                 for rule in self.status.tell_removed(t, &former, table) {
                     self.undecided = true;
@@ -163,6 +219,10 @@ impl Control<'_> {
                     ));
                 }
                 self.status.now_active(active);
+                if self.disturb.is_meant() {
+                    // The rules that were bound are told by name.
+                    return;
+                }
                 let (t, rules) = (t.as_secs_f64(), table.rules.len());
                 self.status.say(&format!("{t:8.3}s  new table in force: {rules} rules"));
             }
@@ -237,6 +297,9 @@ impl Control<'_> {
     }
 
     fn reload(&mut self) {
+        if self.disturb.is_meant() {
+            return self.keep_old("rules that depend on roles, or act on processes, are bound");
+        }
         match (self.run.reload)() {
             Ok(compiled) => {
                 if !compiled.warnings.is_empty() {
@@ -328,6 +391,10 @@ impl Control<'_> {
         circumstances.told = self.told;
         circumstances.warnings.append(&mut self.at_the_end);
         circumstances.undecided = self.undecided;
+        circumstances.interrupted = self.interrupted;
+        self.disturb.settle();
+        circumstances.warnings.extend(self.disturb.failures());
+        circumstances.undecided |= self.disturb.has_failed();
         circumstances.broken = self.broken;
         Outcome::new(circumstances, &self.attached.detach())
     }
@@ -343,9 +410,11 @@ fn terminals() -> usize {
 
 /// When a run ends by itself, since the start: when its time is over, or its last rule has
 /// ended; `None` where some rule goes on for ever, or there is none.
-fn end_of(table: &Table, lasts: Option<Nanos>) -> Option<Nanos> {
+pub(super) fn end_of(table: &Table, lasts: Option<Nanos>) -> Option<Nanos> {
     if lasts.is_some() {
         return lasts;
     }
-    table.rules.iter().map(|rule| rule.window.end()).max().filter(|end| *end < Nanos::MAX)
+    let rules = table.rules.iter().map(|rule| rule.window.end());
+    let faults = table.faults.iter().map(|fault| fault.window.end_of_fault(fault.action));
+    rules.chain(faults).max().filter(|end| *end < Nanos::MAX)
 }

@@ -50,6 +50,9 @@ pub struct Outcome {
     pub told: usize,
     /// The exit code that follows from all this.
     pub exit_code: u8,
+    /// Whether somebody ended the run before its time; no fault of an attached run.
+    #[serde(skip)]
+    pub interrupted: bool,
 }
 
 /// What one rule did.
@@ -161,6 +164,8 @@ pub struct Circumstances {
     pub undecided: bool,
     /// Whether the loop failed, or was stuck so long that the guardian stepped in.
     pub broken: bool,
+    /// Whether somebody ended the run before its time.
+    pub interrupted: bool,
 }
 
 impl Circumstances {
@@ -178,6 +183,7 @@ impl Circumstances {
             rules_removed: false,
             undecided: false,
             broken: false,
+            interrupted: false,
         }
     }
 }
@@ -229,6 +235,7 @@ impl Outcome {
             warnings: run.warnings,
             told: run.told,
             exit_code,
+            interrupted: run.interrupted,
         }
     }
 }

@@ -31,6 +31,7 @@ impl TableLines {
     pub(crate) fn new() -> Self {
         let mut lines = Self {
             table: Table {
+                faults: Vec::new(),
                 nodes: Vec::new(),
                 seed: 7,
                 max_rate: 20_000,
@@ -81,6 +82,7 @@ impl TableLines {
         let words: Vec<&str> = rest.split_whitespace().collect();
         let used = if words[0] == "any" { 1 } else { 3 };
         let mut rule = Rule {
+            dynamic: false,
             keeps_held: false,
             name: name.to_owned(),
             links: self.links(&words[..used]),

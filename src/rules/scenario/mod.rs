@@ -11,7 +11,7 @@ mod file;
 mod parse;
 
 use super::diagnostic::{Diagnostic, FileId, Sink};
-use super::{Compiled, Inputs, Report, SetArg, Source, document, fields::Reader};
+use super::{Compiled, Inputs, Report, Roles, SetArg, Source, document, fields::Reader};
 use crate::time::Nanos;
 use file::{RulesAt, ScenarioFile};
 use raftq_harness::history::{Function, Workload};
@@ -107,7 +107,7 @@ impl Scenario {
         let source = Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
         let mut scenario = Self::read(source, path, replace)?;
         scenario.sets.clone_from(&replace.sets);
-        let rehearsal = scenario.compile(&scenario.imagined_cluster())?;
+        let rehearsal = scenario.compile(&scenario.imagined_cluster(), Roles::imagined())?;
         Ok((scenario, rehearsal.warnings))
     }
 
@@ -156,23 +156,23 @@ impl Scenario {
     }
 
     /// Compiles the rules for a cluster, given as the text of a cluster file.
-    pub fn compile(&self, cluster: &str) -> Result<Compiled, Report> {
+    pub fn compile(&self, cluster: &str, roles: Roles) -> Result<Compiled, Report> {
         let cluster = Source::new("the cluster of this run", cluster);
         let mut compiled = match &self.rules {
             RulesAt::File(path) => {
                 let rules =
                     Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
                 let sets = self.sets.clone();
-                Inputs { rules, cluster: Some(cluster), sets }.compile()?
+                Inputs { rules, cluster: Some(cluster), sets, roles: Some(roles) }.compile()?
             }
-            RulesAt::Here => self.compile_here(cluster)?,
+            RulesAt::Here => self.compile_here(cluster, roles)?,
         };
         compiled.table.seed = self.seed;
         Ok(compiled)
     }
 
     /// The rules that stand in the scenario itself.
-    fn compile_here(&self, cluster: Source) -> Result<Compiled, Report> {
+    fn compile_here(&self, cluster: Source, roles: Roles) -> Result<Compiled, Report> {
         let mut sink = Sink::default();
         let root = document::read(self.source.text(), FileId::Rules, &mut sink);
         let rules = root.and_then(|root| {
@@ -182,7 +182,7 @@ impl Scenario {
         let nodes = super::read_tree(&cluster, FileId::Cluster, &mut sink);
         let table = match (rules, nodes) {
             (Some(rules), Some(nodes)) => {
-                super::compile::table(&rules, Some(&nodes), &self.sets, &mut sink)
+                super::compile::table(&rules, Some(&nodes), &self.sets, Some(roles), &mut sink)
             }
             _ => None,
         };

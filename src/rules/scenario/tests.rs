@@ -8,7 +8,7 @@ fn read(text: &str) -> Result<Scenario, Report> {
         Path::new("folder/s.yaml"),
         &Replacements::default(),
     )?;
-    scenario.compile(&scenario.imagined_cluster())?;
+    scenario.compile(&scenario.imagined_cluster(), Roles::imagined())?;
     Ok(scenario)
 }
 
@@ -49,7 +49,8 @@ recovers_within: 3s
     assert!((scenario.loads[0].skew - 1.1).abs() < 1e-9);
     assert_eq!(scenario.loads[0].mix, [(Function::Read, 2), (Function::Cas, 1)]);
     assert_eq!(scenario.checks, [CheckWord::Linearizable, CheckWord::Recovers]);
-    let compiled = scenario.compile(&scenario.imagined_cluster()).expect("rules");
+    let compiled =
+        scenario.compile(&scenario.imagined_cluster(), Roles::imagined()).expect("rules");
     assert_eq!(compiled.table.rules.len(), 1);
     assert_eq!(compiled.table.seed, 9);
 }
@@ -108,7 +109,9 @@ fn a_rule_file_is_found_beside_the_scenario() {
     );
     let scenario = scenario.expect("the file itself is right");
     assert_eq!(scenario.rules_file(), Some(&PathBuf::from("folder/rules/p.yaml")));
-    let told = scenario.compile("cluster: { nodes: { n1: 10.0.0.1:1 } }").expect_err("no file");
+    let told = scenario
+        .compile("cluster: { nodes: { n1: 10.0.0.1:1 } }", Roles::imagined())
+        .expect_err("no file");
     assert!(told.render(false).contains("folder/rules/p.yaml"));
 }
 

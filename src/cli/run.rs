@@ -1,0 +1,105 @@
+//! `raftq run SCENARIO.yaml`: a whole experiment.
+
+use crate::kernel::clock;
+use crate::rules::SetArg;
+use crate::rules::scenario::{Replacements, Scenario, TopologyWord};
+use crate::run::experiment::{Experiment, Failure};
+use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
+use crate::run::status;
+use raftq_harness::adapter::Adapter;
+use raftq_harness::check::Budget;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of `raftq run`.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// The scenario file
+    #[arg(value_name = "SCENARIO.yaml")]
+    scenario: PathBuf,
+    /// Another system than the scenario's: a name in adapters/, with variants as in
+    /// etcd:serializable, or a file
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+    /// Another number of nodes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=30))]
+    nodes: Option<u32>,
+    /// Where the nodes run
+    #[arg(long, value_name = "WHERE")]
+    topology: Option<TopologyWord>,
+    /// A further argument for every node, such as --bug=stale-reads (repeatable)
+    #[arg(long = "node-arg", value_name = "ARG", allow_hyphen_values = true)]
+    node_args: Vec<String>,
+    /// Say which nodes a group stands for (repeatable)
+    #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
+    sets: Vec<SetArg>,
+    /// Seed of everything random, instead of the file's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The folder for this run; runs/TIME-NAME without
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the result as one JSON document on stdout
+    #[arg(long)]
+    json: bool,
+    /// Tell only warnings and the result
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Runs it, and says what came of it.
+pub(super) fn run(args: &RunArgs) -> ExitCode {
+    let replace = Replacements {
+        adapter: args.adapter.clone(),
+        nodes: args.nodes,
+        topology: args.topology,
+        seed: args.seed,
+        args: args.node_args.clone(),
+        sets: args.sets.clone(),
+    };
+    let color = status::color();
+    let (scenario, warnings) = match Scenario::load(&args.scenario, &replace) {
+        Ok(loaded) => loaded,
+        Err(report) => return bad_input(&report.render(color)),
+    };
+    status::put(&warnings.render(color));
+    let adapter = match Adapter::load(&scenario.adapter) {
+        Ok(adapter) => adapter,
+        Err(e) => return bad_input(&format!("raftq: {}: {e}\n", args.scenario.display())),
+    };
+    let folder = args.out.clone().unwrap_or_else(|| {
+        PathBuf::from("runs").join(format!("{}-{}", clock::stamp(), scenario.name))
+    });
+    if folder.join("summary.json").exists() {
+        let shown = folder.display();
+        return bad_input(&format!("raftq: {shown} has a run already; name another --out\n"));
+    }
+    let experiment =
+        Experiment { scenario, adapter, folder, quiet: args.quiet, budget: Budget::default() };
+    if let Err(report) = experiment.check() {
+        return bad_input(&report.render(color));
+    }
+    match experiment.run() {
+        Ok(summary) => {
+            let text = if args.json {
+                serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
+            } else {
+                summary.text()
+            };
+            // A reader that has gone away has seen what it wanted.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::from(summary.exit_code)
+        }
+        Err(Failure::Input(report)) => bad_input(&report.render(color)),
+        Err(Failure::Environment(why)) => {
+            status::put(&format!("raftq: {why}\n"));
+            ExitCode::from(ENVIRONMENT)
+        }
+    }
+}
+
+fn bad_input(why: &str) -> ExitCode {
+    status::put(why);
+    ExitCode::from(BAD_INPUT)
+}

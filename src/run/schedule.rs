@@ -1,0 +1,196 @@
+//! When rules that depend on roles, and faults, become active and end: pure, on the rules' clock.
+
+use crate::rules::Table;
+use crate::rules::table::Window;
+use crate::time::Nanos;
+
+/// What becomes active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A rule whose links depend on roles, by its index in the table.
+    Rule(usize),
+    /// A fault, by its index.
+    Fault(usize),
+}
+
+/// Something that has to happen now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// It is time for this to become active, the n-th time; to be told to the schedule once it
+    /// is ([`Schedule::started`]).
+    Start(What, u64),
+    /// It ends.
+    End(What),
+}
+
+#[derive(Debug)]
+struct Item {
+    what: What,
+    window: Window,
+    dynamic: bool,
+    /// The start of the next activation, by the file; none if there is none left.
+    next: Option<Nanos>,
+    activation: u64,
+    /// When the present activation ends, if there is one.
+    ends: Option<Nanos>,
+}
+
+/// Everything that the verdict loop does not start by itself.
+#[derive(Debug)]
+pub struct Schedule {
+    items: Vec<Item>,
+}
+
+impl Schedule {
+    /// Of a table.
+    #[must_use]
+    pub fn new(table: &Table) -> Self {
+        let rules = table.rules.iter().enumerate().filter(|(_, rule)| rule.dynamic);
+        let rules = rules.map(|(i, rule)| (What::Rule(i), rule.window, true));
+        let faults = table.faults.iter().enumerate();
+        let faults = faults.map(|(i, fault)| (What::Fault(i), fault.window, fault.dynamic));
+        let item = |(what, window, dynamic): (What, Window, bool)| Item {
+            what,
+            window,
+            dynamic,
+            next: start_after(window, Nanos::ZERO),
+            activation: 0,
+            ends: None,
+        };
+        Self { items: rules.chain(faults).map(item).collect() }
+    }
+
+    /// Whether it has anything that needs to know who leads.
+    #[must_use]
+    pub fn needs_roles(&self) -> bool {
+        self.items.iter().any(|item| item.dynamic)
+    }
+
+    /// What is due at `t`.
+    #[must_use]
+    pub fn due(&self, t: Nanos) -> Vec<Due> {
+        let mut due = Vec::new();
+        for item in &self.items {
+            match (item.ends, item.next) {
+                (Some(ends), _) if ends <= t => due.push(Due::End(item.what)),
+                (None, Some(next)) if next <= t => {
+                    due.push(Due::Start(item.what, item.activation));
+                }
+                _ => {}
+            }
+        }
+        due
+    }
+
+    /// It became active at `t`, maybe later than the file says: its time counts from now.
+    /// Returns the window of this one activation.
+    pub fn started(&mut self, what: What, t: Nanos) -> Window {
+        let Some(item) = self.items.iter_mut().find(|item| item.what == what) else {
+            return Window::NEVER;
+        };
+        item.activation += 1;
+        item.ends = Some(item.window.lasts.map_or(Nanos::MAX, |lasts| t + lasts));
+        item.next = start_after(item.window, t + Nanos(1));
+        Window { at: t, lasts: item.window.lasts, every: None, times: None }
+    }
+
+    /// It ended.
+    pub fn ended(&mut self, what: What) {
+        if let Some(item) = self.items.iter_mut().find(|item| item.what == what) {
+            item.ends = None;
+        }
+    }
+
+    /// When something is due next.
+    #[must_use]
+    pub fn poll_at(&self) -> Option<Nanos> {
+        let at = |item: &Item| item.ends.or(item.next);
+        self.items.iter().filter_map(at).min()
+    }
+
+    /// Whether something that ends by itself has still to start or to end.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let lasting = |item: &Item| item.ends.is_some_and(|ends| ends < Nanos::MAX);
+        let coming = |item: &Item| item.ends.is_none() && item.next.is_some();
+        self.items.iter().any(|item| lasting(item) || coming(item))
+    }
+}
+
+/// The start of the first activation at or behind `t`.
+fn start_after(window: Window, t: Nanos) -> Option<Nanos> {
+    let (start, end) = window.activation(t)?;
+    if start >= t {
+        return Some(start);
+    }
+    // `t` is within an activation that has begun: the next one is behind its end.
+    if end == Nanos::MAX { None } else { window.activation(end).map(|(start, _)| start) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::NodeId;
+    use crate::rules::table::{Fault, ProcessAction, Unattributed};
+
+    fn schedule(window: Window) -> Schedule {
+        let fault = Fault {
+            name: "f".into(),
+            action: ProcessAction::Kill,
+            nodes: vec![NodeId(0)],
+            window,
+            dynamic: true,
+        };
+        Schedule::new(&Table {
+            nodes: Vec::new(),
+            seed: 0,
+            max_rate: 1,
+            unattributed: Unattributed::Accept,
+            rules: Vec::new(),
+            faults: vec![fault],
+        })
+    }
+
+    const IT: What = What::Fault(0);
+
+    fn s(seconds: u64) -> Nanos {
+        Nanos::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_activation_that_waits_lasts_as_long_as_the_file_says() {
+        let window = Window { at: s(2), lasts: Some(s(3)), every: None, times: None };
+        let mut schedule = schedule(window);
+        assert_eq!(schedule.due(s(1)), []);
+        assert_eq!(schedule.poll_at(), Some(s(2)));
+        assert_eq!(schedule.due(s(2)), [Due::Start(IT, 0)]);
+        assert_eq!(schedule.due(s(4)), [Due::Start(IT, 0)], "nobody has started it yet");
+        schedule.started(IT, s(4));
+        assert_eq!(schedule.due(s(6)), []);
+        assert_eq!(schedule.due(s(7)), [Due::End(IT)]);
+        schedule.ended(IT);
+        assert!(!schedule.is_busy());
+        assert_eq!(schedule.poll_at(), None);
+    }
+
+    #[test]
+    fn every_activation_is_started_anew() {
+        let window = Window { at: s(1), lasts: Some(s(1)), every: Some(s(5)), times: Some(2) };
+        let mut schedule = schedule(window);
+        for (start, n) in [(1, 0), (6, 1)] {
+            assert_eq!(schedule.due(s(start)), [Due::Start(IT, n)]);
+            schedule.started(IT, s(start));
+            assert_eq!(schedule.due(s(start + 1)), [Due::End(IT)]);
+            schedule.ended(IT);
+        }
+        assert_eq!(schedule.poll_at(), None);
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_waited_for() {
+        let mut schedule = schedule(Window::ALWAYS);
+        assert!(schedule.is_busy());
+        schedule.started(IT, s(0));
+        assert!(!schedule.is_busy());
+    }
+}
