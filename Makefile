@@ -2,15 +2,23 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build demo test test-deaths check bench lint clean-host
+SCENARIOS := sanity clients restart partition slow flaky pause snapshot storm
+
+.PHONY: help setup build demo demo-etcd test test-bugs test-all $(SCENARIOS:%=test-%) test-deaths \
+	check bench lint clean-host
 
 help:
 	@echo 'make setup       install what is missing (apt), unpack etcd into .tools/'
 	@echo 'make build       release build of everything'
-	@echo 'make demo        cut the leader of a real etcd cluster off, and heal it'
+	@echo 'make demo        start a Raft cluster, cut its leader off, kill another; was it right?'
+	@echo 'make demo-etcd   attach to a real etcd cluster, cut its leader off, and heal it'
 	@echo '                (DEMO_ARGS="--topology loopback" on one loopback instead)'
 	@echo 'make test        every test; what needs root runs as root'
 	@echo 'make test-deaths each death of raftq twenty times under load, with the measured gaps'
+	@echo 'make test-NAME   one scenario: $(SCENARIOS)'
+	@echo '                (RUN_ARGS="--adapter etcd --seed 7" for another system or seed)'
+	@echo 'make test-bugs   each deliberate bug of the embedded cluster, and which check catches it'
+	@echo 'make test-all    every adapter in every scenario; writes docs/matrix.md'
 	@echo 'make check       formatting, lints and the tests that need no root'
 	@echo 'make bench       compare with a plain queue and with none'
 	@echo 'make lint        formatting and lints'
@@ -23,6 +31,9 @@ build:
 	@tools/run.sh user cargo build --release --workspace
 
 demo: setup build
+	@tools/run.sh root $(TARGET)/release/raftq run tests/scenarios/demo.yaml $(RUN_ARGS)
+
+demo-etcd: setup build
 	@tools/run.sh root $(TARGET)/release/raftq-demo --raftq $(TARGET)/release/raftq $(DEMO_ARGS)
 
 test: setup
@@ -34,6 +45,17 @@ test-deaths: setup
 		--message-format=json --test live_death 2>/dev/null | \
 		sed -n 's/.*"executable":"\([^"]*live_death[^"]*\)".*/\1/p') \
 		--test-threads=1 --nocapture
+
+$(SCENARIOS:%=test-%): test-%: setup build
+	@tools/run.sh root $(TARGET)/release/raftq run tests/scenarios/$*.yaml $(RUN_ARGS)
+
+test-bugs: setup build
+	@tools/run.sh root tools/bugs.sh $(abspath $(TARGET))/release/raftq \
+		$(abspath $(TARGET))/bugs $(BUGS)
+
+test-all: setup build
+	@tools/run.sh root tools/matrix.sh $(abspath $(TARGET))/release/raftq \
+		$(abspath $(TARGET))/matrix docs/matrix.md "$(SCENARIOS)"
 
 check: lint
 	@tools/test.sh rootless

@@ -36,6 +36,7 @@ fn outcome(more: &str, change: impl FnOnce(&mut Circumstances, &mut Detached)) -
         told: 0,
         rules_removed: false,
         undecided: false,
+        interrupted: false,
         broken: false,
     };
     let mut detached = Detached {

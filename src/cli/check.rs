@@ -4,7 +4,8 @@ use crate::run::outcome::{BAD_INPUT, HOLDS, UNDECIDED, VIOLATED};
 use crate::run::status;
 use raftq_harness::check::{Budget, Judgement, Verdict, judge};
 use serde_json::json;
-use std::io::{self, Write};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -73,17 +74,21 @@ pub(super) fn told(judgement: &Judgement, quiet: bool) -> String {
     let mut text = format!("{}\n", worst.verdict);
     for check in &judgement.checks {
         let (n, m) = (check.operations, check.objects);
-        text += &format!("  {}: {} ({n} operations on {m} objects)\n", check.name, check.verdict);
+        let (name, verdict) = (check.name, &check.verdict);
+        let _ = writeln!(text, "  {name}: {verdict} ({n} operations on {m} objects)");
         match &check.verdict {
             Verdict::Violated { evidence } if !quiet => {
-                text += &format!("    {}\n", evidence.to_string().trim_end().replace('\n', "\n  "));
+                let _ =
+                    writeln!(text, "    {}", evidence.to_string().trim_end().replace('\n', "\n  "));
             }
-            Verdict::Undecided { why } if !quiet => text += &format!("    {why}\n"),
+            Verdict::Undecided { why } if !quiet => {
+                let _ = writeln!(text, "    {why}");
+            }
             _ => {}
         }
     }
     for note in &judgement.notes {
-        text += &format!("  note: {note}\n");
+        let _ = writeln!(text, "  note: {note}");
     }
     text
 }

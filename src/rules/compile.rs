@@ -68,16 +68,16 @@ pub(super) fn table(
         return None;
     }
     preempt::warn(&compiled, sink);
-    let mut rules: Vec<Rule> = Vec::with_capacity(compiled.len());
+    let mut table: Vec<Rule> = Vec::with_capacity(compiled.len());
     for Compiled { reach, rule, .. } in compiled {
-        rules.push(Rule { links: reach.links(nodes.len()), ..rule });
+        table.push(Rule { links: reach.links(nodes.len()), ..rule });
     }
     Some(Table {
         nodes: nodes.clone(),
         seed: file.seed.as_ref().map_or(0, |seed| seed.value),
         max_rate,
         unattributed: cluster.unattributed.as_ref().map_or_else(Default::default, |u| u.value),
-        rules,
+        rules: table,
         faults,
     })
 }

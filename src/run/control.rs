@@ -87,6 +87,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     Ok(control.finish())
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own")]
 struct Control<'a> {
     attached: Attached,
     disturb: Disturb<'a>,

@@ -46,6 +46,7 @@ pub struct Happened {
     pub nodes: Vec<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn nanos<S: serde::Serializer>(t: &Nanos, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_u64(t.0)
 }
@@ -146,7 +147,10 @@ impl<'a> Disturb<'a> {
     /// When to look again, on the rules' clock.
     #[must_use]
     pub fn poll_at(&self) -> Option<Nanos> {
-        self.schedule.poll_at().map(|at| at.max(self.next_look))
+        let working = self.worker.as_ref().is_some_and(|worker| !worker.is_idle());
+        // What is under way is to be told soon after it is done.
+        let soon = working.then_some(Nanos::ZERO);
+        soon.or(self.schedule.poll_at().map(|at| at.max(self.next_look)))
     }
 
     /// Does what is due at `t`; `former` is the last table ordered, and `settled` says that it

@@ -290,8 +290,7 @@ impl Experiment {
         let compiled = compile(Roles::imagined()).map_err(Failure::Input)?;
         let lasts = self.scenario.lasts.or_else(|| {
             control::end_of(&compiled.table, None)
-                .filter(|end| *end > Nanos::ZERO)
-                .is_none()
+                .is_none_or(|end| end == Nanos::ZERO)
                 .then_some(LASTS)
         });
         let path = self.folder.join("events.jsonl");

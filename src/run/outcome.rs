@@ -142,6 +142,7 @@ pub struct Totals {
 
 /// What the main thread knows beside the counters.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own")]
 pub struct Circumstances {
     /// The table that was in force last.
     pub table: std::sync::Arc<Table>,

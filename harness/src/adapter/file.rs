@@ -36,6 +36,9 @@ pub(super) struct NodeFields {
     pub(super) program: String,
     #[serde(default)]
     pub(super) args: Vec<String>,
+    /// What a variant adds to the above.
+    #[serde(default)]
+    pub(super) more_args: Vec<String>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
     #[serde(default)]
@@ -174,7 +177,8 @@ impl AdapterFile {
             }
         }
         let node = &self.node;
-        let texts = [&node.program, &self.base].into_iter().chain(&node.args);
+        let texts =
+            [&node.program, &self.base].into_iter().chain(&node.args).chain(&node.more_args);
         for text in texts.chain(node.env.values()).chain(node.files.values()) {
             templates.check(text)?;
         }

@@ -23,7 +23,7 @@ pub fn shipped() -> impl Iterator<Item = &'static str> {
 
 /// The text of an adapter, where it is from, and the variants that were asked for.
 pub(super) fn text(what: &str) -> Result<(String, PathBuf, Vec<&str>)> {
-    if what.ends_with(".yaml") {
+    if Path::new(what).extension().is_some_and(|ending| ending == "yaml") {
         let path = PathBuf::from(what);
         let text = fs::read_to_string(&path).context(|| format!("the adapter {what}"))?;
         return Ok((text, path, Vec::new()));

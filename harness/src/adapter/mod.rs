@@ -140,7 +140,7 @@ impl Adapter {
         let fill = |text: &str| self.inner.templates.fill(text, &context);
         let program = fill(&node.program).context(|| "node.program".into())?;
         let program = find::program(&program)?;
-        let args = node.args.iter().map(|arg| fill(arg));
+        let args = node.args.iter().chain(&node.more_args).map(|arg| fill(arg));
         let args = args.chain(self.extra.iter().cloned().map(Ok));
         let data = &nodes[i].data;
         let files = node.files.iter().map(|(name, text)| Ok((data.join(name), fill(text)?)));

@@ -18,7 +18,7 @@ use std::fmt::{self, Write};
 const TRIES: usize = 600;
 
 /// The budget of each.
-const SMALL: Budget = Budget { configurations: 200_000 };
+const SMALL: Budget = Budget { configurations: 20_000 };
 
 /// Why a promise was not kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -85,7 +85,7 @@ fn span(lines: &[Line]) -> (u64, u64) {
 fn bar(line: &Line, from: u64, to: u64) -> String {
     const COLUMNS: u64 = 24;
     let at =
-        |t: u64| ((t - from) as u128 * u128::from(COLUMNS - 1) / u128::from(to - from)) as usize;
+        |t: u64| (u128::from(t - from) * u128::from(COLUMNS - 1) / u128::from(to - from)) as usize;
     let (begin, end) = (at(line.begin), line.end.map_or(COLUMNS as usize - 1, at));
     let mut bar = " ".repeat(begin);
     bar.push('|');
@@ -223,8 +223,8 @@ pub(super) fn text(call: &Call, answered: bool) -> String {
     let of = if call.key.is_empty() { String::new() } else { format!(" {}", call.key) };
     let value = |value: &serde_json::Value| match value {
         serde_json::Value::Null => "nothing".to_owned(),
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
+        serde_json::Value::String(text) => shortened(text.clone()),
+        other => shortened(other.to_string()),
     };
     let unknown = if answered { "" } else { " (unknown)" };
     let not = |what: &str| if call.done { String::new() } else { format!(": {what}") };
@@ -243,4 +243,16 @@ pub(super) fn text(call: &Call, answered: bool) -> String {
             not("it is something else")
         ),
     }
+}
+
+/// Long lists by their ends; the whole one is in the history.
+fn shortened(text: String) -> String {
+    const SHOWN: usize = 28;
+    let n = text.chars().count();
+    if n <= 2 * SHOWN {
+        return text;
+    }
+    let begin: String = text.chars().take(SHOWN).collect();
+    let end: String = text.chars().skip(n - SHOWN).collect();
+    format!("{begin}...{end}")
 }

@@ -136,8 +136,8 @@ impl Builder {
         let wrong =
             |e: &str| Error::new(format!("process {} at {}: {e}", call.process, call.begin));
         match self.workload {
-            Workload::Register => Ok(self.register(call, unknown)),
-            Workload::Files => Ok(self.files(call, unknown)),
+            Workload::Register => Ok(Some(self.register(call, unknown))),
+            Workload::Files => Ok(Some(self.files(call, unknown))),
             Workload::Append => match call.f {
                 Function::Append => Ok(Some(Action::Append(self.number(&call.asked)))),
                 Function::Read => self.elements(call).map(|list| Some(Action::ReadList(list))),
@@ -161,9 +161,9 @@ impl Builder {
         }
     }
 
-    fn register(&mut self, call: &Call, unknown: bool) -> Option<Action> {
+    fn register(&mut self, call: &Call, unknown: bool) -> Action {
         let refused = !unknown && !call.done;
-        Some(match call.f {
+        match call.f {
             Function::Read => Action::Read(self.val(&call.answer)),
             Function::Cas => {
                 let (from, to) = (self.val(&call.asked[0]), self.val(&call.asked[1]));
@@ -173,14 +173,14 @@ impl Builder {
             Function::Remove if unknown => Action::Remove,
             Function::Remove => Action::Write(None),
             _ => Action::Write(self.val(&call.asked)),
-        })
+        }
     }
 
-    fn files(&mut self, call: &Call, unknown: bool) -> Option<Action> {
+    fn files(&mut self, call: &Call, unknown: bool) -> Action {
         let refused = !unknown && !call.done;
         let name = call.key.rsplit('/').next().unwrap_or_default();
         let name = self.number(&Value::String(format!("/{name}")));
-        Some(match call.f {
+        match call.f {
             Function::Make if refused => Action::IsThere,
             Function::Make => Action::Make,
             Function::Read => Action::ReadFile(name, self.val(&call.answer)),
@@ -197,7 +197,7 @@ impl Builder {
                 names
             })),
             _ => Action::WriteFile(name, self.number(&call.asked)),
-        })
+        }
     }
 
     fn elements(&mut self, call: &Call) -> Result<Vec<u32>> {

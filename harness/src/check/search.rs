@@ -14,6 +14,9 @@ use super::state::{Action, State, Val, step};
 use super::zones;
 use std::collections::{HashMap, HashSet};
 
+/// Elements that all states together may have for each configuration of the budget.
+const CELLS: usize = 8;
+
 /// The outcome of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
@@ -57,6 +60,8 @@ struct Search<'o> {
     states: Vec<State>,
     numbers: HashMap<State, u32>,
     tried: HashSet<(u128, u32)>,
+    /// Sizes of all states together: those of sets and lists are as long as their elements.
+    cells: usize,
 }
 
 impl<'o> Search<'o> {
@@ -91,6 +96,7 @@ impl<'o> Search<'o> {
             states: vec![initial.clone()],
             numbers: HashMap::from([(initial.clone(), 0)]),
             tried: HashSet::new(),
+            cells: 0,
         }
     }
 
@@ -108,7 +114,8 @@ impl<'o> Search<'o> {
                     if let Some(next) = next
                         && self.tried.insert((with, next))
                     {
-                        if self.tried.len() > budget.configurations {
+                        let most = budget.configurations;
+                        if self.tried.len() > most || self.cells > most.saturating_mul(CELLS) {
                             return Found::Exhausted;
                         }
                         placed.push((node.operation, state));
@@ -144,6 +151,7 @@ impl<'o> Search<'o> {
             return Some(*number);
         }
         let number = self.states.len() as u32;
+        self.cells += next.size();
         self.states.push(next.clone());
         self.numbers.insert(next, number);
         Some(number)
@@ -183,14 +191,26 @@ fn name(operation: usize) -> u128 {
     (u128::from(mix(low ^ 0x5851_f42d_4c95_7f2d)) << 64) | u128::from(low)
 }
 
-/// The operations without unknown changes of a register that nobody can have seen. What comes
-/// behind such a change, in any order, is another change or the end; so the order explains the
-/// same answers without it. Only where nothing tells that a register is *not* something.
+/// The operations without unknown changes that nobody can have seen.
+///
+/// Of a register: what comes behind such a change, in any order, is another change or the end;
+/// so the order explains the same answers without it. Only where nothing tells that a register
+/// is *not* something. Of a set or list: a read behind it would have the element, so all reads
+/// come before it.
 pub(super) fn without_unseen<'o>(operations: &[&'o Operation]) -> Vec<&'o Operation> {
     let plain = |o: &&Operation| {
         matches!(o.action, Action::Read(_) | Action::Write(Some(_)) | Action::Cas(..))
     };
     let mut kept = operations.to_vec();
+    if let Some(seen) = elements_seen(operations) {
+        kept.retain(|o| match o.action {
+            Action::Put(element) | Action::Append(element) => {
+                o.end.is_some() || seen.contains(&element)
+            }
+            _ => true,
+        });
+        return kept;
+    }
     if !kept.iter().all(plain) {
         return kept;
     }
@@ -213,4 +233,19 @@ pub(super) fn without_unseen<'o>(operations: &[&'o Operation]) -> Vec<&'o Operat
             return kept;
         }
     }
+}
+
+/// The elements in any read, where all operations are of a set or list.
+fn elements_seen(operations: &[&Operation]) -> Option<HashSet<u32>> {
+    let mut seen = HashSet::new();
+    for operation in operations {
+        match &operation.action {
+            Action::ReadSet(elements) | Action::ReadList(elements) => {
+                seen.extend(elements.iter().copied());
+            }
+            Action::Put(_) | Action::Append(_) => {}
+            _ => return None,
+        }
+    }
+    Some(seen)
 }

@@ -69,6 +69,18 @@ pub(super) enum State {
     Directory(bool, BTreeMap<u32, u32>),
 }
 
+impl State {
+    /// How many elements it has, for bounds on memory.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Value(_) | Self::Sum(_) => 1,
+            Self::Text(text) => 1 + text.len() / 8,
+            Self::List(list) | Self::Set(list) => 1 + list.len() / 2,
+            Self::Directory(_, files) => 1 + files.len() * 4,
+        }
+    }
+}
+
 impl Action {
     /// Whether it changes nothing.
     pub(super) fn only_reads(&self) -> bool {
@@ -101,11 +113,12 @@ pub(super) fn step(state: &State, action: &Action) -> Option<State> {
         (State::Text(now), Action::ReadText(seen)) => same(now == seen),
         (State::Text(_), Action::PutText(text)) => Some(State::Text(text.clone())),
         (State::Text(now), Action::AddText(text)) => Some(State::Text(format!("{now}{text}"))),
-        (State::List(now), Action::ReadList(seen)) => same(now == seen),
         (State::List(now), Action::Append(element)) => {
             Some(State::List(now.iter().copied().chain([*element]).collect()))
         }
-        (State::Set(now), Action::ReadSet(seen)) => same(now == seen),
+        (State::List(now), Action::ReadList(seen)) | (State::Set(now), Action::ReadSet(seen)) => {
+            same(now == seen)
+        }
         (State::Set(now), Action::Put(element)) => {
             let mut set = now.clone();
             if let Err(at) = set.binary_search(element) {

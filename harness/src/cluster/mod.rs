@@ -68,6 +68,7 @@ impl Cluster {
         let logs = options.folder.join("nodes");
         fs::create_dir_all(&logs)
             .map_err(|e| Error::new(format!("making {}: {e}", logs.display())))?;
+        Net::check_distinct(&places)?;
         let mut nodes = Vec::new();
         for (i, place) in places.iter().enumerate() {
             net.check_ports(place)?;
@@ -76,7 +77,7 @@ impl Cluster {
             node.start(adapter.launch(&places, i)?, place.netns.clone())?;
             nodes.push(Mutex::new(node));
         }
-        let roles = Roles::start(adapter, &places, Some(net.clients().path()))?;
+        let roles = Roles::start(adapter, &places, &net.clients().path())?;
         let cluster = Self { roles, nodes, places, adapter: adapter.clone(), net, _data: data };
         cluster.wait_for_leader(adapter.start_within())?;
         Ok(cluster)

@@ -69,6 +69,24 @@ impl Net {
         (0..nodes).map(place).collect()
     }
 
+    /// Whether each port belongs to one node only.
+    pub(super) fn check_distinct(places: &[NodePlace]) -> Result<()> {
+        let mut taken: BTreeMap<_, (&str, &str)> = BTreeMap::new();
+        for place in places {
+            for (name, port) in &place.ports {
+                let own = (place.name.as_str(), name.as_str());
+                if let Some((node, other)) = taken.insert((place.address, *port), own) {
+                    return Err(Error::new(format!(
+                        "{}: its {name} port {}:{port} is in use already: it is {node}'s {other} \
+                         port; give the adapter's node.ports other numbers",
+                        place.name, place.address
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a node finds its ports free: what else would it say than that they are not, in
     /// words of its own, some seconds later?
     pub(super) fn check_ports(&self, place: &NodePlace) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::netns::enter;
 use crate::system::NodeStatus;
 use crate::{Error, Result};
 use crossbeam_channel::bounded;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_millis(50);
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 
 /// A word older than this is not believed: the node may be gone, cut off or stopped.
-const FRESH: Duration = Duration::from_millis(1000);
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What one node said last.
 #[derive(Debug, Clone, Default)]
@@ -43,20 +43,16 @@ pub struct Roles {
 }
 
 impl Roles {
-    pub(super) fn start(
-        adapter: &Adapter,
-        places: &[NodePlace],
-        netns: Option<PathBuf>,
-    ) -> Result<Self> {
+    pub(super) fn start(adapter: &Adapter, places: &[NodePlace], netns: &Path) -> Result<Self> {
         let views: Vec<Mutex<View>> = places.iter().map(|_| Mutex::default()).collect();
         let mut roles = Self { views: Arc::new(views), stop: Arc::default(), threads: Vec::new() };
         for i in 0..places.len() {
             let watch = adapter.watch(places, i)?;
             let (views, stop) = (Arc::clone(&roles.views), Arc::clone(&roles.stop));
-            let netns = netns.clone();
+            let netns = netns.to_owned();
             let (ready, started) = bounded(1);
             let work = move || {
-                let entered = netns.as_deref().map_or(Ok(()), enter);
+                let entered = enter(&netns);
                 let usable = entered.is_ok();
                 let _ = ready.send(entered);
                 if usable {

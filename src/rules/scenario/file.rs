@@ -30,6 +30,7 @@ pub(super) struct ScenarioFile {
 #[derive(Debug)]
 pub(super) struct ClusterFields {
     pub(super) adapter: String,
+    pub(super) variant: Option<String>,
     pub(super) nodes: u32,
     pub(super) topology: TopologyWord,
     pub(super) args: Vec<At<String>>,
@@ -137,7 +138,7 @@ pub fn schema() -> String {
     let cluster = json!({
         "type": "object", "additionalProperties": false, "required": ["adapter"],
         "properties": {
-            "adapter": { "type": "string" }, "nodes": whole(1),
+            "adapter": { "type": "string" }, "variant": { "type": "string" }, "nodes": whole(1),
             "topology": { "enum": words::<TopologyWord>() },
             "args": { "type": "array", "items": { "type": "string" } },
         },

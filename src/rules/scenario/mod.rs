@@ -138,7 +138,8 @@ impl Scenario {
         Self {
             name: path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned()),
             about: file.about.map(|about| about.value),
-            adapter: replace.adapter.clone().unwrap_or(cluster.adapter),
+            adapter: replace.adapter.clone().unwrap_or(cluster.adapter)
+                + &cluster.variant.map_or(String::new(), |variant| format!(":{variant}")),
             nodes: replace.nodes.unwrap_or(cluster.nodes),
             topology: replace.topology.unwrap_or(cluster.topology),
             args,
@@ -156,23 +157,23 @@ impl Scenario {
     }
 
     /// Compiles the rules for a cluster, given as the text of a cluster file.
-    pub fn compile(&self, cluster: &str, roles: Roles) -> Result<Compiled, Report> {
+    pub fn compile(&self, cluster: &str, leader: Roles) -> Result<Compiled, Report> {
         let cluster = Source::new("the cluster of this run", cluster);
         let mut compiled = match &self.rules {
             RulesAt::File(path) => {
                 let rules =
                     Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
                 let sets = self.sets.clone();
-                Inputs { rules, cluster: Some(cluster), sets, roles: Some(roles) }.compile()?
+                Inputs { rules, cluster: Some(cluster), sets, roles: Some(leader) }.compile()?
             }
-            RulesAt::Here => self.compile_here(cluster, roles)?,
+            RulesAt::Here => self.compile_here(cluster, leader)?,
         };
         compiled.table.seed = self.seed;
         Ok(compiled)
     }
 
     /// The rules that stand in the scenario itself.
-    fn compile_here(&self, cluster: Source, roles: Roles) -> Result<Compiled, Report> {
+    fn compile_here(&self, cluster: Source, leader: Roles) -> Result<Compiled, Report> {
         let mut sink = Sink::default();
         let root = document::read(self.source.text(), FileId::Rules, &mut sink);
         let rules = root.and_then(|root| {
@@ -182,7 +183,7 @@ impl Scenario {
         let nodes = super::read_tree(&cluster, FileId::Cluster, &mut sink);
         let table = match (rules, nodes) {
             (Some(rules), Some(nodes)) => {
-                super::compile::table(&rules, Some(&nodes), &self.sets, Some(roles), &mut sink)
+                super::compile::table(&rules, Some(&nodes), &self.sets, Some(leader), &mut sink)
             }
             _ => None,
         };

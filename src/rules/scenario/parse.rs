@@ -26,7 +26,7 @@ const KEYS: &[&str] = &[
     "checks",
     "recovers_within",
 ];
-const CLUSTER_KEYS: &[&str] = &["adapter", "nodes", "topology", "args"];
+const CLUSTER_KEYS: &[&str] = &["adapter", "variant", "nodes", "topology", "args"];
 const LOAD_KEYS: &[&str] =
     &["workload", "clients", "rate", "keys", "skew", "mix", "think", "timeout", "per_key"];
 
@@ -108,6 +108,7 @@ fn cluster(reader: &mut Reader<'_>, node: &Node) -> Option<ClusterFields> {
         nodes: reader.field(&object, "nodes", nodes).map_or(3, |nodes| nodes.value as u32),
         topology: topology.map_or_else(TopologyWord::default, |word| word.value),
         args: reader.field(&object, "args", args).unwrap_or_default(),
+        variant: reader.field(&object, "variant", Reader::text).map(|variant| variant.value),
         adapter: reader.field(&object, "adapter", Reader::text)?.value,
     };
     Some(fields)

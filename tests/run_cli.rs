@@ -1,0 +1,111 @@
+//! Wrong scenarios and histories, told without root and before anything is started.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn raftq(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_raftq"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let Output { status, stdout, stderr } = output.expect("raftq runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn refused(text: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s.yaml");
+    fs::write(&path, text).expect("a scenario");
+    let (code, _, stderr) = raftq(&["run", path.to_str().expect("a path")]);
+    assert_eq!(code, Some(4), "{stderr}");
+    stderr
+}
+
+#[test]
+fn unknown_adapters_workloads_and_checks_are_bad_input() {
+    let told = refused("cluster: { adapter: zookeeper }\nload: { workload: set }\nrules: []\n");
+    assert!(told.contains("there is no adapter `zookeeper`") && told.contains("etcd"), "{told}");
+    let told = refused("cluster: { adapter: etcd:nine }\nload: { workload: set }\nrules: []\n");
+    assert!(told.contains("no variant is called `nine`"), "{told}");
+    let told = refused(
+        "cluster: { adapter: embedded }\nload: { workload: sets, clients: 0 }\nchecks: [nice]\n",
+    );
+    for part in ["did you mean `set`?", "s.yaml:2:34", "`nice` is not valid here"] {
+        assert!(told.contains(part), "{part}:\n{told}");
+    }
+}
+
+#[test]
+fn rules_that_contradict_themselves_are_refused_in_the_scenario_s_own_lines() {
+    let told = refused(
+        "cluster: { adapter: embedded }\nload: { workload: set }\nrules:\n  \
+         - { node: n1, do: drop }\n  - { do: kill }\n  - { node: n9, do: kill }\n  \
+         - { node: n1, do: restart, for: 2s }\n  - { node: n1, do: kill, for: 5s, every: 2s }\n",
+    );
+    for part in [
+        "s.yaml:4:",
+        "s.yaml:5:",
+        "s.yaml:6:",
+        "s.yaml:7:",
+        "s.yaml:8:",
+        "no `node` is named",
+        "there is no node or group `n9`",
+        "over at once and cannot last",
+    ] {
+        assert!(told.contains(part), "{part}:\n{told}");
+    }
+}
+
+#[test]
+fn a_system_that_lacks_an_operation_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let adapter = folder.path().join("a.yaml");
+    fs::write(
+        &adapter,
+        "about: reads only\nnode: { program: sh, ports: { peer: 1, client: 2 } }\nbase: http://x\n\
+         status: { get: /, leads: 'true' }\noperations:\n  read: { promise: stale, get: /, \
+         answers: [] }\n",
+    )
+    .expect("an adapter");
+    let told = refused(&format!(
+        "cluster: {{ adapter: {} }}\nload: {{ workload: counter }}\nrules: []\n",
+        adapter.display()
+    ));
+    assert!(told.contains("needs cas, create"), "{told}");
+}
+
+#[test]
+fn an_attached_raftq_does_nothing_to_processes_and_knows_no_leader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("r.yaml");
+    let nodes = "cluster: { nodes: { n1: 127.0.0.1:1, n2: 127.0.0.2:1 } }\n";
+    for (rule, part) in [
+        ("{ from: leader, do: drop }", "cannot tell yet who `leader` is"),
+        ("{ node: n1, do: kill }", "raftq did not start"),
+    ] {
+        fs::write(&path, format!("{nodes}rules: [{rule}]\n")).expect("rules");
+        let (code, _, stderr) = raftq(&["--rules", path.to_str().expect("a path")]);
+        assert!(code == Some(4) || code == Some(5), "{stderr}");
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
+fn check_tells_violations_in_words_and_by_its_exit_code() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("harness/tests/histories");
+    let path = |name: &str| own.join(name).display().to_string();
+    let bad = path("a-stale-read-violates-linearizable.jsonl");
+    let (code, stdout, _) = raftq(&["check", &bad]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("> ") && stdout.contains("read k: a"), "{stdout}");
+    let good = path("removed-and-made-again.jsonl");
+    let (code, stdout, _) = raftq(&["check", "--json", &good]);
+    assert_eq!(code, Some(0));
+    let json: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(json[0]["judgement"]["checks"][0]["verdict"], "holds");
+    let (code, _, stderr) = raftq(&["check", "Cargo.toml"]);
+    assert_eq!(code, Some(4));
+    assert!(stderr.contains("Cargo.toml is no history"), "{stderr}");
+}
