@@ -11,7 +11,7 @@ ETCD=.tools/etcd
 
 # One package name a line for everything this machine lacks.
 missing() {
-    for pair in iptables:iptables-restore iproute2:ip gcc:gcc make:make pkg-config:pkg-config; do
+    for pair in iptables:iptables-restore nftables:nft iproute2:ip gcc:gcc make:make pkg-config:pkg-config; do
         command -v "${pair#*:}" >/dev/null || echo "${pair%%:*}"
     done
     # A compiler without these cannot link; the metapackage recommends them only.

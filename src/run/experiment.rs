@@ -270,6 +270,7 @@ impl Experiment {
                 mix: spec.mix.clone(),
                 think: spec.think.into(),
                 timeout: spec.timeout.into(),
+                sticky: spec.sticky,
                 per_key: u64::from(spec.per_key),
                 seed: self.scenario.seed.wrapping_add(i as u64),
                 epoch,

@@ -44,6 +44,8 @@ pub struct Plan {
     pub think: Duration,
     /// After which a call is given up.
     pub timeout: Duration,
+    /// Whether a client stays with its node, whatever that answers.
+    pub sticky: bool,
     /// After how many calls a key makes room for a new one.
     pub per_key: u64,
     /// Seed of all choices.
@@ -331,11 +333,13 @@ impl<'s> Client<'s> {
         }
     }
 
-    /// To the next node, over a new connection; a moment later, since a refused call takes no
+    /// To the next node, unless it is to stay, over a new connection; a moment later, since a refused call takes no
     /// time, and a client that only asks nodes which are down would do nothing else.
     fn move_on(&mut self) {
         self.session = None;
-        self.node = (self.node + 1) % self.shared.plan.nodes.len().max(1);
+        if !self.shared.plan.sticky {
+            self.node = (self.node + 1) % self.shared.plan.nodes.len().max(1);
+        }
         if self.shared.plan.rate.is_none() {
             pause(Duration::from_millis(10));
         }

@@ -132,7 +132,7 @@ pub fn schema() -> String {
             "clients": whole(1), "rate": whole(1), "keys": whole(1), "per_key": whole(1),
             "skew": { "type": "number", "minimum": 0 },
             "mix": { "type": "object", "additionalProperties": whole(0) },
-            "think": duration, "timeout": duration,
+            "think": duration, "timeout": duration, "sticky": { "type": "boolean" },
         },
     });
     let cluster = json!({

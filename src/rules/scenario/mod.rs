@@ -79,6 +79,8 @@ pub struct Load {
     pub think: Nanos,
     /// After which a call is given up.
     pub timeout: Nanos,
+    /// Whether a client stays with its node, whatever that answers.
+    pub sticky: bool,
     /// After how many calls a key makes room for a new one; bounds what checks cost.
     pub per_key: u32,
 }

@@ -27,8 +27,9 @@ const KEYS: &[&str] = &[
     "recovers_within",
 ];
 const CLUSTER_KEYS: &[&str] = &["adapter", "variant", "nodes", "topology", "args"];
-const LOAD_KEYS: &[&str] =
-    &["workload", "clients", "rate", "keys", "skew", "mix", "think", "timeout", "per_key"];
+const LOAD_KEYS: &[&str] = &[
+    "workload", "clients", "rate", "keys", "skew", "mix", "think", "timeout", "per_key", "sticky",
+];
 
 /// The longest phase, so that a slip of the finger does not take a day.
 const PHASE_MAX: Nanos = Nanos::from_secs(24 * 3600);
@@ -138,10 +139,11 @@ fn load(reader: &mut Reader<'_>, node: &Node) -> Option<Load> {
         let message = "with no time at all every call would fail";
         reader.report(Diagnostic::error(message).at(at).help("write `timeout: 1s`"));
     }
+    let sticky = reader.field(&object, "sticky", Reader::boolean).is_some_and(|flag| flag.value);
     let workload = workload?.value.0;
     let mix = reader.field(&object, "mix", |r, node| mix(r, node, workload)).unwrap_or_default();
     let skew = skew.map_or(0.0, |skew| skew.value);
-    Some(Load { workload, clients, rate, keys, skew, mix, think, timeout, per_key })
+    Some(Load { workload, clients, rate, keys, skew, mix, think, timeout, sticky, per_key })
 }
 
 /// An exponent such as 1.1.

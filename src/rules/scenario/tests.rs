@@ -70,7 +70,7 @@ rules: []
         "s.yaml:1:38",
         "`moon` is not valid here",
         "did you mean `register`?",
-        "s.yaml:2:38",
+        "s.yaml:2:37",
         "every call would fail",
         "longer than a day",
         "did you mean `linearizable`?",
