@@ -80,13 +80,22 @@ pub(super) fn append(objects: &[Object]) -> Check {
             _ => None,
         };
         let reads = || object.operations.iter().filter_map(|o| Some((o, list(&o.action)?)));
-        let twice = reads().find(|(_, elements)| {
-            let mut sorted = elements.clone();
-            sorted.sort_unstable();
-            sorted.windows(2).any(|pair| pair[0] == pair[1])
+        let mut appended: HashMap<u32, usize> = HashMap::new();
+        for operation in &object.operations {
+            if let Action::Append(element) = operation.action {
+                *appended.entry(element).or_default() += 1;
+            }
+        }
+        let too_often = reads().find(|(_, elements)| {
+            let mut there: HashMap<u32, usize> = HashMap::new();
+            for element in elements {
+                *there.entry(*element).or_default() += 1;
+            }
+            there.iter().any(|(e, n)| *n > 1 && *n > appended.get(e).copied().unwrap_or(0))
         });
-        if let Some((read, _)) = twice {
-            return Some(("an element is there twice that was appended once".into(), vec![read]));
+        if let Some((read, _)) = too_often {
+            let what = "an element is there more often than it was appended";
+            return Some((what.into(), vec![read]));
         }
         let longest = reads().max_by_key(|(_, elements)| elements.len());
         if let Some((long, all)) = longest
@@ -106,17 +115,20 @@ fn contents<'o>(
     object: &'o Object,
     read: impl Fn(&'o Action) -> Option<&'o Vec<u32>>,
 ) -> Wrong<'o> {
-    let added: HashMap<u32, &Operation> = object
-        .operations
-        .iter()
-        .filter_map(|o| match o.action {
-            Action::Put(element) | Action::Append(element) => Some((element, o)),
-            _ => None,
-        })
-        .collect();
-    // Elements with the earliest moment from which every read must have them, and who says so.
-    let mut must: HashMap<u32, (u64, &Operation)> =
-        added.iter().filter_map(|(e, o)| Some((*e, (o.end?, *o)))).collect();
+    // Who asked first for an element, and, with the earliest moment from which every read must
+    // have it, who says so.
+    let mut added: HashMap<u32, &Operation> = HashMap::new();
+    let mut must: HashMap<u32, (u64, &Operation)> = HashMap::new();
+    for operation in &object.operations {
+        let (Action::Put(element) | Action::Append(element)) = operation.action else { continue };
+        added.entry(element).or_insert(operation);
+        if let Some(end) = operation.end {
+            let first = must.entry(element).or_insert((end, operation));
+            if end < first.0 {
+                *first = (end, operation);
+            }
+        }
+    }
     let mut reads: Vec<(&Operation, &Vec<u32>)> =
         object.operations.iter().filter_map(|o| Some((o, read(&o.action)?))).collect();
     reads.sort_by_key(|(o, _)| o.end);
@@ -141,7 +153,8 @@ fn contents<'o>(
             }
         }
     }
-    for (by, elements) in reads {
+    // Of a read that may be stale nothing can be missing.
+    for (by, elements) in reads.into_iter().filter(|(by, _)| by.judged) {
         let has: std::collections::HashSet<u32> = elements.iter().copied().collect();
         let lost = must.iter().filter(|(e, (since, _))| *since < by.begin && !has.contains(*e));
         if let Some((element, (_, says))) = lost.min_by_key(|(_, (since, _))| *since) {
@@ -177,7 +190,8 @@ pub(super) fn counter(objects: &[Object]) -> Check {
             let (Action::ReadSum(sum), Some(end)) = (&read.action, read.end) else { return None };
             let (mut least, mut most) = (0, 0);
             for (add, value) in &adds {
-                if add.end.is_some_and(|added| added < read.begin) {
+                // A read that may be stale may miss any of them.
+                if read.judged && add.end.is_some_and(|added| added < read.begin) {
                     least += value;
                     most += value;
                 } else if add.begin <= end {
@@ -221,8 +235,11 @@ fn lost_at_the_end(object: &Object) -> Wrong<'_> {
                     Action::Write(written) | Action::Cas(_, written) => written == *value,
                     _ => false,
                 };
-                let source = all().find(wrote);
-                let until = source.map_or(Some(0), |source| source.end);
+                // Several may have written it, and the last of them counts; one that is
+                // unknown may have come at any time.
+                let until = all()
+                    .filter(wrote)
+                    .try_fold(0, |until, source| Some(source.end?.max(until)));
                 acknowledged().find(|o| {
                     let writes = matches!(o.action, Action::Write(_) | Action::Cas(..));
                     writes && !wrote(o) && until.is_some_and(|until| until < o.begin)

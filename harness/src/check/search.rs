@@ -62,6 +62,8 @@ struct Search<'o> {
     tried: HashSet<(u128, u32)>,
     /// Sizes of all states together: those of sets and lists are as long as their elements.
     cells: usize,
+    /// What reads saw of a list that only grows or a set that only grows, shortest first.
+    seen: Vec<&'o [u32]>,
 }
 
 impl<'o> Search<'o> {
@@ -88,6 +90,15 @@ impl<'o> Search<'o> {
         }
         // Past the last event the list is over.
         nodes[last].after = usize::MAX;
+        let mut seen: Vec<&[u32]> = operations
+            .iter()
+            .filter(|operation| operation.end.is_some())
+            .filter_map(|operation| match &operation.action {
+                Action::ReadList(elements) | Action::ReadSet(elements) => Some(&elements[..]),
+                _ => None,
+            })
+            .collect();
+        seen.sort_by_key(|elements| elements.len());
         Self {
             operations,
             nodes,
@@ -97,6 +108,7 @@ impl<'o> Search<'o> {
             numbers: HashMap::from([(initial.clone(), 0)]),
             tried: HashSet::new(),
             cells: 0,
+            seen,
         }
     }
 
@@ -145,7 +157,28 @@ impl<'o> Search<'o> {
         self.nodes[0].after
     }
 
+    /// Whether an answered read forbids this addition. Lists and sets only grow, so a read that
+    /// saw more than there is now is still to come, and what is added now must be in it: of a
+    /// list, at this very place. Without this, appends between two reads are tried in every order.
+    fn is_forbidden(&self, state: u32, action: &Action) -> bool {
+        match (&self.states[state as usize], action) {
+            (State::List(now), Action::Append(element)) => {
+                let longest = self.seen.last().and_then(|elements| elements.get(now.len()));
+                longest.is_some_and(|next| next != element)
+            }
+            (State::Set(now), Action::Put(element)) if now.binary_search(element).is_err() => {
+                let at = self.seen.partition_point(|elements| elements.len() <= now.len());
+                let larger = self.seen.get(at);
+                larger.is_some_and(|elements| elements.binary_search(element).is_err())
+            }
+            _ => false,
+        }
+    }
+
     fn step(&mut self, state: u32, operation: usize) -> Option<u32> {
+        if self.is_forbidden(state, &self.operations[operation].action) {
+            return None;
+        }
         let next = step(&self.states[state as usize], &self.operations[operation].action)?;
         if let Some(number) = self.numbers.get(&next) {
             return Some(*number);
