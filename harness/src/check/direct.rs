@@ -237,9 +237,8 @@ fn lost_at_the_end(object: &Object) -> Wrong<'_> {
                 };
                 // Several may have written it, and the last of them counts; one that is
                 // unknown may have come at any time.
-                let until = all()
-                    .filter(wrote)
-                    .try_fold(0, |until, source| Some(source.end?.max(until)));
+                let until =
+                    all().filter(wrote).try_fold(0, |until, source| Some(source.end?.max(until)));
                 acknowledged().find(|o| {
                     let writes = matches!(o.action, Action::Write(_) | Action::Cas(..));
                     writes && !wrote(o) && until.is_some_and(|until| until < o.begin)
