@@ -333,8 +333,8 @@ impl<'s> Client<'s> {
         }
     }
 
-    /// To the next node, unless it is to stay, over a new connection; a moment later, since a refused call takes no
-    /// time, and a client that only asks nodes which are down would do nothing else.
+    /// To the next node, unless it is to stay, over a new connection; a moment later, since a
+    /// refused call takes no time, and a client of nodes that are down would do nothing else.
     fn move_on(&mut self) {
         self.session = None;
         if !self.shared.plan.sticky {
