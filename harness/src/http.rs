@@ -139,9 +139,14 @@ fn post(agent: &ureq::Agent, call: &Call) -> std::result::Result<Value, CallErro
     serde_json::from_str(&text).map_err(|error| CallError::Unknown(format!("no JSON: {error}")))
 }
 
-/// Only what surely happened before the first byte went out counts as not sent.
 fn told(error: &ureq::Error) -> CallError {
-    let before_sending = match &error {
+    let why = error.to_string();
+    if surely_not_sent(error) { CallError::NotSent(why) } else { CallError::Unknown(why) }
+}
+
+/// Only what surely happened before the first byte went out.
+pub(crate) fn surely_not_sent(error: &ureq::Error) -> bool {
+    match error {
         ureq::Error::Io(cause) => matches!(
             cause.kind(),
             io::ErrorKind::ConnectionRefused
@@ -152,7 +157,5 @@ fn told(error: &ureq::Error) -> CallError {
         ureq::Error::ConnectionFailed | ureq::Error::HostNotFound | ureq::Error::BadUri(_) => true,
         ureq::Error::Timeout(stage) => matches!(stage, ureq::Timeout::Connect),
         _ => false,
-    };
-    let why = error.to_string();
-    if before_sending { CallError::NotSent(why) } else { CallError::Unknown(why) }
+    }
 }

@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// How often everything is looked at that does not tell by itself.
 const TICK: Nanos = Nanos::from_millis(100);
 
+/// How long a run goes on past its time for rules that wait for somebody to lead.
+const WAITING_MAX: Nanos = Nanos::from_secs(30);
+
 /// How often the firewall is asked whether our rules still stand.
 const RULES_LOOK: Nanos = Nanos::from_secs(1);
 
@@ -153,7 +156,9 @@ impl Control<'_> {
         let held = self.attached.counters.totals.held.get();
         let given = self.run.lasts.is_some();
         let busy = held > 0 || self.disturb.is_busy();
-        self.until.is_some_and(|until| now >= until && (given || !busy))
+        // What waits for a leader is not waited for without end.
+        let patient = |until: Nanos| now < until + WAITING_MAX;
+        self.until.is_some_and(|until| now >= until && (given || !busy || !patient(until)))
     }
 
     /// Starts and ends what the verdict loop does not by itself.
@@ -393,7 +398,10 @@ impl Control<'_> {
         circumstances.warnings.append(&mut self.at_the_end);
         circumstances.undecided = self.undecided;
         circumstances.interrupted = self.interrupted;
-        self.disturb.settle();
+        self.disturb.settle(now.saturating_sub(self.attached.start));
+        for happened in self.disturb.happened() {
+            self.tell(&happened);
+        }
         circumstances.warnings.extend(self.disturb.failures());
         circumstances.undecided |= self.disturb.has_failed();
         circumstances.broken = self.broken;

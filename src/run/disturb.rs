@@ -80,6 +80,8 @@ pub struct Disturb<'a> {
     hosted: Option<&'a Hosted<'a>>,
     worker: Option<Worker>,
     names: Vec<String>,
+    /// Of the file's rules, in its order: a table in force may have others in front.
+    rules: Vec<String>,
     seed: u64,
     faults: Vec<crate::rules::table::Fault>,
     /// Nodes that each fault was done to, until it is undone.
@@ -120,6 +122,7 @@ impl<'a> Disturb<'a> {
             hosted,
             worker,
             names: table.nodes.iter().map(|node| node.name.clone()).collect(),
+            rules: table.rules.iter().map(|rule| rule.name.clone()).collect(),
             seed: table.seed,
             faults: table.faults.clone(),
             victims: vec![Vec::new(); table.faults.len()],
@@ -175,6 +178,8 @@ impl<'a> Disturb<'a> {
         let leader = self.hosted.and_then(|hosted| hosted.host.leader());
         for due in due {
             match due {
+                // It is not done yet, so it cannot be undone: a job waits for its silence.
+                Due::End(What::Fault(i)) if self.behind_table.iter().any(|job| job.fault == i) => {}
                 Due::End(what) => self.end(t, what),
                 Due::Start(what, n) => {
                     let next = self.start(t, what, n, leader, table.as_ref().unwrap_or(former))?;
@@ -194,7 +199,7 @@ impl<'a> Disturb<'a> {
         table: &Table,
     ) -> Result<Option<Table>, Trouble> {
         let (name, dynamic) = match what {
-            What::Rule(i) => (table_name(table, i), true),
+            What::Rule(i) => (self.rules[i].clone(), true),
             What::Fault(i) => (self.faults[i].name.clone(), self.faults[i].dynamic),
         };
         let bound = match (dynamic, leader) {
@@ -296,37 +301,47 @@ impl<'a> Disturb<'a> {
     fn hear(&mut self, t: Nanos, former: &Table) -> Option<Table> {
         let mut table: Option<Table> = None;
         while let Some((job, result)) = self.worker.as_mut().and_then(Worker::done) {
-            let rule = self.faults[job.fault].name.clone();
-            let node = self.names[job.node].clone();
-            let done = if job.undo {
-                job.action.undone_by().unwrap_or("undone").to_owned()
-            } else {
-                format!("{} done", job.action.name())
-            };
-            match result {
-                Ok(()) => self.note(t, &rule, &format!("{node} {done}"), vec![node.clone()]),
-                Err(why) => {
-                    self.note(t, &rule, &format!("{node}: {why}"), vec![node.clone()]);
-                    self.failures.push(format!("`{rule}` was not done to {node}: {why}"));
-                }
-            }
+            self.note_done(t, &job, result);
+            let node = &self.names[job.node];
             if job.action == ProcessAction::Crash && job.undo {
                 let mut next = table.take().unwrap_or_else(|| former.clone());
-                next.rules.retain(|rule| rule.name != silence_name(&node));
+                next.rules.retain(|rule| rule.name != silence_name(node));
                 table = Some(next);
             }
         }
         table
     }
 
-    /// Waits for what was ordered, a while.
-    pub fn settle(&mut self) {
+    fn note_done(&mut self, t: Nanos, job: &Job, result: Result<(), String>) {
+        let rule = self.faults[job.fault].name.clone();
+        let node = self.names[job.node].clone();
+        let what = match (&result, job.undo) {
+            (Err(why), _) => format!("{node}: {why}"),
+            (Ok(()), true) => format!("{node} {}", job.action.undone_by().unwrap_or("undone")),
+            (Ok(()), false) => format!("{node} {} done", job.action.name()),
+        };
+        if let Err(why) = result {
+            self.failures.push(format!("`{rule}` was not done to {node}: {why}"));
+        }
+        self.note(t, &rule, &what, vec![node]);
+    }
+
+    /// At the end, at `t`: waits for what was ordered, a while, and says which faults were never
+    /// done at all.
+    pub fn settle(&mut self, t: Nanos) {
+        self.wait_for_jobs(t);
+        for (i, fault) in self.faults.iter().enumerate() {
+            if !self.schedule.has_started(What::Fault(i)) {
+                self.failures
+                    .push(format!("`{}` was never done: its time did not come", fault.name));
+            }
+        }
+    }
+
+    fn wait_for_jobs(&mut self, t: Nanos) {
         for _ in 0..SETTLING {
             while let Some((job, result)) = self.worker.as_mut().and_then(Worker::done) {
-                if let Err(why) = result {
-                    let (rule, node) = (&self.faults[job.fault].name, &self.names[job.node]);
-                    self.failures.push(format!("`{rule}` was not done to {node}: {why}"));
-                }
+                self.note_done(t, &job, result);
             }
             if self.worker.as_ref().is_none_or(Worker::is_idle) {
                 return;
@@ -346,7 +361,7 @@ impl<'a> Disturb<'a> {
         !self.failures.is_empty()
     }
 
-    /// What could not be done, and faults whose time never came.
+    /// What could not be done, or never was.
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
         self.failures.clone()
@@ -367,20 +382,12 @@ impl<'a> Disturb<'a> {
     }
 }
 
-fn table_name(table: &Table, i: usize) -> String {
-    // Rules that were put in front are not of the file.
-    let own = table.rules.iter().filter(|rule| !rule.name.starts_with(SILENCE));
-    own.skip(i).map(|rule| rule.name.clone()).next().unwrap_or_default()
-}
-
 fn position(table: &Table, name: &str) -> Option<usize> {
     table.rules.iter().position(|rule| rule.name == name)
 }
 
-const SILENCE: &str = "the silence of ";
-
 fn silence_name(node: &str) -> String {
-    format!("{SILENCE}{node}, which crashed")
+    format!("the silence of {node}, which crashed")
 }
 
 /// Nothing to or from a node passes.

@@ -19,9 +19,9 @@ use crate::rules::{Compiled, Report, Roles};
 use crate::time::Nanos;
 use raftq_harness::adapter::Adapter;
 use raftq_harness::check::{Budget, judge};
-use raftq_harness::clients::{self, HistoryWriter, Load, Plan, Probe, Sessions};
+use raftq_harness::clients::{self, Counts, HistoryWriter, Load, Plan, Probe, Sessions};
 use raftq_harness::cluster::{self, Cluster, Topology};
-use raftq_harness::history::{Header, VERSION};
+use raftq_harness::history::{Header, VERSION, Workload};
 use raftq_harness::workload;
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -112,6 +112,15 @@ struct Running {
     path: PathBuf,
 }
 
+/// What a load leaves.
+struct Ended {
+    workload: Workload,
+    counts: Counts,
+    history: PathBuf,
+    /// Why not everything could be read at the end.
+    unread: Option<String>,
+}
+
 impl Experiment {
     /// Refuses, before anything is started, what the system does not offer.
     pub fn check(&self) -> Result<(), Report> {
@@ -177,27 +186,10 @@ impl Experiment {
         let mut counts = Vec::new();
         let mut histories = Vec::new();
         for one in running {
-            let (keys, process) = (one.load.keys(), one.load.processes() + 1);
-            counts.push((one.spec.workload, one.load.stop()));
-            let names: Vec<String> = cluster.places().iter().map(|p| p.name.clone()).collect();
-            let from = clients::From { netns: Some(&netns), nodes: &names, epoch };
-            let recorder = one.writer.recorder();
-            let workload = one.spec.workload;
-            let read = clients::read_back(
-                workload,
-                &keys,
-                &sessions,
-                &recorder,
-                from,
-                process,
-                READ_BACK_MAX,
-            );
-            if let Err(e) = read {
-                findings.undecided.push(e.to_string());
-            }
-            drop(recorder);
-            one.writer.finish()?;
-            histories.push(one.path);
+            let ended = end_load(&cluster, &sessions, one, epoch)?;
+            counts.push((ended.workload, ended.counts));
+            findings.undecided.extend(ended.unread);
+            histories.push(ended.history);
         }
         findings.availability = probe.finish();
         findings.died.extend(died(&cluster));
@@ -361,6 +353,28 @@ impl Experiment {
             super::status::put(&format!("raftq: {line}\n"));
         }
     }
+}
+
+/// Stops the clients of one load, reads back what they left, and closes their history.
+fn end_load(
+    cluster: &Cluster,
+    sessions: &Sessions,
+    one: Running,
+    epoch: Duration,
+) -> Result<Ended, Failure> {
+    let (keys, process) = (one.load.keys(), one.load.processes() + 1);
+    let counts = one.load.stop();
+    let names: Vec<String> = cluster.places().iter().map(|p| p.name.clone()).collect();
+    let netns = cluster.clients().path();
+    let from = clients::From { netns: Some(&netns), nodes: &names, epoch };
+    let recorder = one.writer.recorder();
+    let workload = one.spec.workload;
+    let read =
+        clients::read_back(workload, &keys, sessions, &recorder, from, process, READ_BACK_MAX);
+    drop(recorder);
+    one.writer.finish()?;
+    let unread = read.err().map(|e| e.to_string());
+    Ok(Ended { workload, counts, history: one.path, unread })
 }
 
 fn sessions(cluster: &Arc<Cluster>) -> Sessions {

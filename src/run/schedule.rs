@@ -101,6 +101,12 @@ impl Schedule {
         }
     }
 
+    /// Whether it was ever active.
+    #[must_use]
+    pub fn has_started(&self, what: What) -> bool {
+        self.items.iter().any(|item| item.what == what && item.activation > 0)
+    }
+
     /// When something is due next.
     #[must_use]
     pub fn poll_at(&self) -> Option<Nanos> {

@@ -2,7 +2,7 @@
 //!
 //! A call is made once: no retry, no redirect, no proxy. An answer of any status is an answer.
 
-use std::io;
+use crate::http::surely_not_sent;
 use std::time::Duration;
 
 /// Answers are small; more than this is somebody else's port.
@@ -76,20 +76,7 @@ impl Connection {
     }
 }
 
-/// Only what surely happened before the first byte went out counts as not sent.
 fn told(error: &ureq::Error) -> Silent {
-    let before_sending = match &error {
-        ureq::Error::Io(cause) => matches!(
-            cause.kind(),
-            io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::AddrNotAvailable
-        ),
-        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound | ureq::Error::BadUri(_) => true,
-        ureq::Error::Timeout(stage) => matches!(stage, ureq::Timeout::Connect),
-        _ => false,
-    };
     let why = error.to_string();
-    if before_sending { Silent::NotSent(why) } else { Silent::Unknown(why) }
+    if surely_not_sent(error) { Silent::NotSent(why) } else { Silent::Unknown(why) }
 }

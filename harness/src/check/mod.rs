@@ -124,33 +124,29 @@ pub fn judge_calls(calls: &Calls, model: Model, budget: Budget) -> Result<Judgem
     if model == Model::Workload {
         checks.extend(direct::durable(calls.header.workload, &objects));
     }
-    // What is violated for a plain reason needs no search: no order explains it either.
-    let plain = checks.iter().filter(|check| matches!(check.name, "set" | "append" | "counter"));
-    let plain = plain.map(|check| &check.verdict);
-    let mut plain = plain.filter(|verdict| matches!(verdict, Verdict::Violated { .. }));
-    let plain = plain.next().cloned();
-    let mut found = match plain {
-        Some(_) => linearizable(&[], budget),
-        None => linearizable(&objects, budget),
-    };
-    if let Some(verdict) = plain {
-        found = Check { verdict, ..found };
-    }
-    (found.objects, found.operations) = (objects.len(), judged(&objects));
-    checks.insert(0, found);
+    let verdict = plain_reason(&checks, &objects).unwrap_or_else(|| linearizable(&objects, budget));
+    let operations = objects.iter().map(|object| object.judged().len()).sum();
+    let name = "linearizable";
+    checks.insert(0, Check { name, verdict, operations, objects: objects.len() });
     Ok(Judgement { checks, notes: calls.notes.clone() })
 }
 
-fn linearizable(objects: &[operation::Object], budget: Budget) -> Check {
+/// What is violated for a plain reason needs no search: no order explains it either. Only where
+/// all reads are promised linearizable, or the reason may be about one that is not.
+fn plain_reason(checks: &[Check], objects: &[operation::Object]) -> Option<Verdict> {
+    let all_judged = objects.iter().flat_map(|o| &o.operations).all(|operation| operation.judged);
+    let plain = checks.iter().filter(|check| matches!(check.name, "set" | "append" | "counter"));
+    let mut violated = plain.filter(|check| matches!(check.verdict, Verdict::Violated { .. }));
+    violated.next().filter(|_| all_judged).map(|check| check.verdict.clone())
+}
+
+fn linearizable(objects: &[operation::Object], budget: Budget) -> Verdict {
     let mut verdict = Verdict::Holds;
     for object in objects {
-        let found = search::decide(&object.judged(), &object.initial, budget);
-        match found {
+        match search::decide(&object.judged(), &object.initial, budget) {
             search::Found::Order => {}
             search::Found::None => {
-                let evidence = evidence::of(object, budget);
-                verdict = Verdict::Violated { evidence };
-                break;
+                return Verdict::Violated { evidence: evidence::of(object, budget) };
             }
             search::Found::Exhausted => {
                 let why = format!(
@@ -162,11 +158,7 @@ fn linearizable(objects: &[operation::Object], budget: Budget) -> Check {
             }
         }
     }
-    Check { name: "linearizable", verdict, operations: judged(objects), objects: objects.len() }
-}
-
-fn judged(objects: &[operation::Object]) -> usize {
-    objects.iter().map(|object| object.judged().len()).sum()
+    verdict
 }
 
 #[cfg(test)]
