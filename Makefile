@@ -18,7 +18,7 @@ help:
 	@echo 'make test-NAME   one scenario: $(SCENARIOS)'
 	@echo '                (RUN_ARGS="--adapter etcd --seed 7" for another system or seed)'
 	@echo 'make test-bugs   each deliberate bug of the embedded cluster, and which check catches it'
-	@echo 'make test-all    every adapter in every scenario; writes docs/matrix.md'
+	@echo 'make test-all    every adapter in every scenario; writes docs/matrix.md (half an hour)'
 	@echo 'make check       formatting, lints and the tests that need no root'
 	@echo 'make bench       compare with a plain queue and with none'
 	@echo 'make lint        formatting and lints'
@@ -54,8 +54,8 @@ test-bugs: setup build
 		$(abspath $(TARGET))/bugs $(BUGS)
 
 test-all: setup build
-	@tools/run.sh root tools/matrix.sh $(abspath $(TARGET))/release/raftq \
-		$(abspath $(TARGET))/matrix docs/matrix.md "$(SCENARIOS)"
+	@tools/run.sh root tools/matrix.py $(abspath $(TARGET))/release/raftq \
+		$(abspath $(TARGET))/matrix docs/matrix.md $(SCENARIOS)
 
 check: lint
 	@tools/test.sh rootless
