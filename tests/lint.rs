@@ -67,6 +67,7 @@ fixtures! {
     one_way_drop,
     pre_empted,
     rest_in_group,
+    random_needs_roles,
     roles_come_later,
     rules_without_value,
     second_document,

@@ -304,7 +304,7 @@ forms!(Chance, "Chance", |_generator| json_schema!({
 forms!(NodeSet, "NodeSet", |_generator| json_schema!({
     "description": "A node, a group, `any`, `rest` (all nodes that are not in the other set), \
                     `leader`, `followers`, `minority` (with the leader), `majority`, `random` (one \
-                    node), or a list of these.",
+                    node), `random 2`, `random 2 followers`, or a list of these.",
     "anyOf": [
         { "type": ["string", "integer"] },
         { "type": "array", "items": { "type": ["string", "integer"] }, "minItems": 1 },

@@ -165,7 +165,7 @@ impl<'a> Names<'a> {
             "any" => Ok(self.all),
             "rest" => Err(Diagnostic::error("`rest` has no other side here")
                 .help("`rest` belongs into `from`, `to` or `between`")),
-            _ if RESERVED.contains(&word) => {
+            _ if RESERVED.contains(&word.split(' ').next().unwrap_or_default()) => {
                 let message = format!("raftq cannot tell yet who {} is", quote(word));
                 let help = format!(
                     "use a group, and say who it is at the start: --set victim={}",

@@ -1,4 +1,4 @@
-//! Sets that depend on who leads: `leader`, `followers`, `minority`, `majority`, `random`.
+//! Sets that depend on who leads: `leader`, `followers`, `minority`, `majority`, and `random` ones.
 //!
 //! They are known once a rule becomes active, and stay what they were until it ends. A rule file
 //! is compiled with roles that are only imagined to find its mistakes, and again with the real
@@ -23,7 +23,8 @@ impl Roles {
         Self { leader: NodeId(0), choice: 0 }
     }
 
-    /// The nodes behind a word; none for one that says nothing about roles.
+    /// The nodes behind a word; none for one that says nothing about roles. No nodes at all where
+    /// `random` asks for more than there are.
     pub(super) fn word(self, word: &str, all: Bits) -> Option<Bits> {
         let leader = all & (1 << self.leader.0);
         Some(match word {
@@ -32,9 +33,23 @@ impl Roles {
             // The leader with as many others as do not make a majority.
             "minority" => self.minority(leader, all),
             "majority" => all & !self.minority(leader, all),
-            "random" => self.among(all, 1),
-            _ => return None,
+            _ => self.random(word.strip_prefix("random")?, leader, all)?,
         })
+    }
+
+    /// Behind `random`: nothing for one node, a number, and maybe `followers`.
+    fn random(self, how: &str, leader: Bits, all: Bits) -> Option<Bits> {
+        let mut words = how.split(' ').skip(1);
+        if how.is_empty() {
+            return Some(self.among(all, 1));
+        }
+        let n: u32 = words.next()?.parse().ok()?;
+        let from = match (words.next(), words.next()) {
+            (None, _) => all,
+            (Some("followers"), None) => all & !leader,
+            _ => return None,
+        };
+        Some(if n <= from.count_ones() { self.among(from, n) } else { 0 })
     }
 
     fn minority(self, leader: Bits, all: Bits) -> Bits {
@@ -76,6 +91,23 @@ mod tests {
                 assert!(minority & 2 != 0, "the leader is in it");
                 assert_eq!(minority | majority, all);
                 assert_eq!(minority & majority, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_random_nodes_as_are_asked_for() {
+        for choice in 0..50 {
+            let roles = Roles { leader: NodeId(1), choice };
+            let word = |word| roles.word(word, 0b11111);
+            assert_eq!(word("random 3").map(Bits::count_ones), Some(3));
+            let followers = word("random 2 followers").expect("a word");
+            assert_eq!((followers.count_ones(), followers & 2), (2, 0));
+            assert_eq!(word("random 4 followers"), Some(0b11101));
+            assert_eq!(word("random 5 followers"), Some(0), "there are four");
+            assert_eq!(word("random 0"), Some(0));
+            for wrong in ["random x", "random 2 leaders", "randomly", "random 2 followers 1"] {
+                assert_eq!(word(wrong), None, "{wrong}");
             }
         }
     }

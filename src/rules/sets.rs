@@ -105,6 +105,11 @@ impl<'a> Sets<'a> {
         let Some((group, meaning)) = self.groups.get_key_value(name) else {
             if let Some(bits) = self.roles.and_then(|roles| roles.word(name, self.names.all)) {
                 self.asked_roles = true;
+                if bits == 0 {
+                    let message = format!("there are not so many nodes: {}", quote(name));
+                    let help = format!("the cluster has {}", self.names.nodes.len());
+                    return Err(Diagnostic::error(message).help(help));
+                }
                 return Ok(Some(bits));
             }
             return self.names.word(name).map(Some);

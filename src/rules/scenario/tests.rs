@@ -101,6 +101,15 @@ fn rules_are_compiled_for_the_nodes_that_will_be_started() {
 }
 
 #[test]
+fn more_random_nodes_than_there_are_cannot_be_meant() {
+    let told = |set: &str| refused(&LEAST.replace("[]", &format!("[{{ from: {set}, do: drop }}]")));
+    assert!(told("random 4").contains("there are not so many nodes: `random 4`"));
+    assert!(told("random 3 followers").contains("the cluster has 3"));
+    assert!(told("random two").contains("`random two`"));
+    assert!(read(&LEAST.replace("[]", "[{ from: random 2 followers, do: drop }]")).is_ok());
+}
+
+#[test]
 fn a_rule_file_is_found_beside_the_scenario() {
     let scenario = Scenario::read(
         Source::new("s.yaml", LEAST.replace("[]", "rules/p.yaml")),
