@@ -1,5 +1,6 @@
 //! Removes what killed tests and demos left on this host: nodes' processes, namespaces, the
-//! processes inside and folders on tmpfs. Whatever a living process owns, and anything not ours, is left alone.
+//! processes inside and folders on tmpfs. Whatever a living process owns, and anything not ours,
+//! is left alone.
 
 use std::process::ExitCode;
 
