@@ -11,11 +11,12 @@
 //! check         did the cluster keep its promises
 //! clients       threads that call, the history they write, whether writes succeed
 //! workload      what a client does next
-//! cluster       real processes in their network: start, kill, pause, who leads
+//! cluster       real processes in their network: start, kill, pause, who leads, who belongs
 //! adapter       how one Raft implementation is started, called and understood
 //! history       what clients called and were answered
 //! system        the words that adapters, clusters and clients share
 //! http process  JSON calls from inside a namespace; processes that cannot outlive their owner
+//! family        a node's process with all that it started, acted on as one
 //! firewall      what it looks like, before and after
 //! netns         a bridge with a namespace per node, or one namespace with loopback
 //! owner clock   whose object a name is; waiting for conditions
@@ -30,6 +31,7 @@ pub mod cluster;
 pub mod demo;
 pub mod error;
 pub mod etcd;
+pub mod family;
 pub mod firewall;
 pub mod history;
 pub mod http;
@@ -41,3 +43,12 @@ pub mod system;
 pub mod workload;
 
 pub use error::{Error, Result};
+
+/// Removes what killed owners left on this host, and names it: processes of their nodes,
+/// namespaces with whoever is inside, folders. What a living process owns is left alone.
+pub fn clean() -> Result<Vec<String>> {
+    let mut removed = family::clean_processes()?;
+    removed.extend(netns::clean_host()?);
+    removed.extend(owner::clean_scratch());
+    Ok(removed)
+}

@@ -16,6 +16,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Every name this package gives begins so.
 pub const PREFIX: &str = "rq";
 
+/// The variable in the environment of a node's processes that bears a name of their owner's:
+/// children inherit it, whatever becomes of their parents.
+pub(crate) const MARK: &str = "RAFTQ_NODE";
+
 /// The tmpfs that every Linux machine mounts.
 const TMPFS: &str = "/dev/shm";
 
@@ -126,15 +130,39 @@ pub fn runs(pid: u32) -> bool {
 
 /// When a process that is not a zombie was started.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command in parentheses may hold spaces and parentheses of its own.
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
+    Stat::of(pid).filter(|stat| stat.lives()).map(|stat| stat.start)
+}
+
+/// What `/proc/PID/stat` says of a process (proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    state: u8,
+    /// The session it belongs to, by its leader's process id.
+    pub(crate) session: u32,
+    /// In clock ticks since boot.
+    start: u64,
+}
+
+impl Stat {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The command in parentheses may hold spaces and parentheses of its own.
+        let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+        // The state is field 3, the session field 6, the start time field 22.
+        let state = *fields.next()?.as_bytes().first()?;
+        let session = fields.nth(2)?.parse().ok()?;
+        Some(Self { state, session, start: fields.nth(15)?.parse().ok()? })
     }
-    // The state is field 3, the start time field 22.
-    fields.nth(18)?.parse().ok()
+
+    /// A zombie does not: it only waits to be asked how it ended.
+    pub(crate) fn lives(self) -> bool {
+        !matches!(self.state, b'Z' | b'X')
+    }
+
+    /// Whether a signal has stopped it.
+    pub(crate) fn is_stopped(self) -> bool {
+        self.state == b'T'
+    }
 }
 
 #[cfg(test)]

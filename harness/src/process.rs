@@ -13,13 +13,14 @@
 use crate::clock::{Deadline, wait_for};
 use crate::error::Context;
 use crate::netns::identity;
+use crate::owner::Stat;
 use crate::{Error, Result};
 use crossbeam_channel::{Sender, bounded, unbounded};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::{getppid, setsid};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long a process may take to end once it was told to.
-const END_MAX: Duration = Duration::from_secs(5);
+pub(crate) const END_MAX: Duration = Duration::from_secs(5);
 
 /// What to start, where, and where its output goes.
 #[derive(Debug, Clone)]
@@ -105,6 +106,27 @@ impl Process {
         }
     }
 
+    /// Sends a signal to its whole process group, as one: nobody forks away meanwhile. Nothing
+    /// happens once it was reaped, since its number may mean others then.
+    pub(crate) fn signal_group(&self, signal: Signal) -> Result<()> {
+        let Some(group) = self.session() else { return Ok(()) };
+        match killpg(group, signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error).context(|| format!("{signal} to {}", self.launch.name)),
+        }
+    }
+
+    /// The number of its session and its process group; none once it was reaped.
+    pub(crate) fn session(&self) -> Option<nix::unistd::Pid> {
+        let number = i32::try_from(self.pid()).expect("a process id is positive and small");
+        self.status.is_none().then_some(nix::unistd::Pid::from_raw(number))
+    }
+
+    /// What becomes readable when it ends.
+    pub(crate) fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
     /// SIGKILL, and waits until it is reaped, which takes its sockets along.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGKILL)?;
@@ -117,9 +139,7 @@ impl Process {
         self.signal(Signal::SIGSTOP)?;
         let step = Duration::from_millis(1);
         wait_for(&format!("{} to stop", self.launch.name), END_MAX, step, || {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
-            // "pid (name) T ...", where the name may have parentheses of its own.
-            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')).then_some(())
+            Stat::of(self.pid())?.is_stopped().then_some(())
         })
     }
 
@@ -138,19 +158,17 @@ impl Process {
 
     /// Waits until it ends; the error bears the end of its log.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let deadline = Deadline::after(limit);
-        loop {
-            if let Some(status) = self.ended() {
-                return Ok(status);
-            }
-            if deadline.passed() {
-                let (name, tail) = (&self.launch.name, self.log_tail());
-                return Err(Error::new(format!("{name} has not ended in {limit:?}:\n{tail}")));
-            }
-            // Readable once it is a zombie; an interrupted poll only looks once more.
-            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut fds, deadline.poll_timeout());
-        }
+        let reaped = self.ends_within(limit).then(|| self.ended()).flatten();
+        reaped.ok_or_else(|| {
+            let (name, tail) = (&self.launch.name, self.log_tail());
+            Error::new(format!("{name} has not ended in {limit:?}:\n{tail}"))
+        })
+    }
+
+    /// Whether it ends within `limit`. It is not reaped by this, so that its number goes on
+    /// meaning it, its group and its session.
+    pub(crate) fn ends_within(&self, limit: Duration) -> bool {
+        has_ended(&self.pidfd, Deadline::after(limit))
     }
 
     /// All it has printed to standard output so far.
@@ -210,16 +228,35 @@ pub fn inside_namespace(path: &Path) -> Vec<u32> {
 /// Ends a process that is not our child, provided it still is in the namespace of `path` once
 /// its pidfd is open: only then does the number surely mean the process that was found.
 pub(crate) fn end_stranger(pid: u32, path: &Path) {
-    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
-    let Ok(pidfd) = pidfd_open(number, PidfdFlags::empty()) else { return };
+    let Some(pidfd) = hold(pid) else { return };
     if identity(&net_of(pid)).is_some_and(|net| Some(net) == identity(path)) {
         let _ = send(&pidfd, Signal::SIGKILL);
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut fds, Deadline::after(END_MAX).poll_timeout());
+        has_ended(&pidfd, Deadline::after(END_MAX));
     }
 }
 
-fn all_pids() -> impl Iterator<Item = u32> {
+/// A pidfd of a process that is not our child; none if it is gone.
+pub(crate) fn hold(pid: u32) -> Option<OwnedFd> {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    pidfd_open(number, PidfdFlags::empty()).ok()
+}
+
+/// Waits until the process behind a pidfd is a zombie or gone; whether it was in time.
+pub(crate) fn has_ended(pidfd: &OwnedFd, deadline: Deadline) -> bool {
+    loop {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        // An interrupted poll only looks once more.
+        if poll(&mut fds, deadline.poll_timeout()).is_ok_and(|ready| ready > 0) {
+            return true;
+        }
+        if deadline.passed() {
+            return false;
+        }
+    }
+}
+
+/// Every process that this one can see.
+pub(crate) fn all_pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
@@ -228,7 +265,8 @@ fn net_of(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/ns/net"))
 }
 
-fn send(pidfd: &OwnedFd, signal: Signal) -> nix::Result<()> {
+/// Sends a signal through a pidfd.
+pub(crate) fn send(pidfd: &OwnedFd, signal: Signal) -> nix::Result<()> {
     let signal = rustix::process::Signal::from_named_raw(signal as i32)
         .expect("every signal that nix names has a number");
     pidfd_send_signal(pidfd, signal).map_err(|error| Errno::from_raw(error.raw_os_error()))

@@ -24,14 +24,13 @@ pub(super) fn run(args: &CleanArgs) -> ExitCode {
             return ExitCode::from(ENVIRONMENT);
         }
     };
-    let mut left = match raftq_harness::netns::clean_host() {
+    let left = match raftq_harness::clean() {
         Ok(left) => left,
         Err(e) => {
             status::put(&format!("raftq clean: {e}\n"));
             return ExitCode::from(ENVIRONMENT);
         }
     };
-    left.extend(raftq_harness::owner::clean_scratch());
     for what in &left {
         // For people; the document below is about packets.
         status::put(&format!("raftq clean: removed {what}, which a killed run left behind\n"));

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 ///
 /// It keeps what it promised in --data, speaks with its peers at its address in --peers, and
 /// with clients over HTTP at --listen-client: GET, PUT and DELETE /kv/KEY, POST /kv/KEY/cas,
-/// GET /kv?prefix=P, GET /status. `RUST_LOG=info` shows who leads and who is connected.
+/// GET /kv?prefix=P, GET /status; and with those who run it: POST /admin/add, remove, transfer,
+/// compact. `RUST_LOG=info` shows who leads and who is connected.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

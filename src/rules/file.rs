@@ -127,7 +127,7 @@ pub(super) struct RuleEntry {
     /// Two sets, for both directions between them. Instead of `from` and `to`.
     #[schemars(with = "Option<(NodeSet, NodeSet)>")]
     pub(super) between: Option<Between>,
-    /// The nodes whose processes are meant, for `kill`, `crash`, `pause`, `restart` and `wipe`.
+    /// The nodes that something is done to, as `kill` or `remove` does; packets are for others.
     pub(super) node: Option<NodeSet>,
     /// Which packets on those links; all if left out.
     pub(super) r#where: Option<Where>,
@@ -334,11 +334,19 @@ forms!(Action, "Action", |generator| json_schema!({
                             sees it. `drop`: the packet vanishes.",
         },
         {
-            "enum": ["kill", "crash", "pause", "restart", "wipe"],
-            "description": "Done to the processes of `node`. `kill`: SIGKILL; `crash`: SIGKILL, \
-                            and no packet passes until it is started again; `pause`: SIGSTOP. \
-                            `for` says when these are undone. `restart`, `wipe`: SIGKILL and a \
-                            new start at once, with its data or without.",
+            "enum": ProcessAction::ALL.map(ProcessAction::name),
+            "description": "Done to each of `node`, with all that it has started. `kill`: SIGKILL; \
+                            `crash`: SIGKILL, and no packet passes until it is started again; \
+                            `stop`: SIGTERM, and SIGKILL after 10 s; `pause`: SIGSTOP; `remove`: \
+                            taken out of the cluster, and stopped. `for` says when these are \
+                            undone. `start`, `resume`: what undoes them, by itself. `restart`, \
+                            `wipe`: SIGKILL and a new start at once, with its data or without. \
+                            `rolling restart`: stopped, started, and waited for until all follow \
+                            one leader, one node after the other. `add`: a removed node comes back \
+                            without its data; `replace`: remove and add. `transfer`: made the \
+                            leader; `compact`: made to take a snapshot and drop its log. What \
+                            changes the cluster is for systems whose adapter offers it; elsewhere \
+                            it is refused, or left out where `optional`.",
         },
         {
             "type": "object",

@@ -23,8 +23,7 @@ pub(super) const RULE_KEYS: &[&str] = &[
 pub(super) const WHERE_KEYS: &[&str] = &["proto", "port", "flow", "chance"];
 pub(super) const DROP_KEYS: &[&str] = &["what", "keep"];
 pub(super) const DELAY_KEYS: &[&str] = &["by", "jitter", "distribution", "order"];
-pub(super) const ACTION_WORDS: &[&str] =
-    &["accept", "drop", "delay", "kill", "crash", "pause", "restart", "wipe"];
+pub(super) const ACTION_WORDS: &[&str] = &["accept", "drop", "delay"];
 
 /// The most steps one `do` may have.
 const STEPS_MAX: usize = 16;
@@ -297,18 +296,18 @@ fn action_word(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<Actio
     let wrong = match text {
         "accept" => return Some(Action::Accept),
         "drop" => return Some(Action::Drop { what: None, keep: None }),
-        "kill" => return Some(Action::Process(ProcessAction::Kill)),
-        "crash" => return Some(Action::Process(ProcessAction::Crash)),
-        "pause" => return Some(Action::Process(ProcessAction::Pause)),
-        "restart" => return Some(Action::Process(ProcessAction::Restart)),
-        "wipe" => return Some(Action::Process(ProcessAction::Wipe)),
         "delay" => Diagnostic::error("this delay does not say how long")
             .help("write { delay: 20ms }, or { delay: { by: 20ms, jitter: 5ms } }"),
         _ => {
-            let near = nearest(text, ACTION_WORDS.iter().copied());
+            let process = ProcessAction::ALL.into_iter();
+            if let Some(action) = process.clone().find(|action| action.name() == text) {
+                return Some(Action::Process(action));
+            }
+            let words = ACTION_WORDS.iter().copied().chain(process.map(ProcessAction::name));
+            let words: Vec<&str> = words.collect();
             let unknown = Diagnostic::error(format!("there is no action {}", quote(text)))
-                .help(format!("the actions are {}", ACTION_WORDS.join(", ")));
-            unknown.nearest(near)
+                .help(format!("the actions are {}", words.join(", ")));
+            unknown.nearest(nearest(text, words))
         }
     };
     reader.report(wrong.at(node.span));

@@ -4,7 +4,7 @@ use super::compile::window;
 use super::diagnostic::{Diagnostic, Sink};
 use super::file::{Action as Step, RuleEntry};
 use super::sets::{Sets, Side};
-use super::table::Fault;
+use super::table::{Fault, ProcessAction};
 use crate::packet::NodeId;
 
 /// Whether an entry is about processes, not packets.
@@ -46,8 +46,9 @@ pub(super) fn fault(
     };
     let span = entry.r#do.first().map_or(entry.span, |step| step.span);
     let Some(action) = action else {
-        let help = "write one of do: kill, crash, pause, restart, wipe; packets are for rules \
-                    with `from`, `to` or `between`";
+        let words = ProcessAction::words();
+        let help =
+            format!("write one of {words}; packets are for rules with `from`, `to` or `between`");
         push(
             Diagnostic::error("`node` is about a process, and this is done to packets")
                 .at(span)
@@ -70,10 +71,13 @@ pub(super) fn fault(
         entry.r#for.filter(|_| action.undone_by().is_none() && entry.every.is_none())
     {
         let message = format!("`{}` is over at once and cannot last", action.name());
-        let help = "leave `for` out, or write kill, crash or pause";
+        let lasting = ProcessAction::ALL.into_iter().filter(|one| one.undone_by().is_some());
+        let lasting: Vec<&str> = lasting.map(ProcessAction::name).collect();
+        let help = format!("leave `for` out, or write one of {}", lasting.join(", "));
         push(Diagnostic::error(message).at(lasts.span).field("for").help(help));
     }
     let nodes = nodes.filter(|_| sink.errors() == before)?;
     let nodes = (0..128).filter(|i| nodes & (1 << i) != 0).map(NodeId).collect();
-    Some(Fault { name, action, nodes, window, dynamic })
+    let optional = entry.optional.is_some_and(|optional| optional.value);
+    Some(Fault { name, action, nodes, window, dynamic, optional })
 }

@@ -109,9 +109,11 @@ pub struct Fault {
     pub window: Window,
     /// Whether the nodes depend on who leads at the moment.
     pub dynamic: bool,
+    /// Whether it may be left out: where the system does not offer it, or its time never comes.
+    pub optional: bool,
 }
 
-/// What can be done to a node's process.
+/// What can be done to a node: to its process, and to its place in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessAction {
     /// SIGKILL; undone by starting it again with its data.
@@ -124,9 +126,45 @@ pub enum ProcessAction {
     Restart,
     /// SIGKILL, and started again at once without its data.
     Wipe,
+    /// Starts one that is down, with its data.
+    Start,
+    /// SIGTERM, then SIGKILL; undone by starting it again with its data.
+    Stop,
+    /// SIGCONT to one that was paused.
+    Resume,
+    /// Stopped, started, and waited for until all follow one leader, node by node.
+    Roll,
+    /// Taken into the cluster that it was removed from, without its data.
+    Add,
+    /// Taken out of the cluster, and stopped; undone by adding it.
+    Remove,
+    /// Removed and added.
+    Replace,
+    /// Made the leader.
+    Transfer,
+    /// Made to take a snapshot and to drop its log.
+    Compact,
 }
 
 impl ProcessAction {
+    /// All of them, in the order in which they are listed for people.
+    pub const ALL: [Self; 14] = [
+        Self::Kill,
+        Self::Crash,
+        Self::Stop,
+        Self::Start,
+        Self::Pause,
+        Self::Resume,
+        Self::Restart,
+        Self::Roll,
+        Self::Wipe,
+        Self::Replace,
+        Self::Add,
+        Self::Remove,
+        Self::Transfer,
+        Self::Compact,
+    ];
+
     /// Its word in rule files.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -136,16 +174,32 @@ impl ProcessAction {
             Self::Pause => "pause",
             Self::Restart => "restart",
             Self::Wipe => "wipe",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Resume => "resume",
+            Self::Roll => "rolling restart",
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Replace => "replace",
+            Self::Transfer => "transfer",
+            Self::Compact => "compact",
         }
+    }
+
+    /// The words of all, for people.
+    #[must_use]
+    pub fn words() -> String {
+        Self::ALL.map(Self::name).join(", ")
     }
 
     /// What undoes it, for people; none for what is over at once.
     #[must_use]
     pub fn undone_by(self) -> Option<&'static str> {
         match self {
-            Self::Kill | Self::Crash => Some("started again"),
+            Self::Kill | Self::Crash | Self::Stop => Some("started again"),
             Self::Pause => Some("resumed"),
-            Self::Restart | Self::Wipe => None,
+            Self::Remove => Some("added back"),
+            _ => None,
         }
     }
 }

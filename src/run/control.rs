@@ -55,6 +55,9 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     let disturb = Disturb::new(&table, run.host.as_ref())?;
     let written = end_of(&table, run.lasts);
     let attached = attach::attach(Arc::new(parked(table)), &run.options)?;
+    if let Some(hosted) = &run.host {
+        hosted.host.rules_start(attached.start);
+    }
     status.say(&format!(
         "attached to {} nodes: {}; {}, iptables-{}, guardian {}",
         attached.table.nodes.len(),

@@ -5,7 +5,7 @@
 //! links are found from who leads at that moment, and a table with these is put into force. They
 //! stay bound until it ends. While nobody leads it waits, and says so.
 
-use super::host::{Host, Job, Worker};
+use super::host::{Done, Host, Job, Worker};
 use super::schedule::{Due, Schedule, What};
 use crate::kernel::poll;
 use crate::kernel::trouble::Trouble;
@@ -100,7 +100,7 @@ impl<'a> Disturb<'a> {
         let schedule = Schedule::new(table);
         let worker = match hosted {
             Some(hosted) if !table.faults.is_empty() => {
-                let worker = Worker::start(Arc::clone(&hosted.host));
+                let worker = Worker::start(&hosted.host);
                 Some(worker.map_err(|e| Trouble::new(format!("no thread for faults ({e})"), ""))?)
             }
             _ => None,
@@ -260,10 +260,14 @@ impl<'a> Disturb<'a> {
             self.schedule.ended(What::Fault(i));
         }
         if fault.action != ProcessAction::Crash {
-            for job in jobs {
-                self.order(job);
+            // A node that comes back in another way than its crash would end is heard first.
+            let heard = without_silence(table, &jobs, &self.names);
+            if heard.is_some() {
+                self.behind_table.extend(jobs);
+            } else {
+                jobs.into_iter().for_each(|job| self.order(job));
             }
-            return None;
+            return heard;
         }
         self.behind_table.extend(jobs);
         let mut table = table.clone();
@@ -312,13 +316,14 @@ impl<'a> Disturb<'a> {
         table
     }
 
-    fn note_done(&mut self, t: Nanos, job: &Job, result: Result<(), String>) {
+    fn note_done(&mut self, t: Nanos, job: &Job, result: Done) {
         let rule = self.faults[job.fault].name.clone();
         let node = self.names[job.node].clone();
         let what = match (&result, job.undo) {
             (Err(why), _) => format!("{node}: {why}"),
-            (Ok(()), true) => format!("{node} {}", job.action.undone_by().unwrap_or("undone")),
-            (Ok(()), false) => format!("{node} {} done", job.action.name()),
+            (Ok(_), true) => format!("{node} {}", job.action.undone_by().unwrap_or("undone")),
+            (Ok(Some(remark)), false) => format!("{node} {} done: {remark}", job.action.name()),
+            (Ok(None), false) => format!("{node} {} done", job.action.name()),
         };
         if let Err(why) = result {
             self.failures.push(format!("`{rule}` was not done to {node}: {why}"));
@@ -331,7 +336,7 @@ impl<'a> Disturb<'a> {
     pub fn settle(&mut self, t: Nanos) {
         self.wait_for_jobs(t);
         for (i, fault) in self.faults.iter().enumerate() {
-            if !self.schedule.has_started(What::Fault(i)) {
+            if !fault.optional && !self.schedule.has_started(What::Fault(i)) {
                 self.failures
                     .push(format!("`{}` was never done: its time did not come", fault.name));
             }
@@ -348,6 +353,7 @@ impl<'a> Disturb<'a> {
             }
             poll::pause(Nanos::from_millis(1));
         }
+        self.failures.push("something that was ordered was not done by the end of the run".into());
     }
 
     /// What happened since this was last asked.
@@ -384,6 +390,19 @@ impl<'a> Disturb<'a> {
 
 fn position(table: &Table, name: &str) -> Option<usize> {
     table.rules.iter().position(|rule| rule.name == name)
+}
+
+/// The table without the silence of nodes that these jobs bring back, if there is any.
+fn without_silence(table: &Table, jobs: &[Job], names: &[String]) -> Option<Table> {
+    let back = jobs.iter().filter(|job| job.revives()).map(|job| silence_name(&names[job.node]));
+    let back: Vec<String> = back.collect();
+    let kept = |rule: &Rule| !back.contains(&rule.name);
+    if table.rules.iter().all(kept) {
+        return None;
+    }
+    let mut table = table.clone();
+    table.rules.retain(kept);
+    Some(table)
 }
 
 fn silence_name(node: &str) -> String {

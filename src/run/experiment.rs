@@ -5,26 +5,25 @@
 //! happened until then stands in the run's folder.
 
 use super::attach::{Options, QueueKind};
+use super::cluster_host::{ClusterHost, check_offered, leave_out};
 use super::control::{self, Run};
 use super::disturb::{Happened, Hosted};
-use super::host::Host;
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
 use super::verdict::{Findings, Recovery, Summary};
 use crate::kernel::signals::{Signals, Wish};
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
 use crate::rules::scenario::{CheckWord, Load as LoadSpec, Scenario, TopologyWord};
-use crate::rules::table::ProcessAction;
 use crate::rules::{Compiled, Report, Roles};
 use crate::time::Nanos;
 use raftq_harness::adapter::Adapter;
 use raftq_harness::check::{Budget, judge};
 use raftq_harness::clients::{self, Counts, HistoryWriter, Load, Plan, Probe, Sessions};
-use raftq_harness::cluster::{self, Cluster, Topology};
+use raftq_harness::cluster::{self, Cluster, Death, Topology};
 use raftq_harness::history::{Header, VERSION, Workload};
 use raftq_harness::workload;
 use std::cell::RefCell;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +35,9 @@ const READ_BACK_MAX: Duration = Duration::from_secs(30);
 
 /// The fault phase of a scenario whose rules have no end.
 const LASTS: Nanos = Nanos::from_secs(10);
+
+/// What happened, a line each.
+const EVENTS: &str = "events.jsonl";
 
 /// How an experiment is to go.
 #[derive(Debug)]
@@ -70,37 +72,6 @@ impl From<raftq_harness::Error> for Failure {
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         Self::Environment(trouble.to_string())
-    }
-}
-
-/// The cluster, as rules see it.
-struct ClusterHost(Arc<Cluster>);
-
-impl Host for ClusterHost {
-    fn leader(&self) -> Option<usize> {
-        self.0.roles().leader().map(|(leader, _)| leader)
-    }
-
-    fn act(&self, action: ProcessAction, node: usize) -> Result<(), String> {
-        let cluster = &self.0;
-        let done = match action {
-            ProcessAction::Kill | ProcessAction::Crash => cluster.kill(node),
-            ProcessAction::Pause => cluster.pause(node),
-            ProcessAction::Restart => cluster.kill(node).and_then(|()| cluster.restart(node)),
-            ProcessAction::Wipe => cluster
-                .kill(node)
-                .and_then(|()| cluster.wipe(node))
-                .and_then(|()| cluster.restart(node)),
-        };
-        done.map_err(|e| e.to_string())
-    }
-
-    fn undo(&self, action: ProcessAction, node: usize) -> Result<(), String> {
-        let done = match action {
-            ProcessAction::Pause => self.0.resume(node),
-            _ => self.0.restart(node),
-        };
-        done.map_err(|e| e.to_string())
     }
 }
 
@@ -143,7 +114,12 @@ impl Experiment {
                 return Err(self.scenario.refuse(&why.to_lowercase(), help));
             }
         }
-        Ok(())
+        let rehearsal = self.scenario.rehearse()?;
+        check_offered(&rehearsal.table, &self.adapter).map_err(|why| {
+            let help = "choose another adapter, add the call to its `admin` section \
+                        (adapters/README.md), or mark the rule `optional: true`";
+            self.scenario.refuse(&why, help)
+        })
     }
 
     /// Runs it, and judges.
@@ -161,6 +137,7 @@ impl Experiment {
             self.adapter.name(),
             cluster.roles().leader().map_or("nobody", |(leader, _)| cluster.name(leader)),
         ));
+        let host = Arc::new(ClusterHost::new(&cluster, self.folder.join(EVENTS)));
         let sessions = sessions(&cluster);
         let running = self.start_loads(&cluster, &sessions, epoch)?;
         let netns = cluster.clients().path();
@@ -173,10 +150,9 @@ impl Experiment {
         poll_for(self.scenario.warm_up)?;
         drop(listening);
         let before = clock::now();
-        let outcome = self.disturb(&cluster)?;
+        let outcome = self.disturb(&cluster, host)?;
         let listening = Listening::start(&signals)?;
         let mut findings = Findings { interrupted: outcome.interrupted, ..Findings::default() };
-        findings.died = died(&cluster);
         for done in cluster.mend().map_err(Failure::from)? {
             self.say(&done);
         }
@@ -192,8 +168,7 @@ impl Experiment {
             histories.push(ended.history);
         }
         findings.availability = probe.finish();
-        findings.died.extend(died(&cluster));
-        findings.died.dedup();
+        findings.died = died(&cluster);
         drop(sessions);
         drop(cluster);
         drop(listening);
@@ -276,19 +251,27 @@ impl Experiment {
     }
 
     /// The fault phase.
-    fn disturb(&self, cluster: &Arc<Cluster>) -> Result<Outcome, Failure> {
+    fn disturb(&self, cluster: &Cluster, host: Arc<ClusterHost>) -> Result<Outcome, Failure> {
         let yaml = cluster.cluster_yaml();
-        let compile =
-            |roles: Roles| -> Result<Compiled, Report> { self.scenario.compile(&yaml, roles) };
-        let compiled = compile(Roles::imagined()).map_err(Failure::Input)?;
+        let compile = |roles: Roles| -> Result<Compiled, Report> {
+            let mut compiled = self.scenario.compile(&yaml, roles)?;
+            leave_out(&mut compiled.table, &self.adapter);
+            Ok(compiled)
+        };
+        let mut compiled =
+            self.scenario.compile(&yaml, Roles::imagined()).map_err(Failure::Input)?;
+        for left_out in leave_out(&mut compiled.table, &self.adapter) {
+            self.say(&left_out);
+        }
         let lasts = self.scenario.lasts.or_else(|| {
             control::end_of(&compiled.table, None)
                 .is_none_or(|end| end == Nanos::ZERO)
                 .then_some(LASTS)
         });
-        let path = self.folder.join("events.jsonl");
-        let file = File::create(&path)
-            .map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
+        let path = self.folder.join(EVENTS);
+        // Deaths are written into it as well.
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
         let events = RefCell::new(io::LineWriter::new(file));
         let lost = AtomicBool::new(false);
         let told = |happened: &Happened| {
@@ -302,10 +285,7 @@ impl Experiment {
             lasts,
             quiet: self.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
-            host: Some(Hosted {
-                host: Arc::new(ClusterHost(Arc::clone(cluster))),
-                bind: Box::new(compile),
-            }),
+            host: Some(Hosted { host, bind: Box::new(compile) }),
             told: Some(&told),
         };
         let outcome = control::run(compiled.table, &run)?;
@@ -383,7 +363,7 @@ fn sessions(cluster: &Arc<Cluster>) -> Sessions {
 }
 
 fn died(cluster: &Cluster) -> Vec<String> {
-    let told = |(i, how): (usize, String)| format!("{} ended by itself: {how}", cluster.name(i));
+    let told = |death: Death| format!("{} ended by itself: {}", death.name, death.how);
     cluster.died().into_iter().map(told).collect()
 }
 

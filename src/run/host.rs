@@ -1,22 +1,32 @@
-//! What rules may ask of the cluster itself: who leads, and things done to processes.
+//! What rules may ask of the cluster itself: who leads, and things done to its nodes.
 //!
-//! All of it may be slow, so it happens on a thread of its own; the main thread hands orders
+//! All of it may be slow, so it happens on threads of their own; the main thread hands orders
 //! over and hears of them later, and the verdict loop has no part in it.
 
 use crate::rules::table::ProcessAction;
+use crate::time::Nanos;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// A cluster whose processes can be told what to do. Nodes are counted as the table does.
 pub trait Host: Send + Sync {
     /// Who leads, as last heard; must not wait.
     fn leader(&self) -> Option<usize>;
     /// Does this to a node, and comes back when it is done.
-    fn act(&self, action: ProcessAction, node: usize) -> Result<(), String>;
-    /// Undoes it: starts a dead node, lets a stopped one go on.
-    fn undo(&self, action: ProcessAction, node: usize) -> Result<(), String>;
+    fn act(&self, action: ProcessAction, node: usize) -> Done;
+    /// Undoes it: starts a dead node, lets a stopped one go on, adds one that was removed.
+    fn undo(&self, action: ProcessAction, node: usize) -> Done;
+    /// Nothing that is still under way is worth waiting for.
+    fn give_up(&self) {}
+    /// When the rules' clock started, on the clock of this host.
+    fn rules_start(&self, _at: Nanos) {}
 }
+
+/// What came of it: done, maybe with a remark; or why not.
+pub type Done = Result<Option<String>, String>;
 
 /// What is to be done to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,42 +41,54 @@ pub struct Job {
     pub undo: bool,
 }
 
-/// The thread that does it, one job after the other.
-#[derive(Debug)]
+impl Job {
+    /// Whether it brings back a node that was down, by an order of its own.
+    #[must_use]
+    pub fn revives(&self) -> bool {
+        use ProcessAction::{Add, Replace, Start};
+        !self.undo && matches!(self.action, Start | Add | Replace)
+    }
+
+    /// Whether it waits for the cluster, or for a node that may take its time.
+    fn is_slow(&self) -> bool {
+        use ProcessAction::{Crash, Kill, Pause, Restart, Resume, Start, Wipe};
+        !matches!(self.action, Kill | Crash | Pause | Resume | Restart | Start | Wipe)
+    }
+}
+
+/// The threads that do it, one job after the other each. What is slow has one of its own: it
+/// may wait for the very node that the other has to let go on. Dropping it gives up what is
+/// under way, and comes back when nothing is: nobody acts on the cluster behind its owner's
+/// back.
 pub struct Worker {
-    jobs: Sender<Job>,
-    done: Receiver<(Job, Result<(), String>)>,
+    quick: Lane,
+    slow: Lane,
+    host: Arc<dyn Host>,
+    over: Arc<AtomicBool>,
+    done: Receiver<(Job, Done)>,
     open: usize,
 }
 
 impl Worker {
-    /// Starts it.
-    pub fn start(host: Arc<dyn Host>) -> io::Result<Self> {
-        let (jobs, todo) = unbounded::<Job>();
+    /// Starts them.
+    pub fn start(host: &Arc<dyn Host>) -> io::Result<Self> {
         let (tell, done) = unbounded();
-        let work = move || {
-            for job in todo {
-                let result = if job.undo {
-                    host.undo(job.action, job.node)
-                } else {
-                    host.act(job.action, job.node)
-                };
-                if tell.send((job, result)).is_err() {
-                    return;
-                }
-            }
-        };
-        std::thread::Builder::new().name("raftq-faults".into()).spawn(work)?;
-        Ok(Self { jobs, done, open: 0 })
+        let over = Arc::new(AtomicBool::new(false));
+        let lane = |name, tell| Lane::start(name, host, &over, tell);
+        let quick = lane("raftq-faults", tell.clone())?;
+        let slow = lane("raftq-slow", tell)?;
+        Ok(Self { quick, slow, host: Arc::clone(host), over, done, open: 0 })
     }
 
     /// Hands a job over. Their number is bounded by that of the table's faults and nodes.
     pub fn order(&mut self, job: Job) {
-        self.open += usize::from(self.jobs.send(job).is_ok());
+        let lane = if job.is_slow() { &self.slow } else { &self.quick };
+        let taken = lane.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        self.open += usize::from(taken);
     }
 
     /// The next job that is done, if one is.
-    pub fn done(&mut self) -> Option<(Job, Result<(), String>)> {
+    pub fn done(&mut self) -> Option<(Job, Done)> {
         let done = self.done.try_recv().ok()?;
         self.open -= 1;
         Some(done)
@@ -76,5 +98,57 @@ impl Worker {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.open == 0
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Jobs that wait are not begun, and the one that is under way ends soon.
+        self.over.store(true, Ordering::Relaxed);
+        self.host.give_up();
+    }
+}
+
+/// One of the threads; joined on drop.
+struct Lane {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Lane {
+    fn start(
+        name: &str,
+        host: &Arc<dyn Host>,
+        over: &Arc<AtomicBool>,
+        tell: Sender<(Job, Done)>,
+    ) -> io::Result<Self> {
+        let (jobs, todo) = unbounded::<Job>();
+        let (host, over) = (Arc::clone(host), Arc::clone(over));
+        let work = move || {
+            for job in todo {
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let done = if job.undo {
+                    host.undo(job.action, job.node)
+                } else {
+                    host.act(job.action, job.node)
+                };
+                if tell.send((job, done)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work)?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }

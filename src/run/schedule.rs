@@ -146,6 +146,7 @@ mod tests {
             nodes: vec![NodeId(0)],
             window,
             dynamic: true,
+            optional: false,
         };
         Schedule::new(&Table {
             nodes: Vec::new(),

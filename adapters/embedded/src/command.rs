@@ -2,8 +2,9 @@
 //!
 //! A proposal travels as the data of a Raft entry, as one JSON object:
 //! `{"id":[node,number],"op":"put","key":"k","value":"v"}`, also `cas` with `from` and `to`
-//! and `delete` with a key. `from: null` means that the key must be absent. The entry that a
-//! new leader begins its term with has no data.
+//! and `delete` with a key. `from: null` means that the key must be absent. A joining node's
+//! `claim` has its `name` and the number of its folder. The entry that a new leader begins its
+//! term with has no data; changes of the members are in `members.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,15 +47,13 @@ pub(crate) enum Op {
         /// Which.
         key: String,
     },
-}
-
-impl Op {
-    /// The key it is about.
-    pub(crate) fn key(&self) -> &str {
-        match self {
-            Self::Put { key, .. } | Self::Cas { key, .. } | Self::Delete { key } => key,
-        }
-    }
+    /// Lets a folder speak as a member.
+    Claim {
+        /// The member.
+        name: String,
+        /// The folder.
+        folder: u64,
+    },
 }
 
 /// Whether a command's condition held, and it changed something.

@@ -15,12 +15,16 @@ pub struct NodeArgs {
     /// The folder for its log and snapshot; made if it is not there
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Every node of the cluster, this one included, with the address for its peers
+    /// The nodes that the cluster begins with, or with --join those that may be asked; this one
+    /// included, with the address for its peers
     #[arg(long, value_name = "NAME=IP:PORT,...", value_parser = Peers::parse)]
     pub peers: Peers,
     /// Where clients call by HTTP
     #[arg(long, value_name = "IP:PORT")]
     pub listen_client: SocketAddr,
+    /// With an empty --data, wait to be added to a cluster that exists, instead of beginning one
+    #[arg(long)]
+    pub join: bool,
     /// How long a follower waits for its leader before it stands for election; up to twice
     #[arg(long, value_name = "MS", default_value = "500", value_parser = ms(50, 60_000))]
     pub election_ms: u64,
@@ -46,7 +50,8 @@ fn ms(least: u64, most: u64) -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(least..=most)
 }
 
-/// The members of a cluster; ids are given in the order of the names, from 1.
+/// The nodes of the command line; ids are given in the order of the names, from 1. Who is a
+/// member later on is in `members.rs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peers(BTreeMap<String, SocketAddr>);
 
@@ -80,16 +85,6 @@ impl Peers {
     pub(crate) fn find(&self, name: &str) -> Option<(u64, SocketAddr)> {
         self.iter().find(|(_, n, _)| *n == name).map(|(id, _, address)| (id, address))
     }
-
-    /// The name of an id.
-    pub(crate) fn name(&self, id: u64) -> Option<&str> {
-        self.iter().find(|(i, ..)| *i == id).map(|(_, name, _)| name)
-    }
-
-    /// All ids.
-    pub(crate) fn ids(&self) -> Vec<u64> {
-        self.iter().map(|(id, ..)| id).collect()
-    }
 }
 
 impl NodeArgs {
@@ -112,8 +107,10 @@ mod tests {
     fn members_are_numbered_by_name() {
         let peers = Peers::parse("n2=10.0.0.2:1,n1=10.0.0.1:1").expect("peers");
         assert_eq!(peers.find("n1").map(|(id, _)| id), Some(1));
-        assert_eq!(peers.name(2), Some("n2"));
-        assert_eq!(peers.ids(), [1, 2]);
+        assert_eq!(
+            peers.iter().map(|(id, name, _)| (id, name)).collect::<Vec<_>>(),
+            [(1, "n1"), (2, "n2")]
+        );
     }
 
     #[test]

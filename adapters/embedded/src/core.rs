@@ -3,9 +3,11 @@
 //! The order of each round is the crate's: what a node promises is on disk before a message
 //! or an answer says so. A disk that does not take it ends the node.
 
+mod admin;
+
 use crate::bugs::{Bug, Bugs, FLUSH_EVERY};
 use crate::clock;
-use crate::command::{Command, Op};
+use crate::command::{Command, CommandId, Op};
 use crate::config::NodeArgs;
 use crate::disk::{Disk, Found};
 use crate::http::{Answer, Reply, Task};
@@ -13,11 +15,13 @@ use crate::machine::Machine;
 use crate::peers::Peers;
 use crate::pending::{Pending, Query, WAITING_MAX};
 use crate::storage::Log;
+use admin::Transfer;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use raft::eraftpb::{Entry, HardState, Message, Snapshot};
+use raft::eraftpb::{Entry, EntryType, HardState, Message, Snapshot};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use serde_json::json;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// What reaches the core.
@@ -27,11 +31,20 @@ pub(crate) enum Input {
     Peer(Message),
     /// A client's request.
     Client(Task, Reply),
+    /// A peer that dialled, and where it is found.
+    Met(u64, SocketAddr),
+    /// A node of this name wants to know its id, for the folder of this number.
+    Join(String, u64, Reply),
+    /// This node's id, while it joins.
+    Joined(u64),
     /// A peer whose connection ended.
     Unreachable(u64),
     /// How the sending of a snapshot came out.
     Snapshot(u64, SnapshotStatus),
 }
+
+/// The index and term that a new cluster begins behind.
+pub(crate) const FIRST: (u64, u64) = (1, 1);
 
 /// Log entries kept behind a snapshot, for followers that are a little late.
 const KEPT_BEHIND: u64 = 100;
@@ -56,6 +69,9 @@ pub(crate) struct Core {
     last_flush: Instant,
     unflushed: Vec<(Vec<Entry>, Option<HardState>)>,
     told: (StateRole, u64, u64),
+    transfers: Vec<Transfer>,
+    /// The members changed: the next snapshot that is sent has to know it.
+    snapshot_due: bool,
 }
 
 impl Core {
@@ -75,14 +91,14 @@ impl Core {
         if !is_new {
             bugs.on_restart(&mut log.entries, &mut log.hard_state, base);
         }
-        if base.0 > 0 {
+        if base.0 > FIRST.0 {
             bugs.on_snapshot();
         }
         let machine = match base.0 {
             0 => Machine::default(),
             _ => Machine::restore(&snapshot.data)?,
         };
-        let log = Log::new(snapshot, log.entries, log.hard_state, &args.peers.ids());
+        let log = Log::new(snapshot, log.entries, log.hard_state);
         let careful = !bugs.has(Bug::StaleWithoutPrevote);
         let config = Config {
             id,
@@ -99,7 +115,7 @@ impl Core {
         let silent = slog::Logger::root(slog::Discard, slog::o!());
         let node = RawNode::new(&config, log, &silent).map_err(|e| e.to_string())?;
         let now = clock::now();
-        Ok(Self {
+        let mut core = Self {
             args: args.clone(),
             id,
             node,
@@ -114,7 +130,11 @@ impl Core {
             last_flush: now,
             unflushed: Vec::new(),
             told: (StateRole::Follower, 0, 0),
-        })
+            transfers: Vec::new(),
+            snapshot_due: false,
+        };
+        core.meet_members();
+        Ok(core)
     }
 
     /// Runs until the disk fails.
@@ -133,19 +153,23 @@ impl Core {
             }
             let now = clock::now();
             if now >= next_tick {
-                self.node.tick();
+                if !self.is_removed() {
+                    self.node.tick();
+                }
                 self.pending.expire(now);
                 self.ask_reads_anew(now);
                 // A node that was stopped does not catch up on ticks: its peers moved on.
                 next_tick = (next_tick + tick).max(now);
             }
             self.work()?;
+            self.settle_transfers(now);
             self.tell_changes();
         }
     }
 
     fn take(&mut self, input: Input) {
         match input {
+            Input::Peer(message) if !self.is_heard(&message) => {}
             Input::Peer(mut message) => {
                 self.bugs.before_step(&mut self.node, &mut message, self.start.elapsed());
                 if let Err(e) = self.node.step(message) {
@@ -153,6 +177,11 @@ impl Core {
                 }
             }
             Input::Client(task, reply) => self.client(task, reply),
+            Input::Met(id, address) if !self.machine.members.is_removed(id) => {
+                self.peers.meet(id, address);
+            }
+            Input::Met(..) | Input::Joined(_) => {}
+            Input::Join(name, folder, reply) => self.join(name, folder, reply),
             Input::Unreachable(id) => self.node.report_unreachable(id),
             Input::Snapshot(id, status) => self.node.report_snapshot(id, status),
         }
@@ -160,17 +189,17 @@ impl Core {
 
     fn client(&mut self, task: Task, reply: Reply) {
         if self.pending.len() >= WAITING_MAX {
-            return reply.send(Answer::NotDone("too many requests wait already"));
+            return reply.send(Answer::NotDone("too many requests wait already".into()));
+        }
+        if self.is_removed() && !matches!(task, Task::Status) {
+            let why = "this node was removed from the cluster";
+            return reply.send(Answer::NotDone(why.into()));
         }
         match task {
             Task::Change(op) => self.propose(op, reply),
             Task::Read(query, stale) => self.read(query, stale, reply),
             Task::Status => reply.send(Answer::Json(self.status())),
-            Task::Transfer(to) => reply.send(self.transfer(&to)),
-            Task::Compact => reply.send(match self.snapshot(0) {
-                Ok(()) => Answer::Json(json!({ "done": true })),
-                Err(_) => Answer::NotDone("the snapshot could not be written"),
-            }),
+            Task::Admin(admin) => self.admin(admin, reply),
         }
     }
 
@@ -183,23 +212,29 @@ impl Core {
             }
             op = Op::Put { key: key.clone(), value: to.clone() };
         }
-        let id = (self.id, (self.life << 32) + self.pending.number());
-        let deleted = matches!(op, Op::Delete { .. }) && self.machine.get(op.key()).is_none();
+        let id = self.command_id();
+        let deleted = matches!(&op, Op::Delete { key } if self.machine.get(key).is_none());
         let command = Command { id, op };
         match self.node.propose(Vec::new(), command.encode()) {
             // The crate drops a proposal only before it has gone anywhere.
             Err(e) => {
                 log::debug!("not proposed: {e}");
-                reply.send(Answer::NotDone("there is no leader"));
+                reply.send(Answer::NotDone("there is no leader".into()));
             }
             Ok(()) if self.bugs.has(Bug::AckBeforeCommit) => {
                 reply.send(Answer::Changed(!deleted));
             }
-            Ok(()) => {
-                let deadline = clock::now() + Duration::from_millis(self.args.request_ms);
-                self.pending.proposed(id, reply, deadline);
-            }
+            Ok(()) => self.pending.proposed(id, reply, self.deadline()),
         }
+    }
+
+    fn command_id(&mut self) -> CommandId {
+        (self.id, (self.life << 32) + self.pending.number())
+    }
+
+    /// Until when a request of now is answered.
+    fn deadline(&self) -> Instant {
+        clock::now() + Duration::from_millis(self.args.request_ms)
     }
 
     fn read(&mut self, query: Query, stale: bool, reply: Reply) {
@@ -211,8 +246,7 @@ impl Core {
             return reply.send(query.answer(&self.machine));
         }
         let now = clock::now();
-        let deadline = now + Duration::from_millis(self.args.request_ms);
-        let number = self.pending.read(query, reply, now, deadline);
+        let number = self.pending.read(query, reply, now, self.deadline());
         self.ask_index(number);
     }
 
@@ -228,19 +262,6 @@ impl Core {
         };
         for number in self.pending.ask_anew(before, now) {
             self.ask_index(number);
-        }
-    }
-
-    fn transfer(&mut self, to: &str) -> Answer {
-        if self.node.raft.state != StateRole::Leader {
-            return Answer::NotDone("this node does not lead; ask the leader");
-        }
-        match self.args.peers.find(to) {
-            Some((id, _)) => {
-                self.node.transfer_leader(id);
-                Answer::Json(json!({ "done": true }))
-            }
-            None => Answer::NotDone("there is no node of that name"),
         }
     }
 
@@ -267,7 +288,8 @@ impl Core {
             self.node.advance_apply();
         }
         self.pending.answer_reads(self.applied, &self.machine);
-        if self.applied >= self.snapshot_index() + self.args.snapshot_every {
+        let due = std::mem::take(&mut self.snapshot_due);
+        if due || self.applied >= self.snapshot_index() + self.args.snapshot_every {
             self.snapshot(KEPT_BEHIND.min(self.args.snapshot_every))?;
         }
         if self.bugs.has(Bug::LoseUnsynced) && self.last_flush.elapsed() >= FLUSH_EVERY {
@@ -303,7 +325,7 @@ impl Core {
     }
 
     fn send(&mut self, messages: Vec<Message>) {
-        let all = self.args.peers.ids();
+        let all = self.machine.members.ids();
         for message in messages {
             let made_up = self.bugs.made_up(&message, &all, self.start.elapsed());
             self.peers.send(message);
@@ -332,6 +354,10 @@ impl Core {
         for entry in entries {
             self.applied = self.applied.max(entry.index);
             let index = entry.index;
+            if entry.get_entry_type() != EntryType::EntryNormal {
+                self.apply_change(&entry);
+                continue;
+            }
             for entry in self.bugs.applied_instead(entry) {
                 let again = entry.index != index;
                 let Some((command, changed)) = self.machine.apply_entry(&entry.data) else {
@@ -341,9 +367,19 @@ impl Core {
                     && !again
                     && let Some(reply) = self.pending.applied(command.id)
                 {
-                    reply.send(Answer::Changed(changed));
+                    reply.send(self.said_of(&command.op, changed));
                 }
             }
+        }
+    }
+
+    fn said_of(&self, op: &Op, changed: bool) -> Answer {
+        match op {
+            Op::Claim { name, .. } => match self.machine.members.find(name) {
+                Some((id, _)) if changed => Answer::Joined(id),
+                _ => Answer::Changed(false),
+            },
+            _ => Answer::Changed(changed),
         }
     }
 
@@ -353,7 +389,8 @@ impl Core {
 
     /// Takes a snapshot, and drops the log but for some entries before it.
     fn snapshot(&mut self, keep: u64) -> io::Result<()> {
-        if self.applied <= self.snapshot_index() {
+        let has_log = self.node.store().kept().first().is_some_and(|e| e.index <= self.applied);
+        if self.applied <= self.snapshot_index() && !(keep == 0 && has_log) {
             return Ok(());
         }
         self.flush()?;
@@ -362,7 +399,7 @@ impl Core {
         let mut snapshot = Snapshot { data: self.machine.save().into(), ..Snapshot::default() };
         let metadata = snapshot.mut_metadata();
         (metadata.index, metadata.term) = (applied, term);
-        metadata.set_conf_state(self.node.store().conf_state().clone());
+        metadata.set_conf_state(self.node.store().voters().clone());
         self.disk.save_snapshot(&snapshot)?;
         let store = self.node.mut_store();
         store.compact(snapshot, applied.saturating_sub(keep));
@@ -380,6 +417,7 @@ impl Core {
         self.unflushed.clear();
         self.disk.save_snapshot(&snapshot)?;
         self.node.mut_store().install(snapshot);
+        self.meet_members();
         let store = self.node.store();
         self.disk.wal.rewrite(store.kept(), store.hard_state())?;
         log::info!("installed a snapshot at {}", self.applied);
@@ -388,18 +426,18 @@ impl Core {
 
     fn status(&self) -> serde_json::Value {
         let raft = &self.node.raft;
-        let names: Vec<&str> = self.args.peers.iter().map(|(_, name, _)| name).collect();
+        let removed = self.is_removed();
         json!({
             "id": self.id,
             "name": self.args.name,
-            "role": role(raft.state),
-            "leader": self.args.peers.name(raft.leader_id),
+            "role": if removed { "removed" } else { role(raft.state) },
+            "leader": if removed { None } else { self.machine.members.name(raft.leader_id) },
             "term": raft.term,
             "commit": raft.raft_log.committed,
             "applied": self.applied,
             "last": raft.raft_log.last_index(),
             "snapshot": self.snapshot_index(),
-            "members": names,
+            "members": self.members(),
             "waiting": self.pending.len(),
             "dropped": self.peers.dropped,
             "bugs": self.args.bugs.iter().map(|bug| format!("{bug:?}")).collect::<Vec<_>>(),
@@ -411,7 +449,7 @@ impl Core {
         let now = (raft.state, raft.term, raft.leader_id);
         if now != self.told {
             self.told = now;
-            let leader = self.args.peers.name(now.2).unwrap_or("nobody");
+            let leader = self.machine.members.name(now.2).unwrap_or("nobody");
             log::info!("{} in term {}, led by {leader}", role(now.0), now.1);
         }
     }

@@ -8,16 +8,19 @@
 //! | `DELETE /kv/KEY` | remove | `{"done": bool}`: whether it was there |
 //! | `GET /kv?prefix=P` | list (`&stale=true`) | `{"keys": [{"key": K, "value": V}]}` |
 //! | `GET /status` | this node's own view | see `core.rs` |
-//! | `POST /transfer` `{"to": NAME}` | hand leadership over; ask the leader | `{"done": true}` |
-//! | `POST /compact` | take a snapshot now and drop the log before it | `{"done": true}` |
+//! | `POST /admin/add` `{"name": N, "address": A}` | a new member | `{"done": true, "id": ID}` |
+//! | `POST /admin/remove` `{"name": N}` | a member goes | `{"done": true}` |
+//! | `POST /admin/transfer` `{"to": N}` or `{}` | another leads | `{"done": true, "leader": N}` |
+//! | `POST /admin/compact` | a snapshot here, the log before it goes | `{"done": true}` |
 //!
 //! Keys are percent-encoded, `/` included. What did not work answers 503 (or 4xx) with
-//! `{"error": why, "outcome": "not done" | "unknown"}`.
+//! `{"error": why, "outcome": "not done" | "unknown"}`. Members are changed, and leadership is
+//! handed over, by the leader alone: others answer 503 with its name as `leader`.
 
 use crate::command::Op;
 use crate::core::Input;
 use crate::pending::Query;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,8 +43,19 @@ pub(crate) enum Task {
     Read(Query, bool),
     /// This node's view.
     Status,
-    /// Leadership to the node of this name.
-    Transfer(String),
+    /// A request to whoever runs the cluster.
+    Admin(Admin),
+}
+
+/// What those who run a cluster ask.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Admin {
+    /// A new member: name and address.
+    Add(String, SocketAddr),
+    /// The member of this name goes.
+    Remove(String),
+    /// Leadership to the node of this name, or to the one whose log is the longest.
+    Transfer(Option<String>),
     /// A snapshot now.
     Compact,
 }
@@ -57,14 +71,23 @@ pub(crate) enum Answer {
     Listing(Vec<(String, String)>),
     /// Any JSON.
     Json(Value),
+    /// The id of a node that joins.
+    Joined(u64),
     /// Nothing was done, and nothing will be.
-    NotDone(&'static str),
+    NotDone(String),
+    /// Nothing was done, since only the leader does it: this one, if one is known.
+    NotLeader(Option<String>),
     /// The cluster did not decide in time.
     TimedOut,
 }
 
 /// Where the answer to one request goes. One that is dropped answers that the node ends.
-pub(crate) struct Reply(Option<(Request, Sender<(Request, Answer)>)>);
+pub(crate) struct Reply(To);
+
+enum To {
+    Client(Request, Sender<(Request, Answer)>),
+    Joining(Sender<Answer>),
+}
 
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -73,11 +96,19 @@ impl std::fmt::Debug for Reply {
 }
 
 impl Reply {
+    /// To a node that joins, and where the answer comes out.
+    pub(crate) fn to_joining() -> (Self, Receiver<Answer>) {
+        let (sender, answer) = bounded(1);
+        (Self(To::Joining(sender)), answer)
+    }
+
     /// Answers; the core does not wait for the client to read it.
-    pub(crate) fn send(mut self, answer: Answer) {
-        if let Some((request, writers)) = self.0.take() {
-            let _ = writers.send((request, answer));
-        }
+    pub(crate) fn send(self, answer: Answer) {
+        // Who does not listen any more needs no answer.
+        let _ = match self.0 {
+            To::Client(request, writers) => writers.send((request, answer)).is_ok(),
+            To::Joining(sender) => sender.send(answer).is_ok(),
+        };
     }
 }
 
@@ -98,7 +129,7 @@ pub(crate) fn serve(address: SocketAddr, core: Sender<Input>) -> io::Result<()> 
         for mut request in server.incoming_requests() {
             match task(&mut request) {
                 Ok(task) => {
-                    let reply = Reply(Some((request, writers.clone())));
+                    let reply = Reply(To::Client(request, writers.clone()));
                     if core.send(Input::Client(task, reply)).is_err() {
                         return;
                     }
@@ -142,8 +173,21 @@ struct Cas {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Add {
+    name: String,
+    address: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remove {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Transfer {
-    to: String,
+    to: Option<String>,
 }
 
 fn task(request: &mut Request) -> Result<Task, Refused> {
@@ -160,8 +204,7 @@ fn read_task(method: &Method, url: &str, body: &str) -> Result<Task, Refused> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (method, parts.as_slice()) {
         (Method::Get, ["status"]) => Ok(Task::Status),
-        (Method::Post, ["compact"]) => Ok(Task::Compact),
-        (Method::Post, ["transfer"]) => Ok(Task::Transfer(parse::<Transfer>(body)?.to)),
+        (Method::Post, ["admin", what]) => read_admin(what, body).map(Task::Admin),
         (Method::Get, ["kv"]) => {
             let prefix = parameter(query, "prefix").unwrap_or_default();
             Ok(Task::Read(Query::List(prefix), stale))
@@ -176,6 +219,23 @@ fn read_task(method: &Method, url: &str, body: &str) -> Result<Task, Refused> {
         }
         (Method::Delete, ["kv", key]) => Ok(Task::Change(Op::Delete { key: decode(key)? })),
         _ => refuse(404, format!("there is no {method} {path}; see `raftq node --help`")),
+    }
+}
+
+fn read_admin(what: &str, body: &str) -> Result<Admin, Refused> {
+    match what {
+        "add" => {
+            let Add { name, address } = parse(body)?;
+            if name.is_empty() || name.contains(|c: char| c.is_whitespace() || ",=".contains(c)) {
+                return refuse(400, format!("`{name}` is no name for a node"));
+            }
+            Ok(Admin::Add(name, address))
+        }
+        "remove" => Ok(Admin::Remove(parse::<Remove>(body)?.name)),
+        "transfer" if body.trim().is_empty() => Ok(Admin::Transfer(None)),
+        "transfer" => Ok(Admin::Transfer(parse::<Transfer>(body)?.to)),
+        "compact" => Ok(Admin::Compact),
+        _ => refuse(404, format!("there is no /admin/{what}; see `raftq node --help`")),
     }
 }
 
@@ -204,7 +264,15 @@ fn respond(request: Request, answer: &Answer) {
             (200, json!({ "keys": pairs.iter().map(pair).collect::<Vec<_>>() }))
         }
         Answer::Json(value) => (200, value.clone()),
+        Answer::Joined(id) => (200, json!({ "id": id })),
         Answer::NotDone(why) => (503, json!({ "error": why, "outcome": "not done" })),
+        Answer::NotLeader(leader) => {
+            let error = match leader {
+                Some(name) => format!("this node does not lead; ask {name}"),
+                None => "there is no leader".to_owned(),
+            };
+            (503, json!({ "error": error, "outcome": "not done", "leader": leader }))
+        }
         Answer::TimedOut => {
             (503, json!({ "error": "the cluster did not decide in time", "outcome": "unknown" }))
         }
@@ -240,6 +308,32 @@ mod tests {
         assert_eq!(told(&Method::Put, "/kv/k", "{"), 400);
         assert_eq!(told(&Method::Put, "/kv/k", "{\"valu\": \"1\"}"), 400);
         assert_eq!(told(&Method::Get, "/kv/%ff", ""), 400);
+    }
+
+    #[test]
+    fn leadership_may_be_handed_to_anybody() {
+        let admin = |url: &str, body: &str| match read_task(&Method::Post, url, body) {
+            Ok(Task::Admin(admin)) => admin,
+            other => panic!("{url} {body}: {other:?}"),
+        };
+        let n2 = Admin::Transfer(Some("n2".into()));
+        assert_eq!(admin("/admin/transfer", "{\"to\":\"n2\"}"), n2);
+        assert_eq!(admin("/admin/transfer", "{}"), Admin::Transfer(None));
+        assert_eq!(admin("/admin/transfer", ""), Admin::Transfer(None));
+    }
+
+    #[test]
+    fn a_member_needs_a_name_that_fits_a_command_line_and_an_address() {
+        let add = |name: &str, address: &str| {
+            format!("{{\"name\":\"{name}\",\"address\":\"{address}\"}}")
+        };
+        for (name, address) in [("", "10.0.0.4:1"), ("a b", "10.0.0.4:1"), ("n4", "host:1")] {
+            assert_eq!(told(&Method::Post, "/admin/add", &add(name, address)), 400, "{name}");
+        }
+        let task = read_task(&Method::Post, "/admin/add", &add("n4", "10.0.0.4:1"));
+        let Ok(Task::Admin(Admin::Add(name, _))) = task else { panic!("{task:?}") };
+        assert_eq!(name, "n4");
+        assert_eq!(told(&Method::Post, "/admin/ad", "{}"), 404);
     }
 
     #[test]

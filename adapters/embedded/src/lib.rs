@@ -10,10 +10,13 @@
 //! server     the threads: opens everything, and ends when told or when the disk fails
 //! http       requests to tasks, answers to JSON
 //! core       the one thread that holds Raft: inputs, ready loop, pending requests
+//! core/admin members come and go, leadership moves, the log is compacted
 //! peers      connections to and from the other nodes; the framing on the wire
+//! join       how a node that joins learns its id
 //! storage    what the crate reads its log from
 //! wal disk   the log on disk; the snapshot on disk
-//! machine    the map of keys and values (pure)
+//! machine    the map of keys and values, and the members (pure)
+//! members    who belongs to the cluster; ids are never used again (pure)
 //! command    what is proposed and what comes of it (pure)
 //! bugs       deliberate ones, at the crate's border; a healthy node runs none of it
 //! clock      the one reading of time
@@ -26,7 +29,9 @@ mod config;
 mod core;
 mod disk;
 mod http;
+mod join;
 mod machine;
+mod members;
 mod peers;
 mod pending;
 mod server;

@@ -1,16 +1,25 @@
-//! The replicated map: entries in, values out. No time, no disk, no network.
+//! The replicated map and list of members: entries in, values out. No time, no disk, no network.
 
 use crate::command::{Changed, Command, Op};
+use crate::members::Members;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// Keys and their values.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Keys and their values, and who replicates them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     map: BTreeMap<String, String>,
+    /// The members.
+    pub(crate) members: Members,
 }
 
 impl Machine {
+    /// What a cluster of these members begins with.
+    pub(crate) fn first(members: Members) -> Self {
+        Self { map: BTreeMap::new(), members }
+    }
+
     /// Applies one change; whether its condition held.
     pub(crate) fn apply(&mut self, op: &Op) -> Changed {
         match op {
@@ -26,6 +35,7 @@ impl Machine {
                 holds
             }
             Op::Delete { key } => self.map.remove(key).is_some(),
+            Op::Claim { name, folder } => self.members.claim(name, *folder),
         }
     }
 
@@ -52,13 +62,12 @@ impl Machine {
 
     /// Everything, to be kept in a snapshot.
     pub(crate) fn save(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.map).expect("a map of strings is always JSON")
+        serde_json::to_vec(self).expect("maps of strings and numbers are always JSON")
     }
 
     /// Everything, from a snapshot.
     pub(crate) fn restore(data: &[u8]) -> Result<Self, String> {
-        let map = serde_json::from_slice(data).map_err(|e| format!("no snapshot: {e}"))?;
-        Ok(Self { map })
+        serde_json::from_slice(data).map_err(|e| format!("no snapshot: {e}"))
     }
 }
 

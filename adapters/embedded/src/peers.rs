@@ -3,14 +3,19 @@
 //! On the wire, from the dialling node to the one that listens, and nothing the other way:
 //!
 //! ```text
-//! preamble  "raftq-node/1 <cluster> <id of the dialling node>\n"
+//! preamble  "raftq-node/1 <cluster> <id of the dialling node> <its address for peers>\n"
 //! frames    length u32 BE | a protobuf eraftpb.Message of that length
 //! ```
+//!
+//! The address is for a listener that has not heard of this member yet: it may be asked for its
+//! vote by one whose addition it missed. A node that joins asks otherwise, see `join.rs`.
 //!
 //! A node dials from its own peer address, with any port, so that the sender of a packet is
 //! plain. Nothing is sent twice: what cannot be sent is dropped and counted, as Raft allows.
 
 use crate::core::Input;
+use crate::http::Reply;
+use crate::join::{self, PREAMBLE as JOIN};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use protobuf::Message as _;
 use raft::SnapshotStatus;
@@ -23,6 +28,10 @@ use std::time::Duration;
 
 /// Messages that wait for one peer; further ones are dropped.
 const WAITING_MAX: usize = 4096;
+
+/// The most ways to other nodes. Members are few; a stranger that dials again and again under
+/// new ids gets no more threads than this.
+const WAYS_MAX: usize = 64;
 
 /// The largest frame that is believed.
 const FRAME_MAX: usize = 1 << 30;
@@ -40,6 +49,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Between two attempts to dial: from, to.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(320));
 
+/// What a member's connection begins with.
+const PREAMBLE: &str = "raftq-node/1";
+
 /// What a node needs to speak with its peers.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
@@ -54,27 +66,36 @@ pub(crate) struct Identity {
 /// The ways to all peers.
 #[derive(Debug)]
 pub(crate) struct Peers {
+    identity: Identity,
+    core: Sender<Input>,
     ways: HashMap<u64, Sender<Message>>,
     /// Messages that found their way full.
     pub(crate) dropped: u64,
 }
 
 impl Peers {
-    /// Starts a thread for each peer.
-    pub(crate) fn start(
-        identity: &Identity,
-        peers: impl Iterator<Item = (u64, SocketAddr)>,
-        core: &Sender<Input>,
-    ) -> io::Result<Self> {
-        let mut ways = HashMap::new();
-        for (id, address) in peers.filter(|(id, _)| *id != identity.id) {
-            let (way, messages) = bounded(WAITING_MAX);
-            let (identity, core) = (identity.clone(), core.clone());
-            let run = move || speak(&identity, id, address, &messages, &core);
-            std::thread::Builder::new().name(format!("to {id}")).spawn(run)?;
-            ways.insert(id, way);
+    /// No way yet.
+    pub(crate) fn new(identity: Identity, core: Sender<Input>) -> Self {
+        Self { identity, core, ways: HashMap::new(), dropped: 0 }
+    }
+
+    /// Makes a way to a peer, with a thread of its own, unless there is one.
+    pub(crate) fn meet(&mut self, id: u64, address: SocketAddr) {
+        if id == self.identity.id || self.ways.contains_key(&id) || self.ways.len() >= WAYS_MAX {
+            return;
         }
-        Ok(Self { ways, dropped: 0 })
+        let (way, messages) = bounded(WAITING_MAX);
+        let (identity, core) = (self.identity.clone(), self.core.clone());
+        let run = move || speak(&identity, id, address, &messages, &core);
+        match std::thread::Builder::new().name(format!("to {id}")).spawn(run) {
+            Ok(_) => drop(self.ways.insert(id, way)),
+            Err(e) => log::error!("no thread for the way to node {id}: {e}"),
+        }
+    }
+
+    /// Ends the ways to nodes that are gone, once what waits for them is sent.
+    pub(crate) fn part(&mut self, gone: impl Fn(u64) -> bool) {
+        self.ways.retain(|id, _| !gone(*id));
     }
 
     /// Sends, or drops.
@@ -90,15 +111,14 @@ impl Peers {
 pub(crate) fn listen(
     identity: &Identity,
     listener: TcpListener,
-    members: Vec<u64>,
     core: Sender<Input>,
 ) -> io::Result<()> {
     let cluster = identity.cluster.clone();
     let accept = move || {
         for stream in listener.incoming().flatten() {
-            let (cluster, members, core) = (cluster.clone(), members.clone(), core.clone());
-            let hear = move || match hear(&stream, &cluster, &members, &core) {
-                Ok(from) => log::info!("node {from} closed its connection"),
+            let (cluster, core) = (cluster.clone(), core.clone());
+            let hear = move || match hear(&stream, &cluster, &core) {
+                Ok(()) => {}
                 Err(e) => log::info!("a peer's connection ended: {e}"),
             };
             if let Err(e) = std::thread::Builder::new().name("from".into()).spawn(hear) {
@@ -109,30 +129,63 @@ pub(crate) fn listen(
     std::thread::Builder::new().name("peers".into()).spawn(accept).map(drop)
 }
 
-fn hear(
-    stream: &TcpStream,
-    cluster: &str,
-    members: &[u64],
-    core: &Sender<Input>,
-) -> io::Result<u64> {
-    let bad = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+/// Who dialled, and what for.
+#[derive(Debug, PartialEq)]
+enum Caller {
+    /// A member, by its id, with its address.
+    Member(u64, SocketAddr),
+    /// The folder of a node of this name, which wants to know its id.
+    Joining(String, u64),
+}
+
+fn caller(line: &str, cluster: &str) -> Option<Caller> {
+    match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        [PREAMBLE, theirs, id, address] if *theirs == cluster => {
+            Some(Caller::Member(id.parse().ok()?, address.parse().ok()?))
+        }
+        [JOIN, theirs, name, folder] if *theirs == cluster => {
+            Some(Caller::Joining((*name).to_owned(), folder.parse().ok()?))
+        }
+        _ => None,
+    }
+}
+
+fn bad(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn hear(stream: &TcpStream, cluster: &str, core: &Sender<Input>) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1 << 16, stream);
     let mut line = String::new();
     reader.by_ref().take(256).read_line(&mut line)?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let from = match words.as_slice() {
-        ["raftq-node/1", theirs, id] if *theirs == cluster => id.parse().ok(),
-        _ => None,
-    };
-    let from: u64 = from
-        .filter(|id| members.contains(id))
-        .ok_or_else(|| bad(format!("{line:?} is no member of the cluster {cluster}")))?;
-    log::info!("node {from} is connected");
+    match caller(&line, cluster) {
+        Some(Caller::Member(from, address)) => {
+            log::info!("node {from} is connected");
+            if core.send(Input::Met(from, address)).is_ok() {
+                hear_member(reader, from, core)?;
+            }
+            log::info!("node {from} closed its connection");
+            Ok(())
+        }
+        Some(Caller::Joining(name, folder)) => {
+            let (reply, answer) = Reply::to_joining();
+            let _ = core.send(Input::Join(name, folder, reply));
+            join::answer(stream, &answer)
+        }
+        None => Err(bad(format!("{line:?} is nobody of the cluster {cluster}"))),
+    }
+}
+
+fn hear_member(
+    mut reader: BufReader<&TcpStream>,
+    from: u64,
+    core: &Sender<Input>,
+) -> io::Result<()> {
     loop {
         let mut length = [0; 4];
         match reader.read_exact(&mut length) {
             Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(from),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(e) => return Err(e),
         }
         let length = u32::from_be_bytes(length) as usize;
@@ -146,7 +199,7 @@ fn hear(
             return Err(bad(format!("node {from} speaks as node {}", message.from)));
         }
         if core.send(Input::Peer(message)).is_err() {
-            return Ok(from);
+            return Ok(());
         }
     }
 }
@@ -181,19 +234,21 @@ fn speak(
         for message in messages.try_iter() {
             lost(&message, core);
         }
-        if core.send(Input::Unreachable(to)).is_err() {
+        if core.send(Input::Unreachable(to)).is_err() || !pause(messages, wait, core) {
             return;
         }
-        pause(messages, wait, core);
         wait = (wait * 2).min(BACK_OFF.1);
     }
 }
 
-/// Lets time pass, dropping what there is to send.
-fn pause(messages: &Receiver<Message>, wait: Duration, core: &Sender<Input>) {
+/// Lets time pass, dropping what there is to send; whether the way is still wanted.
+fn pause(messages: &Receiver<Message>, wait: Duration, core: &Sender<Input>) -> bool {
     let until = crate::clock::now() + wait;
-    while let Ok(message) = messages.recv_deadline(until) {
-        lost(&message, core);
+    loop {
+        match messages.recv_deadline(until) {
+            Ok(message) => lost(&message, core),
+            Err(e) => return e.is_timeout(),
+        }
     }
 }
 
@@ -203,7 +258,7 @@ fn lost(message: &Message, core: &Sender<Input>) {
     }
 }
 
-/// Returns only by an error, or when the node ends.
+/// Returns only by an error, or when the way is not wanted any more.
 fn pass_on(
     mut stream: &TcpStream,
     to: u64,
@@ -234,13 +289,19 @@ fn pass_on(
 }
 
 fn dial(identity: &Identity, to: SocketAddr) -> io::Result<TcpStream> {
+    let Identity { cluster, id, address } = identity;
+    let mut stream = dial_from(*address, to)?;
+    stream.write_all(format!("{PREAMBLE} {cluster} {id} {address}\n").as_bytes())?;
+    Ok(stream)
+}
+
+/// A connection between these two nodes.
+pub(crate) fn dial_from(own: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     // From our own address, with any port.
-    socket.bind(&SockAddr::from(SocketAddr::new(identity.address.ip(), 0)))?;
+    socket.bind(&SockAddr::from(SocketAddr::new(own.ip(), 0)))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(SILENCE_MAX))?;
     socket.connect_timeout(&SockAddr::from(to), DIAL_MAX)?;
-    let mut stream = TcpStream::from(socket);
-    stream.write_all(format!("raftq-node/1 {} {}\n", identity.cluster, identity.id).as_bytes())?;
-    Ok(stream)
+    Ok(TcpStream::from(socket))
 }

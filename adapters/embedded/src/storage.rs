@@ -11,27 +11,22 @@ pub(crate) struct Log {
     entries: Vec<Entry>,
     hard_state: HardState,
     snapshot: Snapshot,
+    /// Who votes, by all that is applied; the snapshot's own list is as old as the snapshot.
+    voters: ConfState,
     /// The index and term before the first entry; at or behind the snapshot's.
     before: (u64, u64),
 }
 
 impl Log {
-    /// What was found on disk; `members` vote where no snapshot says otherwise.
-    pub(crate) fn new(
-        mut snapshot: Snapshot,
-        entries: Vec<Entry>,
-        mut hard_state: HardState,
-        members: &[u64],
-    ) -> Self {
-        let metadata = snapshot.mut_metadata();
-        if metadata.get_conf_state().voters.is_empty() {
-            metadata.mut_conf_state().voters = members.to_vec();
-        }
+    /// What was found on disk.
+    pub(crate) fn new(snapshot: Snapshot, entries: Vec<Entry>, mut hard_state: HardState) -> Self {
+        let metadata = snapshot.get_metadata();
+        let voters = metadata.get_conf_state().clone();
         let before = (metadata.index, metadata.term);
         // A snapshot is of what was committed, whether or not the last hard state knew it.
         hard_state.commit = hard_state.commit.max(before.0);
         hard_state.term = hard_state.term.max(before.1);
-        Self { entries, hard_state, snapshot, before }
+        Self { entries, hard_state, snapshot, voters, before }
     }
 
     /// The last hard state.
@@ -50,8 +45,13 @@ impl Log {
     }
 
     /// Who votes.
-    pub(crate) fn conf_state(&self) -> &ConfState {
-        self.snapshot.get_metadata().get_conf_state()
+    pub(crate) fn voters(&self) -> &ConfState {
+        &self.voters
+    }
+
+    /// A change of who votes, which was applied.
+    pub(crate) fn set_voters(&mut self, voters: ConfState) {
+        self.voters = voters;
     }
 
     /// Entries that are on disk now; those they replace are gone.
@@ -83,6 +83,7 @@ impl Log {
         self.before = (metadata.index, metadata.term);
         self.hard_state.commit = self.hard_state.commit.max(metadata.index);
         self.hard_state.term = self.hard_state.term.max(metadata.term);
+        self.voters = metadata.get_conf_state().clone();
         self.entries.clear();
         self.snapshot = snapshot;
     }
@@ -113,7 +114,7 @@ impl Log {
 
 impl Storage for Log {
     fn initial_state(&self) -> Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), self.conf_state().clone()))
+        Ok(RaftState::new(self.hard_state.clone(), self.voters.clone()))
     }
 
     fn entries(
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_compacted_log_still_knows_the_term_before_its_first_entry() {
-        let mut log = Log::new(Snapshot::default(), vec![], HardState::default(), &[1, 2, 3]);
+        let mut log = Log::new(Snapshot::default(), vec![], HardState::default());
         log.append(&[entry(1, 1), entry(2, 1), entry(3, 2), entry(4, 2)]);
         log.compact(snapshot(3, 2), 2);
         assert_eq!((log.first_index().ok(), log.last_index().ok()), (Some(3), Some(4)));
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_installed_snapshot_replaces_the_log() {
-        let mut log = Log::new(Snapshot::default(), vec![], HardState::default(), &[1, 2, 3]);
+        let mut log = Log::new(Snapshot::default(), vec![], HardState::default());
         log.append(&[entry(1, 1)]);
         log.install(snapshot(9, 4));
         assert_eq!((log.first_index().ok(), log.last_index().ok()), (Some(10), Some(9)));

@@ -1,5 +1,6 @@
 //! What an adapter file says, as `adapters/README.md` describes it.
 
+use super::admin::{Admin, Asked};
 use super::template::Templates;
 use super::wrong;
 use crate::system::{Operation, Promise};
@@ -24,6 +25,9 @@ pub(super) struct AdapterFile {
     pub(super) status: StatusFields,
     /// What clients can ask.
     pub(super) operations: BTreeMap<Operation, Call>,
+    /// What can be asked of the cluster about itself.
+    #[serde(default)]
+    pub(super) admin: BTreeMap<Admin, Call>,
     /// Changes of the above, by name.
     #[serde(default)]
     pub(super) variants: BTreeMap<String, Value>,
@@ -39,6 +43,9 @@ pub(super) struct NodeFields {
     /// What a variant adds to the above.
     #[serde(default)]
     pub(super) more_args: Vec<String>,
+    /// What a node gets beside these that was added to a running cluster.
+    #[serde(default)]
+    pub(super) join_args: Vec<String>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
     #[serde(default)]
@@ -67,7 +74,10 @@ pub(super) struct StatusFields {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Call {
-    pub(super) promise: Promise,
+    /// There for each operation, and for nothing else.
+    pub(super) promise: Option<Promise>,
+    /// Who is asked, where that is not for a client to choose; the leader without.
+    pub(super) at: Option<Asked>,
     pub(super) get: Option<String>,
     pub(super) put: Option<String>,
     pub(super) post: Option<String>,
@@ -179,6 +189,7 @@ impl AdapterFile {
         let node = &self.node;
         let texts =
             [&node.program, &self.base].into_iter().chain(&node.args).chain(&node.more_args);
+        let texts = texts.chain(&node.join_args);
         for text in texts.chain(node.env.values()).chain(node.files.values()) {
             templates.check(text)?;
         }
@@ -192,8 +203,14 @@ impl AdapterFile {
         for (operation, call) in &self.operations {
             let name = format!("operations.{}", format!("{operation:?}").to_lowercase());
             check_call(call, templates).map_err(|e| wrong(format!("{name}: {e}")))?;
+            if call.promise.is_none() {
+                return Err(wrong(format!("{name}: it needs a `promise`")));
+            }
+            if call.at.is_some() {
+                return Err(wrong(format!("{name}: a client chooses its node; leave `at` out")));
+            }
         }
-        Ok(())
+        super::admin::check(&self.admin, templates)
     }
 }
 
@@ -201,7 +218,7 @@ fn incomplete(what: &str) -> Error {
     wrong(format!("{what} needs exactly one of get, put, post and delete"))
 }
 
-fn check_call(call: &Call, templates: &Templates) -> Result<()> {
+pub(super) fn check_call(call: &Call, templates: &Templates) -> Result<()> {
     let (_, path) = call.line().ok_or_else(|| incomplete("it"))?;
     templates.check(path)?;
     call.body.as_ref().map_or(Ok(()), |body| templates.check(body))?;

@@ -11,8 +11,10 @@
 //! template  filling in names, keys and values; asking about answers
 //! http      one call over a kept connection, and what surely was not sent
 //! session   requests of clients, and questions about a node's state
+//! admin     calls about the cluster itself: its members, its leader, its snapshots
 //! ```
 
+mod admin;
 mod file;
 mod find;
 mod http;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use template::Templates;
 
+pub use admin::{Admin, Joining, Subject};
 pub use find::shipped;
 
 /// Where one node of a cluster is.
@@ -129,18 +132,20 @@ impl Adapter {
             .file
             .operations
             .iter()
-            .map(|(operation, call)| (*operation, call.promise))
+            .filter_map(|(operation, call)| Some((*operation, call.promise?)))
             .collect()
     }
 
     /// What to start for node `i`.
-    pub fn launch(&self, nodes: &[NodePlace], i: usize) -> Result<NodeLaunch> {
+    pub fn launch(&self, nodes: &[NodePlace], i: usize, joining: &Joining) -> Result<NodeLaunch> {
         let node = &self.inner.file.node;
-        let context = minijinja::context! { node => about(nodes, i), nodes => all(nodes) };
+        let members: Vec<_> = joining.members.iter().map(|&i| about(nodes, i)).collect();
+        let context = minijinja::context! { node => about(nodes, i), nodes => all(nodes), members };
+        let join_args = node.join_args.iter().filter(|_| joining.joined);
         let fill = |text: &str| self.inner.templates.fill(text, &context);
         let program = fill(&node.program).context(|| "node.program".into())?;
         let program = find::program(&program)?;
-        let args = node.args.iter().chain(&node.more_args).map(|arg| fill(arg));
+        let args = node.args.iter().chain(&node.more_args).chain(join_args).map(|arg| fill(arg));
         let args = args.chain(self.extra.iter().cloned().map(Ok));
         let data = &nodes[i].data;
         let files = node.files.iter().map(|(name, text)| Ok((data.join(name), fill(text)?)));

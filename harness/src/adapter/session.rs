@@ -100,14 +100,23 @@ impl Session for HttpSession {
         let Some(call) = self.adapter.file.operations.get(&request.operation()) else {
             return Err(Failure::NotDone("the adapter does not offer this operation".into()));
         };
-        let line = call.line().expect("checked when the adapter was read");
-        let fields = self.fields(request);
-        let answered = self.ask(line, call.body.as_ref(), &fields, limit)?;
-        self.meaning(call, &answered, &fields)
+        self.make(call, &self.fields(request), limit)
     }
 }
 
 impl HttpSession {
+    /// Makes a call with these fields, and says what its answer means.
+    pub(super) fn make(
+        &self,
+        call: &Call,
+        fields: &Value,
+        limit: Duration,
+    ) -> std::result::Result<Answer, Failure> {
+        let line = call.line().expect("checked when the adapter was read");
+        let answered = self.ask(line, call.body.as_ref(), fields, limit)?;
+        self.meaning(call, &answered, fields)
+    }
+
     fn fields(&self, request: &Request) -> Value {
         let (node, nodes) = (&self.node, &self.nodes);
         match request {

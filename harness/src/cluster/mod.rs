@@ -7,27 +7,35 @@
 //!
 //! ```text
 //! place     which address and ports each node has
-//! node      one process with its data, its log and its state
+//! node      one node with its processes, its data, its log and its state
+//! deaths    nodes that end without being told to, noticed at once
 //! roles     who leads, asked again and again beside everything else
+//! members   who belongs to the cluster: added, removed, replaced; leadership, snapshots
 //! ```
 
+mod deaths;
+mod members;
 mod node;
 mod place;
 mod roles;
 
 use crate::adapter::{Adapter, NodePlace};
-use crate::clock::{Deadline, wait_for};
+use crate::clock::{Deadline, interrupted, wait_for};
+use crate::error::Context as _;
 use crate::netns::Namespace;
 use crate::owner::Scratch;
 use crate::{Error, Result};
+use deaths::{Deaths, Watchman};
 use node::Node;
 use place::Net;
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use deaths::Death;
 pub use node::NodeState;
 pub use place::Topology;
 pub use roles::{Roles, View};
@@ -49,9 +57,12 @@ pub struct Options {
 /// A running cluster; nodes are counted from 0 and named from n1.
 #[derive(Debug)]
 pub struct Cluster {
-    // Asked threads go first, then processes, then the network that they run in.
+    // Threads go first, then processes, then the network that they run in.
     roles: Roles,
-    nodes: Vec<Mutex<Node>>,
+    _watchman: Watchman,
+    nodes: Arc<Vec<Mutex<Node>>>,
+    deaths: Arc<Deaths>,
+    given_up: AtomicBool,
     places: Vec<NodePlace>,
     adapter: Adapter,
     net: Net,
@@ -69,17 +80,25 @@ impl Cluster {
         fs::create_dir_all(&logs)
             .map_err(|e| Error::new(format!("making {}: {e}", logs.display())))?;
         Net::check_distinct(&places)?;
-        let mut nodes = Vec::new();
-        for (i, place) in places.iter().enumerate() {
-            net.check_ports(place)?;
+        let deaths = Deaths::new()?;
+        let node = |(i, place): (usize, &NodePlace)| {
             let log = logs.join(format!("{}.log", place.name));
-            let mut node = Node::new(&place.name, place.data.clone(), log);
-            node.start(adapter.launch(&places, i)?, place.netns.clone())?;
-            nodes.push(Mutex::new(node));
-        }
+            let own = (i, place.name.as_str());
+            Mutex::new(Node::new(own, place.data.clone(), log, Arc::clone(&deaths)))
+        };
+        let nodes = Arc::new(places.iter().enumerate().map(node).collect::<Vec<_>>());
+        let watchman = Watchman::start(&deaths, &nodes)?;
         let roles = Roles::start(adapter, &places, &net.clients().path())?;
-        let cluster = Self { roles, nodes, places, adapter: adapter.clone(), net, _data: data };
-        cluster.wait_for_leader(adapter.start_within())?;
+        let adapter = adapter.clone();
+        let given_up = AtomicBool::new(false);
+        let (_watchman, _data) = (watchman, data);
+        let cluster =
+            Self { roles, _watchman, nodes, deaths, given_up, places, adapter, net, _data };
+        for i in 0..cluster.size() {
+            cluster.restart(i)?;
+        }
+        let limit = cluster.adapter.start_within();
+        cluster.wait_for_leader(limit)?;
         Ok(cluster)
     }
 
@@ -155,11 +174,32 @@ impl Cluster {
         self.node(i).resume()
     }
 
-    /// Starts a node again that was killed, with the data it had.
+    /// SIGTERM, and SIGKILL if it has not ended after a while, which is then said.
+    pub fn stop(&self, i: usize) -> Result<Option<String>> {
+        self.node(i).stop()
+    }
+
+    /// Starts a node that is down, with the data it has.
     pub fn restart(&self, i: usize) -> Result<()> {
-        let launch = self.adapter.launch(&self.places, i)?;
+        if !self.is_member(i) {
+            let name = self.name(i);
+            return Err(Error::new(format!("{name} was removed; it comes back by `add`")));
+        }
+        let launch = self.adapter.launch(&self.places, i, &self.joining(i));
+        let launch = launch.context(|| self.name(i).to_owned())?;
         self.net.check_ports(&self.places[i])?;
         self.node(i).start(launch, self.places[i].netns.clone())
+    }
+
+    /// Stops a node, starts it, and waits until it and all others that run follow one leader.
+    pub fn roll(&self, i: usize) -> Result<Option<String>> {
+        let killed = self.stop(i)?;
+        self.restart(i)?;
+        self.wait_until_agreed(
+            self.adapter.start_within(),
+            &format!("the start of {}", self.name(i)),
+        )?;
+        Ok(killed)
     }
 
     /// Removes a killed node's data. Raft does not survive that: the node has forgotten what it
@@ -174,22 +214,34 @@ impl Cluster {
         self.node(i).state()
     }
 
-    /// Nodes that ended without being told to, with how they ended and the end of their logs.
-    #[must_use]
-    pub fn died(&self) -> Vec<(usize, String)> {
-        let told = |i: usize| {
-            let mut node = self.node(i);
-            match node.state() {
-                NodeState::Died(how) => {
-                    Some((i, format!("{how}; its log ends\n{}", node.log_tail())))
-                }
-                _ => None,
-            }
-        };
-        (0..self.size()).filter_map(told).collect()
+    /// Ends what waits for the cluster itself, on other threads, now and from now on: changes of
+    /// membership, and starts that wait for a leader. What was begun may be half done.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Everything as it was: paused nodes go on, killed ones are started again.
+    fn has_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) || interrupted()
+    }
+
+    /// Every death so far that nobody ordered.
+    #[must_use]
+    pub fn died(&self) -> Vec<Death> {
+        // Whoever ended just now has its say first.
+        for i in 0..self.size() {
+            let _ = self.state(i);
+        }
+        self.deaths.all()
+    }
+
+    /// Has every such death told when it happens, and those that there were. Called on a thread
+    /// of the cluster's, so it must not ask the cluster anything.
+    pub fn on_death(&self, tell: impl Fn(&Death) + Send + 'static) {
+        self.deaths.tell(Box::new(tell));
+    }
+
+    /// Everything as it was: paused nodes go on, those that are down are started again. What was
+    /// removed from the cluster stays removed.
     pub fn mend(&self) -> Result<Vec<String>> {
         let mut done = Vec::new();
         for i in 0..self.size() {
@@ -198,30 +250,45 @@ impl Cluster {
                     self.resume(i)?;
                     done.push(format!("resumed {}", self.name(i)));
                 }
-                NodeState::Down => {
+                NodeState::Down if self.is_member(i) => {
                     self.restart(i)?;
                     done.push(format!("restarted {}", self.name(i)));
                 }
-                NodeState::Running | NodeState::Died(_) => {}
+                NodeState::Down | NodeState::Running | NodeState::Died(_) => {}
             }
         }
         Ok(done)
     }
 
-    /// Waits until every running node follows the same leader. A node that ends meanwhile is an
+    /// Waits until every running node follows the same leader. A node that ended by itself is an
     /// error at once.
     pub fn wait_for_leader(&self, limit: Duration) -> Result<usize> {
+        self.wait_until_agreed(limit, "the start")
+    }
+
+    fn wait_until_agreed(&self, limit: Duration, since: &str) -> Result<usize> {
         let deadline = Deadline::after(limit);
         let found = wait_for("a leader that all nodes follow", limit, STEP, || {
-            if let Some((i, how)) = self.died().into_iter().next() {
-                return Some(Err(Error::new(format!("{} ended by itself: {how}", self.name(i)))));
+            if self.has_given_up() {
+                return Some(Err(Error::new(format!(
+                    "given up waiting for a leader after {since}"
+                ))));
+            }
+            let dead = (0..self.size()).find_map(|i| match self.state(i) {
+                NodeState::Died(how) => Some((i, how)),
+                _ => None,
+            });
+            if let Some((i, how)) = dead {
+                let (name, tail) = (self.name(i), self.node(i).log_tail());
+                let told = format!("{name} ended by itself: {how}; its log ends\n{tail}");
+                return Some(Err(Error::new(told)));
             }
             self.followed_by_all().map(Ok)
         });
         match found {
             Ok(found) => found,
             Err(_) if deadline.passed() => Err(Error::new(format!(
-                "no leader was found within {limit:?} of the start; the nodes said last\n{}",
+                "no leader was found within {limit:?} of {since}; the nodes said last\n{}",
                 self.last_words()
             ))),
             Err(interrupted) => Err(interrupted),
@@ -231,7 +298,9 @@ impl Cluster {
     fn followed_by_all(&self) -> Option<usize> {
         let running: Vec<usize> =
             (0..self.size()).filter(|&i| self.state(i) == NodeState::Running).collect();
-        self.roles.agreed(&running)
+        // What a node said before it was started again means another life of it.
+        let fresh = |&i: &usize| self.roles.view(i).at >= self.node(i).started();
+        running.iter().all(fresh).then(|| self.roles.agreed(&running)).flatten()
     }
 
     /// What each node said last, and the ends of their logs.

@@ -1,13 +1,21 @@
-//! One node: its process, its data, its log, and what was done to it.
+//! One node: its processes, its data, its log, and what was done to it.
 
+use super::deaths::{Death, Deaths};
 use crate::adapter::NodeLaunch;
+use crate::clock::now;
 use crate::error::Context;
-use crate::process::{Launch, Process};
+use crate::family::{Ending, Family};
+use crate::process::Launch;
 use crate::{Error, Result};
 use nix::sys::signal::Signal;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a node has to end once it was asked to.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// How a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +24,7 @@ pub enum NodeState {
     Running,
     /// It stands still, and somebody will let it go on.
     Paused,
-    /// It was killed, and somebody may start it again.
+    /// It was ended, and somebody may start it again.
     Down,
     /// It ended by itself, in the way that the text says.
     Died(String),
@@ -25,17 +33,45 @@ pub enum NodeState {
 /// One node.
 #[derive(Debug)]
 pub(super) struct Node {
+    index: usize,
     name: String,
     data: PathBuf,
     log: PathBuf,
-    process: Option<Process>,
+    family: Option<Family>,
     state: NodeState,
     starts: u32,
+    /// When it was started last.
+    started: Duration,
+    deaths: Arc<Deaths>,
+    /// Whether it belongs to the cluster, as far as it was told.
+    pub(super) member: bool,
+    /// Whether it was added to a cluster that ran already.
+    pub(super) joined: bool,
+    /// Whether it is being removed: some systems' nodes end by themselves then.
+    pub(super) leaving: bool,
 }
 
 impl Node {
-    pub(super) fn new(name: &str, data: PathBuf, log: PathBuf) -> Self {
-        Self { name: name.to_owned(), data, log, process: None, state: NodeState::Down, starts: 0 }
+    pub(super) fn new(
+        (index, name): (usize, &str),
+        data: PathBuf,
+        log: PathBuf,
+        deaths: Arc<Deaths>,
+    ) -> Self {
+        Self {
+            index,
+            name: name.to_owned(),
+            data,
+            log,
+            family: None,
+            state: NodeState::Down,
+            starts: 0,
+            started: Duration::ZERO,
+            deaths,
+            member: true,
+            joined: false,
+            leaving: false,
+        }
     }
 
     pub(super) fn start(&mut self, launch: NodeLaunch, netns: Option<PathBuf>) -> Result<()> {
@@ -49,7 +85,8 @@ impl Node {
         }
         self.starts += 1;
         self.note(&format!("start {} of {}", self.starts, launch.program.display()))?;
-        let process = Process::spawn(Launch {
+        self.started = now();
+        let family = Family::spawn(Launch {
             name: self.name.clone(),
             program: launch.program,
             args: launch.args,
@@ -59,9 +96,10 @@ impl Node {
             stderr: self.log.clone(),
             ended_by: Signal::SIGKILL,
         })?;
-        self.process = Some(process);
+        let watched = self.deaths.watch(self.index, family.pidfd());
+        self.family = Some(family);
         self.state = NodeState::Running;
-        Ok(())
+        watched
     }
 
     pub(super) fn kill(&mut self) -> Result<()> {
@@ -69,16 +107,30 @@ impl Node {
             NodeState::Running | NodeState::Paused => {}
             other => return Err(self.cannot("be killed", &other)),
         }
-        if let Some(mut process) = self.process.take() {
-            process.kill()?;
+        if let Some(mut family) = self.family.take() {
+            family.kill()?;
         }
         self.state = NodeState::Down;
         self.note("killed")
     }
 
+    /// SIGTERM, and SIGKILL if that was not heard in time, which is then said.
+    pub(super) fn stop(&mut self) -> Result<Option<String>> {
+        match self.state() {
+            NodeState::Running | NodeState::Paused => {}
+            other => return Err(self.cannot("be stopped", &other)),
+        }
+        let ending = self.family.take().map(|mut family| family.stop(STOP_MAX)).transpose()?;
+        self.state = NodeState::Down;
+        let killed = (ending == Some(Ending::Killed))
+            .then(|| format!("it had not ended {STOP_MAX:?} after SIGTERM and was killed"));
+        self.note(killed.as_deref().unwrap_or("stopped"))?;
+        Ok(killed)
+    }
+
     pub(super) fn pause(&mut self) -> Result<()> {
-        match (self.state(), &self.process) {
-            (NodeState::Running, Some(process)) => process.pause()?,
+        match (self.state(), &self.family) {
+            (NodeState::Running, Some(family)) => family.pause()?,
             (other, _) => return Err(self.cannot("be paused", &other)),
         }
         self.state = NodeState::Paused;
@@ -86,8 +138,8 @@ impl Node {
     }
 
     pub(super) fn resume(&mut self) -> Result<()> {
-        match (self.state(), &self.process) {
-            (NodeState::Paused, Some(process)) => process.resume()?,
+        match (self.state(), &self.family) {
+            (NodeState::Paused, Some(family)) => family.resume()?,
             (other, _) => return Err(self.cannot("be resumed", &other)),
         }
         self.state = NodeState::Running;
@@ -99,18 +151,62 @@ impl Node {
             NodeState::Down => {}
             other => return Err(self.cannot("be wiped", &other)),
         }
-        fs::remove_dir_all(&self.data).context(|| format!("{}: removing its data", self.name))?;
-        self.note("its data was removed")
+        match fs::remove_dir_all(&self.data) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                return Err(e).context(|| format!("{}: removing its data", self.name));
+            }
+            _ => self.note("its data was removed"),
+        }
     }
 
-    /// How it is by now.
+    /// It does not belong to the cluster any more. Some systems' nodes end by themselves then;
+    /// what still runs is stopped.
+    pub(super) fn leave(&mut self) -> Result<Option<String>> {
+        self.member = false;
+        self.note("removed from the cluster")?;
+        let stopped = if self.runs() { self.stop()? } else { None };
+        (self.state, self.leaving) = (NodeState::Down, false);
+        Ok(stopped)
+    }
+
+    /// How it is by now. A death that nobody ordered is told here, and only once.
     pub(super) fn state(&mut self) -> NodeState {
         if matches!(self.state, NodeState::Running | NodeState::Paused)
-            && let Some(status) = self.process.as_mut().and_then(Process::ended)
+            && let Some(status) = self.family.as_mut().and_then(Family::ended)
         {
-            self.state = NodeState::Died(status.to_string());
+            let how = status.to_string();
+            // What cannot be written into its log stands in the events all the same.
+            let _ = self.note(&format!("ended by itself: {how}"));
+            if self.leaving {
+                self.state = NodeState::Down;
+            } else {
+                let how_and_log = format!("{how}; its log ends\n{}", self.log_tail());
+                let (node, name) = (self.index, self.name.clone());
+                self.deaths.add(Death { node, name, at: now(), how: how_and_log });
+                self.state = NodeState::Died(how);
+            }
         }
         self.state.clone()
+    }
+
+    /// Whether it has a process, paused or not.
+    pub(super) fn runs(&mut self) -> bool {
+        matches!(self.state(), NodeState::Running | NodeState::Paused)
+    }
+
+    /// When it was started last.
+    pub(super) fn started(&self) -> Duration {
+        self.started
+    }
+
+    /// A line of ours in its log, which otherwise shows restarts only by their effects.
+    pub(super) fn note(&self, what: &str) -> Result<()> {
+        let mut log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .context(|| format!("the log {}", self.log.display()))?;
+        writeln!(log, "--- raftq: {what}").context(|| format!("the log {}", self.log.display()))
     }
 
     pub(super) fn log(&self) -> &Path {
@@ -134,15 +230,5 @@ impl Node {
             NodeState::Died(how) => format!("it ended by itself ({how})"),
         };
         Error::new(format!("{} cannot {what}: {is}", self.name))
-    }
-
-    /// A line of ours in its log, which otherwise shows restarts only by their effects.
-    fn note(&self, what: &str) -> Result<()> {
-        let mut log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .context(|| format!("the log {}", self.log.display()))?;
-        writeln!(log, "--- raftq: {what}").context(|| format!("the log {}", self.log.display()))
     }
 }

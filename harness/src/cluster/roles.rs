@@ -32,6 +32,8 @@ pub struct View {
     pub at: Duration,
     /// Why there is none.
     pub why: String,
+    /// Its id as a member, as it was told last, however long ago.
+    pub member: Option<String>,
 }
 
 /// The latest words of all nodes.
@@ -84,6 +86,12 @@ impl Roles {
         (0..self.views.len()).filter_map(leads).max().map(|(term, i)| (i, term))
     }
 
+    /// Node `i`'s id as a member, as it was told last.
+    #[must_use]
+    pub fn member(&self, i: usize) -> Option<String> {
+        self.view(i).member
+    }
+
     /// The leader that all of these follow.
     #[must_use]
     pub fn agreed(&self, among: &[usize]) -> Option<usize> {
@@ -133,7 +141,11 @@ fn ask(mut watch: Box<dyn Watch>, view: &Mutex<View>, stop: &AtomicBool) {
             Ok(status) => (Some(status), String::new()),
             Err(e) => (None, format!("{e:?}")),
         };
-        *view.lock().unwrap_or_else(PoisonError::into_inner) = View { status, at, why };
+        let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = status.as_ref().and_then(|status| status.member.clone());
+        let member = told.or_else(|| view.member.take());
+        *view = View { status, at, why, member };
+        drop(view);
         pause(EVERY);
     }
 }

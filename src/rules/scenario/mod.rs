@@ -109,8 +109,13 @@ impl Scenario {
         let source = Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
         let mut scenario = Self::read(source, path, replace)?;
         scenario.sets.clone_from(&replace.sets);
-        let rehearsal = scenario.compile(&scenario.imagined_cluster(), Roles::imagined())?;
+        let rehearsal = scenario.rehearse()?;
         Ok((scenario, rehearsal.warnings))
+    }
+
+    /// Its rules, compiled for nodes that do not run yet.
+    pub fn rehearse(&self) -> Result<Compiled, Report> {
+        self.compile(&self.imagined_cluster(), Roles::imagined())
     }
 
     fn read(source: Source, path: &Path, replace: &Replacements) -> Result<Self, Report> {
