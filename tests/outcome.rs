@@ -45,6 +45,7 @@ fn outcome(more: &str, change: impl FnOnce(&mut Circumstances, &mut Detached)) -
         traced: None,
         troubles: Vec::new(),
         rules_removed: false,
+        released: None,
     };
     change(&mut run, &mut detached);
     Outcome::new(run, &detached)

@@ -95,6 +95,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         reload: Box::new(|| read(args)),
         host: None,
         told: None,
+        beside: None,
     };
     match control::run(table, &run) {
         Ok(outcome) => {

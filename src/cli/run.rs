@@ -4,8 +4,8 @@ use crate::kernel::clock;
 use crate::rules::SetArg;
 use crate::rules::scenario::{Replacements, Scenario, TopologyWord};
 use crate::run::experiment::{Experiment, Failure};
-use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
-use crate::run::status;
+use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, UNDECIDED};
+use crate::run::{status, verdict_text};
 use raftq_harness::adapter::Adapter;
 use raftq_harness::check::Budget;
 use std::io::{self, Write};
@@ -85,18 +85,21 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
             let text = if args.json {
                 serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
             } else {
-                summary.text()
+                verdict_text::text(&summary)
             };
             // A reader that has gone away has seen what it wanted.
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::from(summary.exit_code)
         }
         Err(Failure::Input(report)) => bad_input(&report.render(color)),
-        Err(Failure::Environment(why)) => {
-            status::put(&format!("raftq: {why}\n"));
-            ExitCode::from(ENVIRONMENT)
-        }
+        Err(Failure::Environment(why)) => ended(&why, ENVIRONMENT),
+        Err(Failure::Interrupted(why)) => ended(&why, UNDECIDED),
     }
+}
+
+fn ended(why: &str, code: u8) -> ExitCode {
+    status::put(&format!("raftq: {why}\n"));
+    ExitCode::from(code)
 }
 
 fn bad_input(why: &str) -> ExitCode {

@@ -90,6 +90,8 @@ pub struct Detached {
     pub troubles: Vec<String>,
     /// Whether somebody else had removed rules of ours by then.
     pub rules_removed: bool,
+    /// When the loop let go of everything; none where it was gone by then.
+    pub released: Option<Nanos>,
 }
 
 /// What undoing an attach came to; `ended` only where the loop was there to end.
@@ -100,6 +102,7 @@ struct Undone {
     traced: Option<Traced>,
     troubles: Vec<String>,
     rules_removed: bool,
+    released: Option<Nanos>,
 }
 
 impl Attached {
@@ -302,7 +305,7 @@ impl Attached {
     /// Detaches: releases what is held, takes the rules out, empties the queues.
     #[must_use]
     pub fn detach(mut self) -> Detached {
-        let Undone { ended, losses, traced, troubles, rules_removed } = self.undo();
+        let Undone { ended, losses, traced, troubles, rules_removed, released } = self.undo();
         let ended = ended.unwrap_or_else(|| Ended {
             engine: Engine::new(
                 Prepared::new(Arc::clone(&self.table), None, |_| false),
@@ -310,7 +313,7 @@ impl Attached {
             ),
             faults: crate::kernel::queue::Faults::default(),
         });
-        Detached { ended, losses, traced, troubles, rules_removed }
+        Detached { ended, losses, traced, troubles, rules_removed, released }
     }
 
     /// The reverse of attaching, as far as it still has to be done.
@@ -321,13 +324,14 @@ impl Attached {
         let Some(thread) = self.thread.take() else {
             return Undone::default();
         };
-        let alive = !thread.is_finished();
-        if alive
-            && self.order(Order::Drain).is_ok()
-            && let Err(e) =
-                self.await_report(|report| matches!(report, Report::Drained(_)), &mut Vec::new())
-        {
-            note(e.to_string());
+        let mut released = None;
+        if !thread.is_finished() && self.order(Order::Drain).is_ok() {
+            match self.await_report(|report| matches!(report, Report::Drained(_)), &mut Vec::new())
+            {
+                Ok(Report::Drained(at)) => released = Some(at),
+                Ok(_) => {}
+                Err(e) => note(e.to_string()),
+            }
         }
         let mut removed = true;
         if self.in_place {
@@ -367,7 +371,7 @@ impl Attached {
         if let Some(guardian) = self.guardian.take() {
             guardian.dismiss();
         }
-        Undone { ended, losses, traced, troubles, rules_removed }
+        Undone { ended, losses, traced, troubles, rules_removed, released }
     }
 
     fn order(&self, order: Order) -> Result<(), Trouble> {

@@ -4,6 +4,7 @@
 use super::attach::{self, Options};
 use super::attached::{Attached, Pending};
 use super::disturb::{Disturb, Happened, Hosted, parked};
+use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
 use super::status::{self, Status};
@@ -45,6 +46,18 @@ pub struct Run<'a> {
     pub host: Option<Hosted<'a>>,
     /// Told of everything that happens, beside the status lines.
     pub told: Option<&'a dyn Fn(&Happened)>,
+    /// Asked ten times a second what the status line is to show instead of packets; none where
+    /// the run has to end.
+    pub beside: Option<&'a dyn Fn(&Progress) -> Option<String>>,
+}
+
+/// How far the rules are.
+#[derive(Debug)]
+pub struct Progress {
+    /// What is left until they have ended; none where that is not known.
+    pub left: Option<Nanos>,
+    /// The rules and faults that are active.
+    pub active: Vec<String>,
 }
 
 /// Attaches, runs and detaches.
@@ -69,6 +82,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     let mut control = Control {
         until: written.map(|end| attached.start + end),
         disturb,
+        healing: Healing::default(),
         interrupted: false,
         attached,
         status,
@@ -97,6 +111,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
 struct Control<'a> {
     attached: Attached,
     disturb: Disturb<'a>,
+    healing: Healing,
     interrupted: bool,
     status: Status,
     run: &'a Run<'a>,
@@ -141,7 +156,10 @@ impl Control<'_> {
                         self.interrupted = true;
                         return Ok(());
                     }
-                    Wish::Reload if self.has_lost_its_terminal() => return Ok(()),
+                    Wish::Reload if self.has_lost_its_terminal() => {
+                        self.interrupted = true;
+                        return Ok(());
+                    }
                     Wish::Reload => self.reload(),
                     Wish::Stop => self.stop()?,
                 }
@@ -177,6 +195,9 @@ impl Control<'_> {
             self.status.say(&format!("{:8.3}s  {happened}", happened.t.as_secs_f64()));
             self.tell(&happened);
         }
+        if let Some(t) = self.disturb.undone() {
+            self.healing.ended(self.attached.start + t);
+        }
         if let Some(table) = changed {
             let former = self.pending.back().map_or(&self.attached.table, |last| &last.table);
             let pending = self.attached.adopt(Arc::new(table), former)?;
@@ -207,6 +228,7 @@ impl Control<'_> {
                 self.status.edge(edge, &self.attached.table);
                 if let Some(rule) = self.attached.table.rules.get(usize::from(edge.rule)) {
                     let what = if edge.active { "active" } else { "ended" };
+                    self.healing.edge(self.attached.start + edge.at, &rule.name, edge.active);
                     self.tell(&Happened::rule(edge.at, &rule.name, what));
                 }
             }
@@ -228,6 +250,8 @@ impl Control<'_> {
                     ));
                 }
                 self.status.now_active(active);
+                let active = self.status.active(table).map(str::to_owned).collect();
+                self.healing.adopted(at, active);
                 if self.disturb.is_meant() {
                     // The rules that were bound are told by name.
                     return;
@@ -267,9 +291,9 @@ impl Control<'_> {
             return Ok(true);
         }
         let t = now.saturating_sub(self.attached.start);
-        let losses = self.attached.losses();
-        let Attached { table, counters, .. } = &self.attached;
-        self.status.renew(now, t, table, counters, losses);
+        if !self.renew(now, t) {
+            return Ok(true);
+        }
         if now < self.next_look {
             return Ok(false);
         }
@@ -279,6 +303,23 @@ impl Control<'_> {
         }
         self.look_for_gaps(t.as_secs_f64());
         Ok(false)
+    }
+
+    /// Renews the status line; whether the run is to go on.
+    fn renew(&mut self, now: Nanos, t: Nanos) -> bool {
+        let Attached { table, counters, .. } = &self.attached;
+        let Some(beside) = self.run.beside else {
+            self.status.renew(now, t, table, counters, self.attached.losses());
+            return true;
+        };
+        let rules = self.status.active(table).map(str::to_owned);
+        let active = rules.chain(self.disturb.active()).collect();
+        let left = self.until.map(|until| until.saturating_sub(now));
+        let Some(line) = beside(&Progress { left, active }) else { return false };
+        if self.status.is_due(now) {
+            self.status.put_line(&line);
+        }
+        true
     }
 
     /// Whether packets pass unseen: tells it once, and the result is undecided from then on.
@@ -408,7 +449,12 @@ impl Control<'_> {
         circumstances.warnings.extend(self.disturb.failures());
         circumstances.undecided |= self.disturb.has_failed();
         circumstances.broken = self.broken;
-        Outcome::new(circumstances, &self.attached.detach())
+        if let Some(t) = self.disturb.undone() {
+            self.healing.ended(self.attached.start + t);
+        }
+        let detached = self.attached.detach();
+        let healed = self.healing.released(detached.released.unwrap_or_else(clock::now));
+        Outcome { healed, ..Outcome::new(circumstances, &detached) }
     }
 }
 

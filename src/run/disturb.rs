@@ -89,6 +89,8 @@ pub struct Disturb<'a> {
     /// Jobs that wait for a table to come into force.
     behind_table: Vec<Job>,
     happened: Vec<Happened>,
+    /// When a process that had been disturbed was last seen to run again.
+    undone: Option<Nanos>,
     failures: Vec<String>,
     waiting: Vec<What>,
     next_look: Nanos,
@@ -128,6 +130,7 @@ impl<'a> Disturb<'a> {
             victims: vec![Vec::new(); table.faults.len()],
             behind_table: Vec::new(),
             happened: Vec::new(),
+            undone: None,
             failures: Vec::new(),
             waiting: Vec::new(),
             next_look: Nanos::ZERO,
@@ -258,6 +261,7 @@ impl<'a> Disturb<'a> {
         let jobs: Vec<Job> = jobs.collect();
         if fault.action.undone_by().is_none() {
             self.schedule.ended(What::Fault(i));
+            self.victims[i].clear();
         }
         if fault.action != ProcessAction::Crash {
             // A node that comes back in another way than its crash would end is heard first.
@@ -325,6 +329,9 @@ impl<'a> Disturb<'a> {
             (Ok(Some(remark)), false) => format!("{node} {} done: {remark}", job.action.name()),
             (Ok(None), false) => format!("{node} {} done", job.action.name()),
         };
+        if result.is_ok() && (job.undo || job.action.undone_by().is_none()) {
+            self.undone = Some(t);
+        }
         if let Err(why) = result {
             self.failures.push(format!("`{rule}` was not done to {node}: {why}"));
         }
@@ -359,6 +366,18 @@ impl<'a> Disturb<'a> {
     /// What happened since this was last asked.
     pub fn happened(&mut self) -> Vec<Happened> {
         std::mem::take(&mut self.happened)
+    }
+
+    /// When the last process that had been disturbed ran again.
+    #[must_use]
+    pub fn undone(&self) -> Option<Nanos> {
+        self.undone
+    }
+
+    /// The faults that were done and not yet undone, by name.
+    pub fn active(&self) -> impl Iterator<Item = String> {
+        let faults = self.faults.iter().zip(&self.victims);
+        faults.filter(|(_, nodes)| !nodes.is_empty()).map(|(fault, _)| fault.name.clone())
     }
 
     /// Whether something that was ordered could not be done.

@@ -6,25 +6,29 @@
 
 use super::attach::{Options, QueueKind};
 use super::cluster_host::{ClusterHost, check_offered, leave_out};
-use super::control::{self, Run};
+use super::control::{self, Progress, Run};
 use super::disturb::{Happened, Hosted};
+use super::listening::Listening;
+use super::loads::{self, Ended, Loads};
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
-use super::verdict::{Findings, Recovery, Summary};
-use crate::kernel::signals::{Signals, Wish};
+use super::status::Status;
+use super::verdict::{Findings, Judged, Recovery, Summary};
+use crate::kernel::signals::Signals;
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
-use crate::rules::scenario::{CheckWord, Load as LoadSpec, Scenario, TopologyWord};
-use crate::rules::{Compiled, Report, Roles};
+use crate::rules::scenario::{CheckWord, Scenario, TopologyWord};
+use crate::rules::{Compiled, Report, Roles, Table};
 use crate::time::Nanos;
 use raftq_harness::adapter::Adapter;
-use raftq_harness::check::{Budget, judge};
-use raftq_harness::clients::{self, Counts, HistoryWriter, Load, Plan, Probe, Sessions};
+use raftq_harness::check::{Budget, Judgement, judge};
+use raftq_harness::clients::Probe;
+use raftq_harness::clock::interrupted;
 use raftq_harness::cluster::{self, Cluster, Death, Topology};
-use raftq_harness::history::{Header, VERSION, Workload};
 use raftq_harness::workload;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +37,13 @@ use std::time::Duration;
 /// How long the reads at the end may take.
 const READ_BACK_MAX: Duration = Duration::from_secs(30);
 
-/// The fault phase of a scenario whose rules have no end.
+/// The same where somebody waits for raftq to end.
+const READ_BACK_SHORT: Duration = Duration::from_secs(2);
+
+/// Things done to nodes that the summary tells one by one; `events.jsonl` has them all.
+const HAPPENED_MAX: usize = 200;
+
+/// How long the fault phase goes on behind the last start of a rule, where rules have no end.
 const LASTS: Nanos = Nanos::from_secs(10);
 
 /// What happened, a line each.
@@ -61,6 +71,8 @@ pub enum Failure {
     Environment(String),
     /// The scenario is wrong, in a way that shows only now.
     Input(Report),
+    /// Somebody ended it before there was anything to judge.
+    Interrupted(String),
 }
 
 impl From<raftq_harness::Error> for Failure {
@@ -73,23 +85,6 @@ impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         Self::Environment(trouble.to_string())
     }
-}
-
-/// One load under way, and where its history goes.
-struct Running {
-    spec: LoadSpec,
-    load: Load,
-    writer: HistoryWriter,
-    path: PathBuf,
-}
-
-/// What a load leaves.
-struct Ended {
-    workload: Workload,
-    counts: Counts,
-    history: PathBuf,
-    /// Why not everything could be read at the end.
-    unread: Option<String>,
 }
 
 impl Experiment {
@@ -124,61 +119,33 @@ impl Experiment {
 
     /// Runs it, and judges.
     pub fn run(&self) -> Result<Summary, Failure> {
-        let signals = Signals::block()
-            .map_err(|e| Failure::Environment(format!("signals cannot be heard ({e})")))?;
-        let signals = Arc::new(signals);
-        let epoch = raftq_harness::clock::now();
-        self.make_folder()?;
-        let listening = Listening::start(&signals)?;
-        let cluster = self.start_cluster()?;
-        self.say(&format!(
-            "{} nodes of {} run, {} leads",
-            cluster.size(),
-            self.adapter.name(),
-            cluster.roles().leader().map_or("nobody", |(leader, _)| cluster.name(leader)),
-        ));
-        let host = Arc::new(ClusterHost::new(&cluster, self.folder.join(EVENTS)));
-        let sessions = sessions(&cluster);
-        let running = self.start_loads(&cluster, &sessions, epoch)?;
-        let netns = cluster.clients().path();
-        let probe = Probe::start(cluster.size(), &sessions, Some(&netns), epoch)?;
-        let clients: u32 = self.scenario.loads.iter().map(|load| load.clients).sum();
-        self.say(&format!(
-            "{clients} clients call; warming up for {}",
-            seconds(self.scenario.warm_up)
-        ));
-        poll_for(self.scenario.warm_up)?;
-        drop(listening);
-        let before = clock::now();
-        let outcome = self.disturb(&cluster, host)?;
-        let listening = Listening::start(&signals)?;
-        let mut findings = Findings { interrupted: outcome.interrupted, ..Findings::default() };
-        for done in cluster.mend().map_err(Failure::from)? {
-            self.say(&done);
+        let course = Course {
+            run: self,
+            epoch: raftq_harness::clock::now(),
+            status: RefCell::new(Status::new(self.quiet)),
+            phase: Cell::new("starting"),
+        };
+        let result = course.phases();
+        course.status.borrow_mut().clear();
+        match result {
+            Err(Failure::Environment(_)) if interrupted() => {
+                Err(Failure::Interrupted(self.interrupted_while(course.phase.get())))
+            }
+            result => result,
         }
-        let healed = since(epoch);
-        let (fault_from, fault_to) = (nanos_since(epoch, before), healed);
-        findings.recovery = self.settle(&probe, healed, findings.interrupted)?;
-        let mut counts = Vec::new();
-        let mut histories = Vec::new();
-        for one in running {
-            let ended = end_load(&cluster, &sessions, one, epoch)?;
-            counts.push((ended.workload, ended.counts));
-            findings.undecided.extend(ended.unread);
-            histories.push(ended.history);
+    }
+
+    fn interrupted_while(&self, phase: &str) -> String {
+        let folder = self.folder.display();
+        let mut told = format!(
+            "interrupted while {phase}: everything is stopped, and nothing was judged; what was \
+             recorded until then stands in {folder}"
+        );
+        let paths = (0..self.scenario.loads.len()).map(|i| loads::path(self, i));
+        for path in paths.filter(|path| path.exists()) {
+            let _ = write!(told, "\n       raftq check {}", path.display());
         }
-        findings.availability = probe.finish();
-        findings.died = died(&cluster);
-        drop(sessions);
-        drop(cluster);
-        drop(listening);
-        self.say("everything is stopped; judging");
-        for path in &histories {
-            findings.judgements.push((name_of(path), judge(path, self.budget)?));
-        }
-        let summary = Summary::new(self, outcome, findings, counts, (fault_from, fault_to));
-        summary.write(&self.folder)?;
-        Ok(summary)
+        told
     }
 
     fn make_folder(&self) -> Result<(), Failure> {
@@ -192,10 +159,79 @@ impl Experiment {
         fs::write(self.folder.join("seed"), format!("{}\n", self.scenario.seed)).map_err(failed)
     }
 
+    /// Whether a check is asked for.
+    #[must_use]
+    pub fn wants(&self, check: CheckWord) -> bool {
+        let all = self.scenario.checks.is_empty() && check != CheckWord::Available;
+        all || self.scenario.checks.contains(&check)
+    }
+}
+
+/// The fault phase, and what was done in it to roles and processes.
+struct Disturbed {
+    outcome: Outcome,
+    done: Vec<Happened>,
+}
+
+/// One run under way.
+struct Course<'a> {
+    run: &'a Experiment,
+    epoch: Duration,
+    status: RefCell<Status>,
+    /// What is being done, for whoever interrupts it.
+    phase: Cell<&'static str>,
+}
+
+impl Course<'_> {
+    fn phases(&self) -> Result<Summary, Failure> {
+        let (run, epoch) = (self.run, self.epoch);
+        let signals = Signals::block()
+            .map_err(|e| Failure::Environment(format!("signals cannot be heard ({e})")))?;
+        let signals = Arc::new(signals);
+        run.make_folder()?;
+        let listening = Listening::start(&signals)?;
+        let cluster = self.start_cluster()?;
+        let host = Arc::new(ClusterHost::new(&cluster, run.folder.join(EVENTS)));
+        let sessions = loads::sessions(&cluster);
+        let loads = Loads::start(run, &cluster, &sessions, epoch)?;
+        let netns = cluster.clients().path();
+        let probe = Probe::start(cluster.size(), &sessions, Some(&netns), epoch)?;
+        let hurry = Hurry(Arc::clone(&cluster));
+        self.warm_up(&loads)?;
+        drop(listening);
+        let from = since(epoch);
+        let Disturbed { outcome, done } = self.disturb(&cluster, host, &loads)?;
+        let to = since(epoch);
+        let listening = Listening::start(&signals)?;
+        let mut findings = Findings { interrupted: outcome.interrupted, ..Findings::default() };
+        findings.done = done;
+        let healed = self.heal(&cluster, outcome.healed.map_or(to, |at| nanos_since(epoch, at)))?;
+        findings.recovery = self.settle(&probe, healed, &loads, findings.interrupted)?;
+        self.phase.set("reading everything back");
+        let limit = if findings.interrupted { READ_BACK_SHORT } else { READ_BACK_MAX };
+        let ended = loads.end(&cluster, &sessions, epoch, limit)?;
+        findings.availability = probe.finish();
+        findings.died = died(&cluster);
+        drop((hurry, sessions, cluster));
+        self.phase.set("judging");
+        self.say("everything is stopped; judging");
+        for Ended { workload, counts, history, unread } in ended {
+            findings.undecided.extend(unread);
+            let judgement = judge_aside(&history, run.budget)?;
+            findings.loads.push(Judged { workload, counts, history: name_of(&history), judgement });
+        }
+        drop(listening);
+        let mut summary = Summary::new(run, outcome, findings, (from, to));
+        if let Err(why) = summary.write(&run.folder) {
+            summary.unwritten(&why.to_string());
+        }
+        Ok(summary)
+    }
+
     fn start_cluster(&self) -> Result<Arc<Cluster>, Failure> {
-        let scenario = &self.scenario;
-        let adapter = self.adapter.clone().with_extra(&scenario.args);
-        self.say(&format!("starting {} nodes of {}", scenario.nodes, self.adapter.name()));
+        let (run, scenario) = (self.run, &self.run.scenario);
+        let adapter = run.adapter.clone().with_extra(&scenario.args);
+        self.say(&format!("starting {} nodes of {}", scenario.nodes, run.adapter.name()));
         let options = cluster::Options {
             nodes: scenario.nodes as usize,
             topology: match scenario.topology {
@@ -203,96 +239,90 @@ impl Experiment {
                 TopologyWord::Loopback => Topology::Loopback,
                 TopologyWord::Addresses127 => Topology::Addresses127,
             },
-            folder: self.folder.clone(),
+            folder: run.folder.clone(),
         };
         Ok(Arc::new(Cluster::start(&adapter, &options)?))
     }
 
-    fn start_loads(
-        &self,
-        cluster: &Cluster,
-        sessions: &Sessions,
-        epoch: Duration,
-    ) -> Result<Vec<Running>, Failure> {
-        let mut running = Vec::new();
-        for (i, spec) in self.scenario.loads.iter().enumerate() {
-            let name = match self.scenario.loads.len() {
-                1 => "history.jsonl".to_owned(),
-                _ => format!("history-{}.jsonl", i + 1),
-            };
-            let path = self.folder.join(name);
-            let header = Header {
-                raftq_history: VERSION,
-                workload: spec.workload,
-                promises: self.adapter.promises(),
-                seed: self.scenario.seed,
-            };
-            let writer = HistoryWriter::create(&path, &header)?;
-            let plan = Plan {
-                workload: spec.workload,
-                clients: spec.clients as usize,
-                rate: spec.rate,
-                keys: spec.keys as usize,
-                skew: spec.skew,
-                mix: spec.mix.clone(),
-                think: spec.think.into(),
-                timeout: spec.timeout.into(),
-                sticky: spec.sticky,
-                per_key: u64::from(spec.per_key),
-                seed: self.scenario.seed.wrapping_add(i as u64),
-                epoch,
-                netns: Some(cluster.clients().path()),
-                nodes: cluster.places().iter().map(|place| place.name.clone()).collect(),
-            };
-            let load = Load::start(plan, Arc::clone(sessions), writer.recorder())?;
-            running.push(Running { spec: spec.clone(), load, writer, path });
-        }
-        Ok(running)
+    fn warm_up(&self, loads: &Loads) -> Result<(), Failure> {
+        self.phase.set("warming up");
+        let clients: u32 = self.run.scenario.loads.iter().map(|load| load.clients).sum();
+        let warm_up = self.run.scenario.warm_up;
+        self.say(&format!("{clients} clients call; warming up for {}", seconds(warm_up)));
+        self.wait(warm_up, "warm-up", loads)
     }
 
     /// The fault phase.
-    fn disturb(&self, cluster: &Cluster, host: Arc<ClusterHost>) -> Result<Outcome, Failure> {
+    fn disturb(
+        &self,
+        cluster: &Cluster,
+        host: Arc<ClusterHost>,
+        loads: &Loads,
+    ) -> Result<Disturbed, Failure> {
         let yaml = cluster.cluster_yaml();
+        let whole = |roles| self.run.scenario.compile(&yaml, roles);
         let compile = |roles: Roles| -> Result<Compiled, Report> {
-            let mut compiled = self.scenario.compile(&yaml, roles)?;
-            leave_out(&mut compiled.table, &self.adapter);
+            let mut compiled = whole(roles)?;
+            leave_out(&mut compiled.table, &self.run.adapter);
             Ok(compiled)
         };
-        let mut compiled =
-            self.scenario.compile(&yaml, Roles::imagined()).map_err(Failure::Input)?;
-        for left_out in leave_out(&mut compiled.table, &self.adapter) {
+        let mut compiled = whole(Roles::imagined()).map_err(Failure::Input)?;
+        for left_out in leave_out(&mut compiled.table, &self.run.adapter) {
             self.say(&left_out);
         }
-        let lasts = self.scenario.lasts.or_else(|| {
+        let lasts = self.run.scenario.lasts.or_else(|| {
             control::end_of(&compiled.table, None)
                 .is_none_or(|end| end == Nanos::ZERO)
-                .then_some(LASTS)
+                .then(|| last_start(&compiled.table) + LASTS)
         });
-        let path = self.folder.join(EVENTS);
+        let path = self.run.folder.join(EVENTS);
         // Deaths are written into it as well.
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
         let events = RefCell::new(io::LineWriter::new(file));
         let lost = AtomicBool::new(false);
+        let done = RefCell::new(Vec::new());
         let told = |happened: &Happened| {
+            if !happened.nodes.is_empty() && done.borrow().len() < HAPPENED_MAX {
+                done.borrow_mut().push(happened.clone());
+            }
             let line = serde_json::to_string(happened).unwrap_or_default();
             if writeln!(events.borrow_mut(), "{line}").is_err() {
                 lost.store(true, Ordering::Relaxed);
             }
         };
+        let beside = |progress: &Progress| {
+            let writable = !lost.load(Ordering::Relaxed) && loads.failure().is_none();
+            writable.then(|| line("faults", progress.left, loads, &progress.active))
+        };
+        self.status.borrow_mut().clear();
         let run = Run {
             options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace: None },
             lasts,
-            quiet: self.quiet,
+            quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
             host: Some(Hosted { host, bind: Box::new(compile) }),
             told: Some(&told),
+            beside: Some(&beside),
         };
         let outcome = control::run(compiled.table, &run)?;
         if lost.load(Ordering::Relaxed) {
             return Err(Failure::Environment(format!("{} could not be written", path.display())));
         }
-        Ok(outcome)
+        if let Some(why) = loads.failure() {
+            return Err(why);
+        }
+        Ok(Disturbed { outcome, done: done.take() })
+    }
+
+    /// Makes everything as it was; when it was, given when the last rule had ended.
+    fn heal(&self, cluster: &Cluster, healed: u64) -> Result<u64, Failure> {
+        self.phase.set("healing");
+        let mended = cluster.mend()?;
+        for done in &mended {
+            self.say(done);
+        }
+        Ok(if mended.is_empty() { healed } else { since(self.epoch) })
     }
 
     /// Lets clients go on, and waits until a write that was sent after healing succeeds.
@@ -300,83 +330,107 @@ impl Experiment {
         &self,
         probe: &Probe,
         healed: u64,
-        interrupted: bool,
+        loads: &Loads,
+        ended: bool,
     ) -> Result<Option<Recovery>, Failure> {
-        if interrupted {
+        if ended {
+            self.say("interrupted: judging what was called until now (again: not even that)");
             return Ok(None);
         }
+        self.phase.set("settling");
         self.say("healed; waiting for writes to succeed");
-        let limit = self.scenario.recovers_within;
-        let end = clock::now() + limit;
+        let limit = self.run.scenario.recovers_within;
         let after = loop {
-            if let Some(at) = probe.first_success_since(healed) {
-                break Some(at.saturating_sub(healed));
+            // First of all: it may have recovered before the last rule's time was over.
+            let success = probe.first_success_since(healed);
+            if success.is_some() || since(self.epoch) >= healed.saturating_add(limit.0) {
+                break success.map(|at| at.saturating_sub(healed));
             }
-            if clock::now() >= end {
-                break None;
-            }
-            poll_for(Nanos::from_millis(20))?;
+            self.wait(Nanos::from_millis(20), "recovery", loads)?;
         };
-        poll_for(self.scenario.settle)?;
-        Ok(Some(Recovery { after_ns: after, limit_ns: limit.0 }))
+        self.wait(self.run.scenario.settle, "settling", loads)?;
+        Ok(Some(Recovery { healed_ns: healed, after_ns: after, limit_ns: limit.0 }))
     }
 
-    /// Whether a check is asked for.
-    #[must_use]
-    pub fn wants(&self, check: CheckWord) -> bool {
-        let all = self.scenario.checks.is_empty() && check != CheckWord::Available;
-        all || self.scenario.checks.contains(&check)
+    /// Lets time pass; an error if somebody wants raftq to end, or it makes no sense to go on.
+    fn wait(&self, time: Nanos, phase: &str, loads: &Loads) -> Result<(), Failure> {
+        let end = clock::now() + time;
+        loop {
+            let now = clock::now();
+            if interrupted() {
+                return Err(Failure::Environment("interrupted".into()));
+            }
+            if let Some(why) = loads.failure() {
+                return Err(why);
+            }
+            if now >= end {
+                return Ok(());
+            }
+            let left = end.saturating_sub(now);
+            let mut status = self.status.borrow_mut();
+            if status.is_due(now) {
+                status.put_line(&line(phase, Some(left), loads, &[]));
+            }
+            drop(status);
+            poll::pause(left.min(Nanos::from_millis(50)));
+        }
     }
 
     fn say(&self, line: &str) {
-        if !self.quiet {
-            super::status::put(&format!("raftq: {line}\n"));
+        self.status.borrow_mut().say(line);
+    }
+}
+
+/// Ends a cluster's processes first where somebody is waiting for raftq to end: a client whose
+/// call goes unanswered would wait for as long as it may.
+struct Hurry(Arc<Cluster>);
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        if interrupted() {
+            for node in 0..self.0.size() {
+                // What cannot be killed is ended by the cluster's own guards, or is gone.
+                let _ = self.0.kill(node);
+            }
         }
     }
 }
 
-/// Stops the clients of one load, reads back what they left, and closes their history.
-fn end_load(
-    cluster: &Cluster,
-    sessions: &Sessions,
-    one: Running,
-    epoch: Duration,
-) -> Result<Ended, Failure> {
-    let (keys, process) = (one.load.keys(), one.load.processes() + 1);
-    let counts = one.load.stop();
-    let names: Vec<String> = cluster.places().iter().map(|p| p.name.clone()).collect();
-    let netns = cluster.clients().path();
-    let from = clients::From { netns: Some(&netns), nodes: &names, epoch };
-    let recorder = one.writer.recorder();
-    let workload = one.spec.workload;
-    let read =
-        clients::read_back(workload, &keys, sessions, &recorder, from, process, READ_BACK_MAX);
-    drop(recorder);
-    one.writer.finish()?;
-    let unread = read.err().map(|e| e.to_string());
-    Ok(Ended { workload, counts, history: one.path, unread })
+/// The status line: the phase, what is left of it, how fast clients are, and what is done to them.
+fn line(phase: &str, left: Option<Nanos>, loads: &Loads, active: &[String]) -> String {
+    let left = left.map_or(String::new(), |left| format!(", {:.0} s left", left.as_secs_f64()));
+    let mut line = format!("{phase}{left}: {} calls/s", loads.rate(clock::now()));
+    if !active.is_empty() {
+        let _ = write!(line, "  [{}]", active.join(", "));
+    }
+    line
 }
 
-fn sessions(cluster: &Arc<Cluster>) -> Sessions {
-    let (adapter, places) = (cluster.adapter().clone(), cluster.places().to_vec());
-    Arc::new(move |node| adapter.session(&places, node))
+/// Judges on a thread of its own, so that an interrupt is heard meanwhile: it has nothing to
+/// clean up, and ends with the process.
+fn judge_aside(path: &Path, budget: Budget) -> Result<Judgement, Failure> {
+    let owned = path.to_owned();
+    let thread = std::thread::Builder::new().name("judge".into());
+    let thread = thread.spawn(move || judge(&owned, budget));
+    let thread = thread.map_err(|e| Failure::Environment(format!("no thread ({e})")))?;
+    while !thread.is_finished() {
+        if interrupted() {
+            return Err(Failure::Environment("interrupted".into()));
+        }
+        poll::pause(Nanos::from_millis(5));
+    }
+    let judged = thread.join().map_err(|_| Failure::Environment("judging panicked".into()))?;
+    Ok(judged?)
+}
+
+fn last_start(table: &Table) -> Nanos {
+    let rules = table.rules.iter().map(|rule| rule.window.at);
+    rules.chain(table.faults.iter().map(|fault| fault.window.at)).max().unwrap_or(Nanos::ZERO)
 }
 
 fn died(cluster: &Cluster) -> Vec<String> {
     let told = |death: Death| format!("{} ended by itself: {}", death.name, death.how);
     cluster.died().into_iter().map(told).collect()
-}
-
-/// Lets time pass; an error if somebody wants raftq to end.
-fn poll_for(time: Nanos) -> Result<(), Failure> {
-    let end = clock::now() + time;
-    while clock::now() < end {
-        if raftq_harness::clock::interrupted() {
-            return Err(Failure::Environment("interrupted; nothing was judged".into()));
-        }
-        poll::pause(end.saturating_sub(clock::now()).min(Nanos::from_millis(50)));
-    }
-    Ok(())
 }
 
 fn since(epoch: Duration) -> u64 {
@@ -394,40 +448,6 @@ fn seconds(time: Nanos) -> String {
 
 fn name_of(path: &Path) -> String {
     path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned())
-}
-
-/// A thread that hears Ctrl-C while the main thread waits for something else; the waits of the
-/// harness end by it. The fault phase hears for itself.
-struct Listening {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Listening {
-    fn start(signals: &Arc<Signals>) -> Result<Self, Failure> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (signals, stopped) = (Arc::clone(signals), Arc::clone(&stop));
-        let listen = move || {
-            while !stopped.load(Ordering::Relaxed) {
-                if let Some(Wish::End | Wish::Reload) = signals.next() {
-                    raftq_harness::clock::interrupt_waits();
-                }
-                poll::pause(Nanos::from_millis(20));
-            }
-        };
-        let thread = std::thread::Builder::new().name("raftq-signals".into()).spawn(listen);
-        let thread = thread.map_err(|e| Failure::Environment(format!("no thread: {e}")))?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 /// The exit code of everything together.

@@ -6,6 +6,7 @@ use crate::engine::counters::{Count, Counters};
 use crate::engine::lateness::Lateness;
 use crate::packet::LinkId;
 use crate::rules::Table;
+use crate::time::Nanos;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -53,6 +54,9 @@ pub struct Outcome {
     /// Whether somebody ended the run before its time; no fault of an attached run.
     #[serde(skip)]
     pub interrupted: bool,
+    /// From when on nothing was disturbed any more; none where nothing ever was.
+    #[serde(skip)]
+    pub healed: Option<Nanos>,
 }
 
 /// What one rule did.
@@ -237,6 +241,7 @@ impl Outcome {
             told: run.told,
             exit_code,
             interrupted: run.interrupted,
+            healed: None,
         }
     }
 }

@@ -101,19 +101,38 @@ impl Status {
 
     /// Renews the line, where it is time to.
     pub fn renew(&mut self, now: Nanos, t: Nanos, table: &Table, counters: &Counters, l: Losses) {
+        if self.is_due(now) {
+            let line = self.line(t, table, counters, l);
+            self.put_line(&line);
+        }
+    }
+
+    /// Whether the line is to be renewed now; then the next time is later.
+    pub fn is_due(&mut self, now: Nanos) -> bool {
         if self.quiet || now < self.next {
-            return;
+            return false;
         }
+        // Elsewhere than on a terminal nobody needs to hear how it begins.
+        let first = self.next == Nanos::ZERO;
         self.next = now + if self.terminal { RENEW } else { PLAIN };
-        let line = self.line(t, table, counters, l);
+        self.terminal || !first
+    }
+
+    /// Puts a line in the place of the former, cut to the terminal's width; a plain line
+    /// elsewhere.
+    pub fn put_line(&mut self, line: &str) {
         if self.terminal {
-            let width = width().saturating_sub(1);
-            let line: String = line.chars().take(usize::from(width)).collect();
-            put(&format!("\r\x1b[K{line}"));
+            put(&format!("\r\x1b[K{}", cut(line, usize::from(width()))));
             self.shown = true;
-        } else if t > Nanos::ZERO {
-            self.write_line(&line);
+        } else {
+            self.write_line(line);
         }
+    }
+
+    /// The rules that are active, by name.
+    pub fn active<'t>(&self, table: &'t Table) -> impl Iterator<Item = &'t str> {
+        let rules = self.active.iter().filter_map(|r| table.rules.get(usize::from(*r)));
+        rules.map(|rule| rule.name.as_str())
     }
 
     /// Text of several lines that stays, quiet or not.
@@ -143,21 +162,26 @@ impl Status {
         if totals.unattributed.get() > 0 {
             let _ = write!(line, ", {} unattributed", totals.unattributed.get());
         }
-        let phase = match self.active.as_slice() {
-            [] => "  [no rule is active]".to_owned(),
-            active => {
-                let names = active.iter().filter_map(|r| table.rules.get(usize::from(*r)));
-                let names: Vec<&str> = names.map(|rule| rule.name.as_str()).collect();
-                format!("  [{}]", names.join(", "))
-            }
-        };
-        line + &phase
+        let active: Vec<&str> = self.active(table).collect();
+        let active = if active.is_empty() { "no rule is active".into() } else { active.join(", ") };
+        format!("{line}  [{active}]")
     }
 
     fn write_line(&mut self, line: &str) {
         self.clear();
         put(&format!("raftq: {line}\n"));
     }
+}
+
+/// As much of a line as fits without a line break; the last column stays free, since some
+/// terminals break behind it.
+fn cut(line: &str, width: usize) -> String {
+    let room = width.saturating_sub(1);
+    if line.chars().count() <= room {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(room.saturating_sub(1)).collect();
+    kept + "\u{2026}"
 }
 
 /// Whether what goes to stderr may be coloured: <https://no-color.org>.
@@ -177,4 +201,18 @@ pub fn width() -> u16 {
 /// Writes to stderr. That it is closed is no reason to leave the cluster cut.
 pub fn put(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_line_never_reaches_the_last_column() {
+        assert_eq!(cut("faults: 12 calls/s", 80), "faults: 12 calls/s");
+        assert_eq!(cut("faults: 12 calls/s", 19), "faults: 12 calls/s");
+        assert_eq!(cut("faults: 12 calls/s", 10), "faults: \u{2026}");
+        // What is no byte is no column, either.
+        assert_eq!(cut("\u{e4}\u{f6}\u{fc}", 4), "\u{e4}\u{f6}\u{fc}");
+    }
 }

@@ -1,8 +1,9 @@
-//! What an experiment found, as a verdict: for people in a few lines, for machines as
-//! `summary.json`.
+//! What an experiment found, weighed: a verdict, and `summary.json`. `verdict_text.rs` tells it
+//! to people.
 
+use super::disturb::Happened;
 use super::experiment::{Experiment, exit_code};
-use super::outcome::{HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
+use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
 use crate::rules::scenario::CheckWord;
 use raftq_harness::check::{Check, Judgement, Verdict};
 use raftq_harness::clients::{Availability, Counts, Window};
@@ -10,24 +11,41 @@ use raftq_harness::history::Workload;
 use raftq_harness::system::{Operation, Promise};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 /// How long the cluster took to take writes again.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Recovery {
+    /// When nothing was disturbed any more, in nanoseconds of the run's clock: the last rule had
+    /// ended, or the table that lets everything pass was in force, and every process ran.
+    pub healed_ns: u64,
     /// From healing to the acknowledgement of a write that was sent after it.
     pub after_ns: Option<u64>,
     /// The longest it may take.
     pub limit_ns: u64,
 }
 
+/// What the clients of one workload left, and what was judged of it.
+#[derive(Debug)]
+pub struct Judged {
+    /// The workload.
+    pub workload: Workload,
+    /// What became of their calls.
+    pub counts: Counts,
+    /// The history's name in the run's folder.
+    pub history: String,
+    /// Its checks.
+    pub judgement: Judgement,
+}
+
 /// What was found, before it is weighed.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Each history, and what was judged of it.
-    pub judgements: Vec<(String, Judgement)>,
+    /// What clients of each workload left.
+    pub loads: Vec<Judged>,
+    /// What was done to roles and processes, in order.
+    pub done: Vec<Happened>,
     /// Whether writes succeeded.
     pub availability: Availability,
     /// How long recovery took; none where the run was ended before.
@@ -45,7 +63,7 @@ pub struct Findings {
 pub struct Finding {
     /// What was checked.
     pub check: String,
-    /// `holds`, `violated` or `undecided`.
+    /// `holds`, `violated`, `undecided`, or `not made` where there was nothing to look at.
     pub verdict: &'static str,
     /// In words.
     pub detail: String,
@@ -80,6 +98,10 @@ pub struct Summary {
     pub unavailable: Vec<Window>,
     /// Writes of the probe: tried, and acknowledged.
     pub probed: (u64, u64),
+    /// Writes of the probe whose time came and which could not be sent.
+    pub unprobed: u64,
+    /// What was done to roles and processes, in order.
+    pub done: Vec<Happened>,
     /// What became of calls, by workload.
     pub calls: Vec<(Workload, Counts)>,
     /// What rules did to packets.
@@ -87,7 +109,7 @@ pub struct Summary {
     /// The checks of each history, with their evidence.
     pub histories: Vec<(String, Judgement)>,
     #[serde(skip)]
-    folder: String,
+    pub(super) folder: String,
 }
 
 impl Summary {
@@ -96,36 +118,9 @@ impl Summary {
         run: &Experiment,
         network: Outcome,
         found: Findings,
-        calls: Vec<(Workload, Counts)>,
         faults_ns: (u64, u64),
     ) -> Self {
-        let mut findings = Vec::new();
-        for (_, judgement) in &found.judgements {
-            let wanted = judgement.checks.iter().filter(|check| wants(run, check));
-            findings.extend(wanted.map(of_check));
-        }
-        findings.extend(run.wants(CheckWord::Recovers).then(|| recovers(&found)));
-        if run.wants(CheckWord::Available) {
-            findings.push(available(&found.availability, faults_ns));
-        }
-        findings.extend(found.died.iter().map(|how| Finding {
-            check: "processes".into(),
-            verdict: "violated",
-            detail: how.clone(),
-        }));
-        let mut unsure = found.undecided;
-        let unrecorded: u64 = calls.iter().map(|(_, counts)| counts.unrecorded).sum();
-        if unrecorded > 0 {
-            unsure.push(format!("{unrecorded} lines of the history could not be written"));
-        }
-        if found.interrupted {
-            unsure.push("somebody ended the run before its time".into());
-        }
-        findings.extend(unsure.into_iter().map(|detail| Finding {
-            check: "run".into(),
-            verdict: "undecided",
-            detail,
-        }));
+        let findings = weigh(run, &found, faults_ns);
         let any = |verdict| findings.iter().any(|finding: &Finding| finding.verdict == verdict);
         let code = exit_code(network.exit_code, any("violated"), any("undecided"));
         let verdict = match code {
@@ -150,10 +145,22 @@ impl Summary {
             recovery: found.recovery,
             unavailable: found.availability.unavailable,
             probed: (found.availability.tried, found.availability.succeeded),
-            calls,
+            unprobed: found.availability.unsent,
+            done: found.done,
+            calls: found.loads.iter().map(|one| (one.workload, one.counts.clone())).collect(),
             network,
-            histories: found.judgements,
+            histories: found.loads.into_iter().map(|one| (one.history, one.judgement)).collect(),
             folder: run.folder.display().to_string(),
+        }
+    }
+
+    /// The verdict stands, but not in a file: the host did not do its part.
+    pub(super) fn unwritten(&mut self, why: &str) {
+        let detail = format!("summary.json could not be written: {why}");
+        self.findings.push(Finding { check: "run".into(), verdict: "undecided", detail });
+        if self.exit_code != VIOLATED {
+            self.exit_code = ENVIRONMENT;
+            self.verdict = "failed";
         }
     }
 
@@ -164,51 +171,56 @@ impl Summary {
         fs::write(&path, text)
             .map_err(|e| raftq_harness::Error::new(format!("{}: {e}", path.display())))
     }
+}
 
-    /// The verdict in a few lines.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        let _ = writeln!(text);
-        for rule in &self.network.rules {
-            let _ = writeln!(
-                text,
-                "  rule \"{}\": active {}x, {} packets matched, {} acted on",
-                rule.name, rule.activations, rule.matched, rule.acted
-            );
-        }
-        for (workload, counts) in &self.calls {
-            let [ok, failed, unknown] = counts.totals();
-            let _ = writeln!(
-                text,
-                "  {}: {ok} calls answered, {failed} surely not done, {unknown} unknown; \
-                 half took under {:.1} ms, 99 % under {:.1} ms",
-                format!("{workload:?}").to_lowercase(),
-                counts.p50_us as f64 / 1e3,
-                counts.p99_us as f64 / 1e3,
-            );
-        }
-        for window in &self.unavailable {
-            let _ = writeln!(
-                text,
-                "  no write succeeded from {:.2} s to {:.2} s ({:.2} s)",
-                window.from as f64 / 1e9,
-                window.to as f64 / 1e9,
-                (window.to - window.from) as f64 / 1e9,
-            );
-        }
-        let _ = writeln!(text);
-        for finding in &self.findings {
-            let _ =
-                writeln!(text, "  {:9} {:12} {}", finding.verdict, finding.check, finding.detail);
-        }
-        let _ = writeln!(
-            text,
-            "\n{}: {} on {} nodes of {} (seed {}); everything is in {}",
-            self.verdict, self.scenario, self.nodes, self.adapter, self.seed, self.folder
-        );
-        text
+/// Everything that was found, check by check.
+fn weigh(run: &Experiment, found: &Findings, faults: (u64, u64)) -> Vec<Finding> {
+    let mut findings: Vec<Finding> =
+        found.loads.iter().flat_map(|load| of_load(run, load)).collect();
+    findings.extend(run.wants(CheckWord::Recovers).then(|| recovers(found)));
+    if run.wants(CheckWord::Available) {
+        findings.push(available(&found.availability, faults));
     }
+    findings.extend(found.died.iter().map(|how| Finding {
+        check: "processes".into(),
+        verdict: "violated",
+        detail: how.clone(),
+    }));
+    let mut unsure = found.undecided.clone();
+    let unrecorded: u64 = found.loads.iter().map(|load| load.counts.unrecorded).sum();
+    if unrecorded > 0 {
+        unsure.push(format!("{unrecorded} lines of the history could not be written"));
+    }
+    if found.interrupted {
+        unsure.push("somebody ended the run before its time".into());
+    }
+    if !findings.iter().any(|finding| finding.verdict != "not made") {
+        unsure.push("nothing was judged at all".into());
+    }
+    let undecided = |detail| Finding { check: "run".into(), verdict: "undecided", detail };
+    findings.extend(unsure.into_iter().map(undecided));
+    findings
+}
+
+/// The checks of one history; one in which nothing was ever answered keeps no promise.
+fn of_load(run: &Experiment, load: &Judged) -> Vec<Finding> {
+    let wanted = load.judgement.checks.iter().filter(|check| wants(run, check));
+    let answered = load.counts.totals()[0] > 0;
+    wanted
+        .map(|check| match (answered, &check.verdict) {
+            (false, Verdict::Holds) => Finding {
+                check: check.name.to_owned(),
+                verdict: "undecided",
+                detail: format!("no call was ever answered: {}", why_not(&load.counts)),
+            },
+            _ => of_check(check),
+        })
+        .collect()
+}
+
+fn why_not(counts: &Counts) -> String {
+    let Some(why) = counts.error() else { return "none was made".into() };
+    format!("{why} ({} times)", counts.errors.get(why).copied().unwrap_or_default())
 }
 
 fn wants(run: &Experiment, check: &Check) -> bool {
@@ -221,6 +233,9 @@ fn wants(run: &Experiment, check: &Check) -> bool {
 fn of_check(check: &Check) -> Finding {
     let size = format!("{} operations on {} objects", check.operations, check.objects);
     let (verdict, detail) = match &check.verdict {
+        Verdict::Holds if check.operations == 0 => {
+            ("not made", "there was nothing to judge".into())
+        }
         Verdict::Holds => ("holds", size),
         Verdict::Violated { evidence } => ("violated", evidence.to_string().trim_end().to_owned()),
         Verdict::Undecided { why } => ("undecided", why.clone()),
@@ -229,27 +244,49 @@ fn of_check(check: &Check) -> Finding {
 }
 
 fn recovers(found: &Findings) -> Finding {
+    let seconds = |ns: u64| ns as f64 / 1e9;
     let (verdict, detail) = match found.recovery {
         None => ("undecided", "the run was ended before".to_owned()),
-        Some(Recovery { after_ns: Some(after), .. }) => {
-            ("holds", format!("a write succeeded {:.2} s after healing", after as f64 / 1e9))
+        Some(_) if found.availability.tried == 0 => ("undecided", "no write was tried".to_owned()),
+        Some(Recovery { after_ns: Some(after), limit_ns, .. }) if after <= limit_ns => {
+            ("holds", format!("a write succeeded {:.2} s after healing", seconds(after)))
         }
-        Some(Recovery { limit_ns, .. }) => (
-            "violated",
-            format!("no write succeeded within {:.1} s of healing", limit_ns as f64 / 1e9),
-        ),
+        Some(Recovery { after_ns: Some(after), limit_ns, .. }) => {
+            let (after, limit) = (seconds(after), seconds(limit_ns));
+            (
+                "violated",
+                format!(
+                    "no write succeeded for {after:.2} s after healing, {limit:.1} s are allowed"
+                ),
+            )
+        }
+        Some(Recovery { limit_ns, .. }) => {
+            ("violated", format!("no write succeeded within {:.1} s of healing", seconds(limit_ns)))
+        }
     };
     Finding { check: "recovers".into(), verdict, detail }
 }
 
-fn available(seen: &Availability, faults: (u64, u64)) -> Finding {
-    let during = seen.unavailable.iter().find(|w| w.to > faults.0 && w.from < faults.1);
-    let (verdict, detail) = match during {
-        None => ("holds", format!("{} of {} probing writes", seen.succeeded, seen.tried)),
+/// Whether writes succeeded all through the fault phase, times that reach into it or out of it
+/// included.
+fn available(seen: &Availability, (from, to): (u64, u64)) -> Finding {
+    let during = |window: &&Window| window.to > from && window.from < to;
+    let longest = seen.unavailable.iter().filter(during).max_by_key(|w| w.to - w.from);
+    let asked = seen.samples.iter().any(|sample| (from..=to).contains(&sample.sent));
+    let (verdict, detail) = match longest {
         Some(window) => {
             let took = (window.to - window.from) as f64 / 1e9;
-            ("violated", format!("no node took a write for {took:.2} s"))
+            let went_on = if window.ended { "" } else { ", and none after that" };
+            ("violated", format!("no node took a write for {took:.2} s{went_on}"))
         }
+        None if !asked => ("undecided", "no write was tried in the fault phase".to_owned()),
+        None if seen.unsent > seen.tried / 10 => {
+            ("undecided", format!("{} probing writes could not be sent in time", seen.unsent))
+        }
+        None => ("holds", format!("{} of {} probing writes", seen.succeeded, seen.tried)),
     };
     Finding { check: "available".into(), verdict, detail }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,21 +6,31 @@
 //! queue that makes clients wait rather than lose a line.
 //!
 //! ```text
-//! load      the threads, their pace, stopping them
+//! load      the threads, starting and stopping them
+//! client    one of them: its pace, its calls, its process numbers
+//! counts    what became of calls
 //! perform   one logical call: which requests it takes, what their answers make of it
 //! writer    history.jsonl, streamed
 //! readback  reading everything at the end
 //! probe     whether writes succeed, asked from outside the load
+//! window    times in which none did
 //! ```
 
+mod client;
+mod counts;
 mod load;
 mod perform;
 mod probe;
 mod readback;
+#[cfg(test)]
+mod store;
+mod window;
 mod writer;
 
-pub use load::{Counts, Load, Plan, Sessions};
+pub use counts::Counts;
+pub use load::{Load, Plan, Sessions, Stopped};
 pub use perform::{Outcome, perform};
-pub use probe::{Availability, Probe, Sample, Window, windows};
+pub use probe::{Availability, Probe};
 pub use readback::{From, read_back};
+pub use window::{Sample, Window, windows};
 pub use writer::{HistoryWriter, Recorder};

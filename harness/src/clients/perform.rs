@@ -221,3 +221,6 @@ fn list(session: &mut dyn Session, directory: &str, limit: Duration) -> Outcome 
         Err(Failure::NotDone(why) | Failure::Unknown(why)) => Outcome::not_done(&Value::Null, why),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,24 @@
 //! Whether writes succeed, asked from outside the load.
 //!
-//! An open loop: a small write to each node every 50 ms, whether or not earlier ones have come
-//! back, since a call into a minority may hang for seconds. Several threads a node take turns,
-//! so that each has its time-out.
+//! An open loop: a small write to each node every 50 ms, sent on time whatever became of those
+//! before it, since a call into a minority may hang for seconds. One thread keeps the time and
+//! hands each write to a worker that is free; there is a new worker where none is. At rest one
+//! a node is enough, and each has a connection of its own.
 
 use super::load::{Sessions, nanos};
-use crate::clock::{now, pause};
+use super::window::{Sample, Window, windows};
+use crate::clock::now;
 use crate::error::Context;
 use crate::netns::enter;
-use crate::system::{Answer, Request};
+use crate::system::{Answer, Request, Session};
 use crate::{Error, Result};
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle, park_timeout};
 use std::time::Duration;
 
 /// Between two writes to one node.
@@ -24,33 +27,15 @@ const EVERY: Duration = Duration::from_millis(50);
 /// How long one may take.
 const ANSWER_MAX: Duration = Duration::from_millis(300);
 
-/// Threads a node: as many as can wait at a time, and one that is free.
-const TURNS: u32 = 7;
+/// Workers a node: seven can wait for their answers at a time, and twice as many may overrun
+/// their time before a write is not sent.
+const WORKERS_MAX: usize = 20;
 
 /// The most writes remembered: a day of five nodes.
 const SAMPLES_MAX: usize = 10_000_000;
 
-/// One write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Sample {
-    /// When it was sent, in nanoseconds of the run's clock.
-    pub sent: u64,
-    /// When its outcome was known.
-    pub known: u64,
-    /// To which node.
-    pub node: usize,
-    /// Whether it was acknowledged.
-    pub ok: bool,
-}
-
-/// A time without a successful write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Window {
-    /// When the last write before it was sent, in nanoseconds of the run's clock.
-    pub from: u64,
-    /// When the first successful write behind it was acknowledged.
-    pub to: u64,
-}
+/// What a worker's thread needs of stack.
+const STACK: usize = 512 << 10;
 
 /// What was seen from outside.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -59,6 +44,11 @@ pub struct Availability {
     pub tried: u64,
     /// Writes that were acknowledged.
     pub succeeded: u64,
+    /// Writes whose time came while no worker was free, or while raftq itself did not run:
+    /// nothing is known of these moments.
+    pub unsent: u64,
+    /// How late the slowest of a hundred writes was sent, in microseconds.
+    pub late_p99_us: u64,
     /// Times in which no node acknowledged a write.
     pub unavailable: Vec<Window>,
     /// Every write, in order of sending.
@@ -70,8 +60,21 @@ pub struct Availability {
 #[derive(Debug)]
 pub struct Probe {
     stop: Arc<AtomicBool>,
-    samples: Arc<Mutex<Vec<Sample>>>,
-    threads: Vec<JoinHandle<()>>,
+    seen: Arc<Mutex<Seen>>,
+    pace: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    samples: Vec<Sample>,
+    late_us: Histogram<u64>,
+    unsent: u64,
+}
+
+/// One write that is to be sent now.
+struct Job {
+    due: Duration,
+    value: u64,
 }
 
 impl Probe {
@@ -82,49 +85,46 @@ impl Probe {
         netns: Option<&Path>,
         epoch: Duration,
     ) -> Result<Self> {
-        let mut probe = Self { stop: Arc::default(), samples: Arc::default(), threads: Vec::new() };
-        let begin = now();
-        for node in 0..nodes {
-            for turn in 0..TURNS {
-                let (stop, samples) = (Arc::clone(&probe.stop), Arc::clone(&probe.samples));
-                let (sessions, netns) = (Arc::clone(sessions), netns.map(Path::to_owned));
-                let (ready, started) = bounded(1);
-                let work = move || {
-                    let entered = netns.as_deref().map_or(Ok(()), enter);
-                    let usable = entered.is_ok();
-                    let _ = ready.send(entered);
-                    let first = begin + EVERY * turn;
-                    if usable {
-                        ask(node, &sessions, &stop, &samples, first, epoch);
-                    }
-                };
-                let thread = std::thread::Builder::new().name(format!("probe {node}"));
-                let thread = thread.stack_size(512 << 10).spawn(work);
-                probe.threads.push(thread.context(|| "a probe's thread".into())?);
-                started.recv().unwrap_or_else(|_| Err(Error::new("a probe ended at once")))?;
+        let late_us = Histogram::new(3).context(|| "the probe's histogram".into())?;
+        let seen = Seen { samples: Vec::new(), late_us, unsent: 0 };
+        let seen = Arc::new(Mutex::new(seen));
+        let node = |node| Node::new(node, sessions, netns, &seen, epoch);
+        let mut nodes: Vec<Node> = (0..nodes).map(node).collect::<Result<_>>()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let pace = Builder::new().name("probe".into()).stack_size(STACK);
+        let pace = pace.spawn(move || {
+            keep_time(&mut nodes, &stopped);
+            for node in nodes {
+                node.join();
             }
-        }
-        Ok(probe)
+        });
+        Ok(Self { stop, seen, pace: Some(pace.context(|| "the probe's thread".into())?) })
     }
 
-    /// Whether a write that was sent after `t` (nanoseconds of the run's clock) has succeeded,
-    /// and when the first such was acknowledged.
+    /// Whether a write that was sent at `t` (nanoseconds of the run's clock) or later has
+    /// succeeded, and when the first such was acknowledged.
     #[must_use]
     pub fn first_success_since(&self, t: u64) -> Option<u64> {
-        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.iter().filter(|s| s.ok && s.sent >= t).map(|s| s.known).min()
+        let seen = lock(&self.seen);
+        // Samples come in order of their ends, as nearly as threads can tell.
+        let slack = nanos(ANSWER_MAX);
+        let late = seen.samples.iter().rev().take_while(|s| s.known.saturating_add(slack) >= t);
+        late.filter(|s| s.ok && s.sent >= t).map(|s| s.known).min()
     }
 
     /// Stops, and says what was seen.
     #[must_use]
     pub fn finish(mut self) -> Availability {
         self.join();
-        let mut samples =
-            std::mem::take(&mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut seen = lock(&self.seen);
+        let mut samples = std::mem::take(&mut seen.samples);
         samples.sort_by_key(|sample| (sample.sent, sample.node));
         Availability {
             tried: samples.len() as u64,
             succeeded: samples.iter().filter(|sample| sample.ok).count() as u64,
+            unsent: seen.unsent,
+            late_p99_us: seen.late_us.value_at_quantile(0.99),
             unavailable: windows(&samples),
             samples,
         }
@@ -132,8 +132,9 @@ impl Probe {
 
     fn join(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        if let Some(pace) = self.pace.take() {
+            pace.thread().unpark();
+            let _ = pace.join();
         }
     }
 }
@@ -144,95 +145,147 @@ impl Drop for Probe {
     }
 }
 
-fn ask(
-    node: usize,
-    sessions: &Sessions,
-    stop: &AtomicBool,
-    samples: &Mutex<Vec<Sample>>,
-    mut due: Duration,
-    epoch: Duration,
-) {
-    let mut session = None;
-    let mut n = 0_u64;
+fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands out writes, to one node after the other so that they are spread evenly.
+fn keep_time(nodes: &mut [Node], stop: &AtomicBool) {
+    let turns = nodes.len().max(1) as u32;
+    let step = EVERY / turns;
+    let (mut due, mut value) = (now(), 0_u64);
     while !stop.load(Ordering::Relaxed) {
         let left = due.saturating_sub(now());
         if !left.is_zero() {
-            pause(left.min(EVERY));
+            park_timeout(left);
             continue;
         }
-        due += EVERY * TURNS;
-        n += 1;
-        let sent = now();
-        if session.is_none() {
-            session = sessions(node).ok();
+        let turn = (value % u64::from(turns)) as usize;
+        if let Some(node) = nodes.get_mut(turn) {
+            // Moments that were slept through are not made up for by a burst.
+            let missed = now().saturating_sub(due) >= EVERY;
+            node.send(Job { due, value }, missed);
         }
-        let request = Request::Write { key: format!("probe/{node}"), value: n.to_string() };
-        let answer = session.as_mut().map(|session| session.call(&request, ANSWER_MAX));
-        let ok = matches!(answer, Some(Ok(Answer::Done)));
-        if !ok {
-            session = None;
+        value += 1;
+        due += step;
+    }
+}
+
+/// The writes to one node, and who makes them.
+struct Node {
+    number: usize,
+    jobs: Sender<Job>,
+    todo: Receiver<Job>,
+    workers: Vec<JoinHandle<()>>,
+    sessions: Sessions,
+    netns: Option<PathBuf>,
+    seen: Arc<Mutex<Seen>>,
+    epoch: Duration,
+}
+
+impl Node {
+    fn new(
+        number: usize,
+        sessions: &Sessions,
+        netns: Option<&Path>,
+        seen: &Arc<Mutex<Seen>>,
+        epoch: Duration,
+    ) -> Result<Self> {
+        // Without room: what is handed over is in the hands of one who waited for it.
+        let (jobs, todo) = bounded(0);
+        let mut node = Self {
+            number,
+            jobs,
+            todo,
+            workers: Vec::new(),
+            sessions: Arc::clone(sessions),
+            netns: netns.map(Path::to_owned),
+            seen: Arc::clone(seen),
+            epoch,
+        };
+        let (ready, started) = bounded(1);
+        node.hire(None, Some(ready))?;
+        started.recv().unwrap_or_else(|_| Err(Error::new("a probe ended at once")))?;
+        Ok(node)
+    }
+
+    fn send(&mut self, job: Job, missed: bool) {
+        let sent = !missed
+            && match self.jobs.try_send(job) {
+                Ok(()) => true,
+                Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+                    self.workers.len() < WORKERS_MAX && self.hire(Some(job), None).is_ok()
+                }
+            };
+        if !sent {
+            lock(&self.seen).unsent += 1;
         }
-        let t = |at: Duration| nanos(at.saturating_sub(epoch));
-        let sample = Sample { sent: t(sent), known: t(now()), node, ok };
-        let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
-        if samples.len() < SAMPLES_MAX {
-            samples.push(sample);
+    }
+
+    fn hire(&mut self, job: Option<Job>, ready: Option<Sender<Result<()>>>) -> Result<()> {
+        let (todo, netns) = (self.todo.clone(), self.netns.clone());
+        let mut worker = Worker {
+            node: self.number,
+            sessions: Arc::clone(&self.sessions),
+            session: None,
+            seen: Arc::clone(&self.seen),
+            epoch: self.epoch,
+        };
+        let work = move || {
+            let entered = netns.as_deref().map_or(Ok(()), enter);
+            let usable = entered.is_ok();
+            if let Some(ready) = ready {
+                let _ = ready.send(entered);
+            }
+            if usable {
+                job.into_iter().chain(todo.iter()).for_each(|job| worker.write(&job));
+            }
+        };
+        let thread = Builder::new().name(format!("probe {}", self.number)).stack_size(STACK);
+        self.workers.push(thread.spawn(work).context(|| "a probe's thread".into())?);
+        Ok(())
+    }
+
+    /// Lets every worker end the write it is in.
+    fn join(self) {
+        drop((self.jobs, self.todo));
+        for worker in self.workers {
+            let _ = worker.join();
         }
     }
 }
 
-/// The times in which no write succeeded, from writes in order of sending: each begins with the
-/// sending of the first write to fail behind a success, and ends with the next acknowledgement.
-/// Only where every node failed in turn does a time count: one node alone may be cut off.
-#[must_use]
-pub fn windows(samples: &[Sample]) -> Vec<Window> {
-    /// Shorter gaps are how a leader's hiccup looks between two writes.
-    const LEAST: u64 = 150_000_000;
-    let mut successes: Vec<(u64, u64)> =
-        samples.iter().filter(|s| s.ok).map(|s| (s.sent, s.known)).collect();
-    successes.sort_unstable();
-    let mut windows = Vec::new();
-    let mut last = samples.first().map_or(0, |first| first.sent);
-    for (sent, known) in successes {
-        if sent.saturating_sub(last) > LEAST {
-            windows.push(Window { from: last, to: known });
+struct Worker {
+    node: usize,
+    sessions: Sessions,
+    session: Option<Box<dyn Session>>,
+    seen: Arc<Mutex<Seen>>,
+    epoch: Duration,
+}
+
+impl Worker {
+    fn write(&mut self, job: &Job) {
+        let (node, t) = (self.node, |at: Duration| nanos(at.saturating_sub(self.epoch)));
+        if self.session.is_none() {
+            self.session = (self.sessions)(node).ok();
         }
-        last = last.max(sent);
+        let key = format!("probe/{node}");
+        let request = Request::Write { key, value: job.value.to_string() };
+        let sent = now();
+        let answer = self.session.as_mut().map(|session| session.call(&request, ANSWER_MAX));
+        let ok = matches!(answer, Some(Ok(Answer::Done)));
+        let sample = Sample { sent: t(sent), known: t(now()), node, ok };
+        if !ok {
+            self.session = None;
+        }
+        let late = sent.saturating_sub(job.due).as_micros();
+        let mut seen = lock(&self.seen);
+        let _ = seen.late_us.record(u64::try_from(late).unwrap_or(u64::MAX));
+        if seen.samples.len() < SAMPLES_MAX {
+            seen.samples.push(sample);
+        }
     }
-    let end = samples.iter().map(|sample| sample.known).max().unwrap_or(last);
-    if end.saturating_sub(last) > LEAST * 3 {
-        windows.push(Window { from: last, to: end });
-    }
-    windows
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn sample(sent: u64, ok: bool, node: usize) -> Sample {
-        Sample { sent: sent * MS, known: (sent + 2) * MS, node, ok }
-    }
-
-    #[test]
-    fn a_node_that_is_cut_off_alone_makes_nothing_unavailable() {
-        let samples: Vec<Sample> =
-            (0..40).flat_map(|i| [sample(i * 50, true, 0), sample(i * 50, false, 1)]).collect();
-        assert_eq!(windows(&samples), []);
-    }
-
-    #[test]
-    fn a_window_lasts_from_the_last_success_to_the_next() {
-        let samples: Vec<Sample> =
-            (0..40).map(|i| sample(i * 50, !(10..20).contains(&i), 0)).collect();
-        assert_eq!(windows(&samples), [Window { from: 450 * MS, to: 1002 * MS }]);
-    }
-
-    #[test]
-    fn a_window_that_never_ends_ends_with_the_last_attempt() {
-        let samples: Vec<Sample> = (0..40).map(|i| sample(i * 50, i < 10, 0)).collect();
-        assert_eq!(windows(&samples), [Window { from: 450 * MS, to: 1952 * MS }]);
-    }
-}
+mod tests;

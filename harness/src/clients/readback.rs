@@ -3,7 +3,7 @@
 use super::load::{Sessions, nanos};
 use super::perform::perform;
 use super::writer::Recorder;
-use crate::clock::{Deadline, now, pause};
+use crate::clock::{Deadline, interrupted, now, pause};
 use crate::error::Context;
 use crate::history::{Event, Kind, Workload};
 use crate::netns::enter;
@@ -79,7 +79,7 @@ impl Reader<'_> {
         let nodes = self.from.nodes.len().max(1);
         self.open.resize_with(nodes, || None);
         for attempt in 0.. {
-            if self.deadline.passed() {
+            if self.deadline.passed() || interrupted() {
                 return Ok(false);
             }
             let node = (first + attempt) % nodes;
@@ -94,7 +94,9 @@ impl Reader<'_> {
 
     fn once(&mut self, call: &Call, node: usize) -> Result<bool> {
         if self.open[node].is_none() {
-            self.open[node] = Some((self.sessions)(node)?);
+            // A node that cannot be spoken to is one that does not answer; others may.
+            let Ok(session) = (self.sessions)(node) else { return Ok(false) };
+            self.open[node] = Some(session);
         }
         let session = self.open[node].as_deref_mut().expect("opened just now");
         let stamp = || nanos(now().saturating_sub(self.from.epoch));

@@ -1,0 +1,126 @@
+//! A system under test within the process, for tests: a map whose sessions may lose requests, lose
+//! answers, or lie.
+
+use crate::system::{Answer, Failure, Request, Session};
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Something that a system must not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bug {
+    /// Nothing of the kind.
+    None,
+    /// One in so many writes is acknowledged and forgotten.
+    Forgets(u64),
+    /// One in so many compare-and-sets does not compare.
+    Overwrites(u64),
+    /// One in so many reads and listings shows what was there before the last change.
+    Remembers(u64),
+    /// One in so many writes that were done is said to be surely not done.
+    Denies(u64),
+}
+
+#[derive(Debug, Default)]
+struct Map {
+    now: BTreeMap<String, String>,
+    before: BTreeMap<String, String>,
+    calls: u64,
+}
+
+/// The system. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    map: Arc<Mutex<Map>>,
+    bug: Bug,
+    /// Percent of requests that are lost, and of answers.
+    lossy: u32,
+}
+
+impl Store {
+    pub(super) fn new(bug: Bug, lossy: u32) -> Self {
+        Self { map: Arc::default(), bug, lossy }
+    }
+
+    pub(super) fn session(&self, seed: u64) -> Box<dyn Session> {
+        Box::new(Connection { store: self.clone(), rng: Rng::with_seed(seed) })
+    }
+
+    pub(super) fn value(&self, key: &str) -> Option<String> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).now.get(key).cloned()
+    }
+
+    fn apply(&self, request: &Request) -> (Answer, bool) {
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        map.calls += 1;
+        let acts = |every: u64| map.calls % every == 0;
+        let (forgets, overwrites, remembers, denies) = match self.bug {
+            Bug::None => (false, false, false, false),
+            Bug::Forgets(n) => (acts(n), false, false, false),
+            Bug::Overwrites(n) => (false, acts(n), false, false),
+            Bug::Remembers(n) => (false, false, acts(n), false),
+            Bug::Denies(n) => (false, false, false, acts(n)),
+        };
+        let shown = if remembers { &map.before } else { &map.now };
+        let holds = match request {
+            Request::Read { key } => return (Answer::Value(shown.get(key).cloned()), false),
+            Request::List { prefix } => {
+                let pairs = shown.iter().filter(|(key, _)| key.starts_with(prefix));
+                return (
+                    Answer::Listing(pairs.map(|(k, v)| (k.clone(), v.clone())).collect()),
+                    false,
+                );
+            }
+            Request::Write { .. } => true,
+            Request::Cas { key, from, .. } => overwrites || map.now.get(key) == Some(from),
+            Request::Create { key, .. } => overwrites || !map.now.contains_key(key),
+            Request::Remove { key } => map.now.contains_key(key),
+        };
+        if !holds {
+            return (Answer::Refused, false);
+        }
+        if !forgets {
+            map.before = map.now.clone();
+            match request.clone() {
+                Request::Write { key, value } | Request::Create { key, value } => {
+                    map.now.insert(key, value);
+                }
+                Request::Cas { key, to, .. } => {
+                    map.now.insert(key, to);
+                }
+                Request::Remove { key } => {
+                    map.now.remove(&key);
+                }
+                Request::Read { .. } | Request::List { .. } => {}
+            }
+        }
+        (Answer::Done, denies)
+    }
+}
+
+struct Connection {
+    store: Store,
+    rng: Rng,
+}
+
+impl Session for Connection {
+    fn call(&mut self, request: &Request, _: Duration) -> Result<Answer, Failure> {
+        let lossy = self.store.lossy;
+        let mut lost = || self.rng.u32(0..100) < lossy;
+        if lost() {
+            return Err(Failure::NotDone("refused".into()));
+        }
+        if lost() {
+            return Err(Failure::Unknown("the request was lost".into()));
+        }
+        let (answer, denied) = self.store.apply(request);
+        if denied {
+            return Err(Failure::NotDone("surely not done".into()));
+        }
+        if lost() {
+            return Err(Failure::Unknown("the answer was lost".into()));
+        }
+        Ok(answer)
+    }
+}
