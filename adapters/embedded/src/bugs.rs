@@ -5,7 +5,7 @@
 //!
 //! Some bugs break what the crate relies on, and it would stop the process: a log that
 //! contradicts what was committed, a leader that counts on entries which are gone. A buggy
-//! system would go on, so [`Bugs::before_step`] lets it.
+//! system goes on, with what it then believes; [`Bugs::before_step`] sees to that.
 
 use crate::storage::Log;
 use raft::RawNode;
@@ -126,15 +126,16 @@ impl Bugs {
         self.skip_next = true;
     }
 
-    /// What a message becomes on its way into the crate.
+    /// What a message becomes on its way into the crate. Where the crate would stop the process
+    /// over it, the log has to be cut behind the index that is returned first.
     pub(crate) fn before_step(
         &mut self,
         node: &mut RawNode<Log>,
         message: &mut Message,
         now: Duration,
-    ) {
+    ) -> Option<u64> {
         if self.chosen.is_empty() {
-            return;
+            return None;
         }
         self.heard.insert(message.from, now);
         let vote = matches!(
@@ -145,9 +146,11 @@ impl Bugs {
             message.log_term = message.log_term.max(node.raft.raft_log.last_term());
             message.index = message.index.max(node.raft.raft_log.last_index());
         }
-        if self.breaks_logs() {
-            survive(node, message);
+        if !self.breaks_logs() {
+            return None;
         }
+        believe(node, message);
+        contradiction(node, message)
     }
 
     /// Whether a chosen bug breaks what logs promise each other.
@@ -187,22 +190,45 @@ impl Bugs {
     }
 }
 
-/// Changes node and message so that the crate has no reason to stop the process.
-fn survive(node: &mut RawNode<Log>, message: &mut Message) {
-    let log = &mut node.raft.raft_log;
-    let last = log.last_index();
+/// Changes message and leader so that both count on no more entries than there are.
+fn believe(node: &mut RawNode<Log>, message: &mut Message) {
+    let last = node.raft.raft_log.last_index();
     match message.get_msg_type() {
         MessageType::MsgHeartbeat => message.commit = message.commit.min(last),
-        MessageType::MsgAppend => {
-            let contradicts =
-                |e: &Entry| e.index <= log.committed && log.term(e.index).ok() != Some(e.term);
-            if let Some(first) = message.entries.iter().find(|e| contradicts(e)) {
-                log.committed = first.index - 1;
-                log.applied = log.applied.min(log.committed);
+        MessageType::MsgAppendResponse if message.reject => {
+            // The leader would take it for old news, and never send again what was lost.
+            if let Some(peer) = node.raft.mut_prs().get_mut(message.from)
+                && message.reject_hint < peer.matched
+            {
+                peer.matched = message.reject_hint;
+                peer.become_probe();
+                message.index = peer.next_idx - 1;
             }
         }
+        MessageType::MsgAppendResponse => message.index = message.index.min(last),
         _ => {}
     }
+}
+
+/// The last index before a leader's log contradicts what was committed here, if it does.
+fn contradiction(node: &RawNode<Log>, message: &Message) -> Option<u64> {
+    let (raft, log) = (&node.raft, &node.raft.raft_log);
+    if message.get_msg_type() != MessageType::MsgAppend || message.term < raft.term {
+        return None;
+    }
+    let known = log.first_index()..=log.committed;
+    let differs =
+        |index: u64, term: u64| known.contains(&index) && log.term(index).ok() != Some(term);
+    if differs(message.index, message.log_term) {
+        return Some(message.index - 1);
+    }
+    if let Some(first) = message.entries.iter().find(|entry| differs(entry.index, entry.term)) {
+        return Some(first.index - 1);
+    }
+    // A new leader tells its whole log at first. What it lacks was never committed for it.
+    let whole = message.index + message.entries.len() as u64;
+    let is_new = message.term > raft.term || raft.leader_id == 0;
+    (is_new && whole < log.committed).then_some(whole)
 }
 
 #[cfg(test)]

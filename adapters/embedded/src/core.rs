@@ -72,6 +72,8 @@ pub(crate) struct Core {
     transfers: Vec<Transfer>,
     /// The members changed: the next snapshot that is sent has to know it.
     snapshot_due: bool,
+    /// Answers that `small-quorum` gives for others; none in a healthy node.
+    made_up: Vec<Message>,
 }
 
 impl Core {
@@ -99,21 +101,7 @@ impl Core {
             _ => Machine::restore(&snapshot.data)?,
         };
         let log = Log::new(snapshot, log.entries, log.hard_state);
-        let careful = !bugs.has(Bug::StaleWithoutPrevote);
-        let config = Config {
-            id,
-            election_tick: args.election_ticks(),
-            heartbeat_tick: 1,
-            applied: base.0,
-            max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
-            check_quorum: careful,
-            pre_vote: careful,
-            read_only_option: ReadOnlyOption::Safe,
-            ..Config::default()
-        };
-        let silent = slog::Logger::root(slog::Discard, slog::o!());
-        let node = RawNode::new(&config, log, &silent).map_err(|e| e.to_string())?;
+        let node = raw_node(args, id, log, base.0, &bugs)?;
         let now = clock::now();
         let mut core = Self {
             args: args.clone(),
@@ -132,6 +120,7 @@ impl Core {
             told: (StateRole::Follower, 0, 0),
             transfers: Vec::new(),
             snapshot_due: false,
+            made_up: Vec::new(),
         };
         core.meet_members();
         Ok(core)
@@ -149,7 +138,7 @@ impl Core {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             for input in first.into_iter().chain(inputs.try_iter().take(BATCH)) {
-                self.take(input);
+                self.take(input)?;
             }
             let now = clock::now();
             if now >= next_tick {
@@ -167,11 +156,14 @@ impl Core {
         }
     }
 
-    fn take(&mut self, input: Input) {
+    fn take(&mut self, input: Input) -> io::Result<()> {
         match input {
             Input::Peer(message) if !self.is_heard(&message) => {}
             Input::Peer(mut message) => {
-                self.bugs.before_step(&mut self.node, &mut message, self.start.elapsed());
+                let now = self.start.elapsed();
+                if let Some(cut) = self.bugs.before_step(&mut self.node, &mut message, now) {
+                    self.cut_log(cut)?;
+                }
                 if let Err(e) = self.node.step(message) {
                     log::debug!("a message was of no use: {e}");
                 }
@@ -185,6 +177,7 @@ impl Core {
             Input::Unreachable(id) => self.node.report_unreachable(id),
             Input::Snapshot(id, status) => self.node.report_snapshot(id, status),
         }
+        Ok(())
     }
 
     fn client(&mut self, task: Task, reply: Reply) {
@@ -267,7 +260,7 @@ impl Core {
 
     /// Everything that the crate has for disk, network and map.
     fn work(&mut self) -> io::Result<()> {
-        while self.node.has_ready() {
+        while self.has_work() {
             let mut ready = self.node.ready();
             self.send(ready.take_messages());
             if *ready.snapshot() != Snapshot::default() {
@@ -296,6 +289,15 @@ impl Core {
             self.flush()?;
         }
         Ok(())
+    }
+
+    fn has_work(&mut self) -> bool {
+        for answer in std::mem::take(&mut self.made_up) {
+            if let Err(e) = self.node.step(answer) {
+                log::debug!("a made-up answer was of no use: {e}");
+            }
+        }
+        self.node.has_ready()
     }
 
     fn keep(&mut self, entries: &[Entry], state: Option<&HardState>, sync: bool) -> io::Result<()> {
@@ -327,13 +329,8 @@ impl Core {
     fn send(&mut self, messages: Vec<Message>) {
         let all = self.machine.members.ids();
         for message in messages {
-            let made_up = self.bugs.made_up(&message, &all, self.start.elapsed());
+            self.made_up.extend(self.bugs.made_up(&message, &all, self.start.elapsed()));
             self.peers.send(message);
-            if let Some(answer) = made_up
-                && let Err(e) = self.node.step(answer)
-            {
-                log::debug!("a made-up answer was of no use: {e}");
-            }
         }
     }
 
@@ -424,6 +421,22 @@ impl Core {
         Ok(())
     }
 
+    /// Throws away a log that a leader contradicts. The map stays as it is: nothing that was
+    /// applied is undone. Only a node with a deliberate bug comes to this.
+    fn cut_log(&mut self, index: u64) -> io::Result<()> {
+        log::warn!("a leader contradicts what was committed behind {index}");
+        self.flush()?;
+        let log = std::mem::take(self.node.mut_store()).cut_behind(index);
+        self.disk.wal.rewrite(log.kept(), log.hard_state())?;
+        if log.last_snapshot().get_metadata().index == 0 {
+            self.disk.save_snapshot(log.last_snapshot())?;
+        }
+        self.applied = log.hard_state().commit.min(self.applied);
+        self.node = raw_node(&self.args, self.id, log, self.applied, &self.bugs)
+            .map_err(io::Error::other)?;
+        Ok(())
+    }
+
     fn status(&self) -> serde_json::Value {
         let raft = &self.node.raft;
         let removed = self.is_removed();
@@ -453,6 +466,30 @@ impl Core {
             log::info!("{} in term {}, led by {leader}", role(now.0), now.1);
         }
     }
+}
+
+fn raw_node(
+    args: &NodeArgs,
+    id: u64,
+    log: Log,
+    applied: u64,
+    bugs: &Bugs,
+) -> Result<RawNode<Log>, String> {
+    let careful = !bugs.has(Bug::StaleWithoutPrevote);
+    let config = Config {
+        id,
+        election_tick: args.election_ticks(),
+        heartbeat_tick: 1,
+        applied,
+        max_size_per_msg: 1 << 20,
+        max_inflight_msgs: 256,
+        check_quorum: careful,
+        pre_vote: careful,
+        read_only_option: ReadOnlyOption::Safe,
+        ..Config::default()
+    };
+    let silent = slog::Logger::root(slog::Discard, slog::o!());
+    RawNode::new(&config, log, &silent).map_err(|e| e.to_string())
 }
 
 fn role(state: StateRole) -> &'static str {
