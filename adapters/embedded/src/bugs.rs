@@ -102,6 +102,7 @@ impl Bugs {
     pub(crate) fn applied_instead(&mut self, entry: Entry) -> Vec<Entry> {
         if std::mem::take(&mut self.skip_next) && self.has(Bug::SkipAfterSnapshot) {
             if !entry.data.is_empty() {
+                log::warn!("entry {} is not applied", entry.index);
                 return Vec::new();
             }
             // A new leader's empty entry would be nothing to skip.
