@@ -13,7 +13,7 @@ caught=0 missed=0 accused=0
 mkdir -p "$out"
 
 row() {
-    printf '%-20s  %-18s  %-32s  %s\n' "$@"
+    printf '%-22s  %-14s  %-32s  %s\n' "$@"
 }
 
 # verdict NAME SCENARIO SEED ARGS...: the exit code in $code, the checks that were violated in

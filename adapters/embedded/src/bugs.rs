@@ -235,6 +235,7 @@ fn contradiction(node: &RawNode<Log>, message: &Message) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use raft::eraftpb::Snapshot;
 
     fn entry(index: u64) -> Entry {
         Entry { index, term: 2, data: b"x".to_vec().into(), ..Entry::default() }
@@ -279,6 +280,63 @@ mod tests {
         skips.on_snapshot();
         assert!(skips.applied_instead(entry(5)).is_empty());
         assert_eq!(skips.applied_instead(entry(6)).len(), 1);
+    }
+
+    /// Node 2 with entries 2 to 5 of term 2 behind a snapshot, all of them committed.
+    fn committed_to_5() -> RawNode<Log> {
+        let mut snapshot = Snapshot::default();
+        (snapshot.mut_metadata().index, snapshot.mut_metadata().term) = (1, 1);
+        snapshot.mut_metadata().mut_conf_state().voters = vec![1, 2, 3];
+        let state = HardState { term: 2, commit: 5, ..HardState::default() };
+        let log = Log::new(snapshot, (2..=5).map(entry).collect(), state);
+        let config = raft::Config { id: 2, applied: 5, ..raft::Config::default() };
+        let silent = slog::Logger::root(slog::Discard, slog::o!());
+        RawNode::new(&config, log, &silent).expect("a node")
+    }
+
+    fn append(index: u64, log_term: u64, entries: Vec<Entry>) -> Message {
+        let mut message =
+            Message { from: 1, to: 2, term: 3, index, log_term, ..Message::default() };
+        message.set_msg_type(MessageType::MsgAppend);
+        message.entries = entries.into();
+        message
+    }
+
+    #[test]
+    fn a_log_is_cut_before_what_the_leader_contradicts_and_nowhere_else() {
+        let node = committed_to_5();
+        let cut =
+            |index, log_term, entries| contradiction(&node, &append(index, log_term, entries));
+        let of_term = |index, term| Entry { term, ..entry(index) };
+        assert_eq!(cut(5, 2, vec![of_term(6, 3)]), None, "it goes on where this log ends");
+        assert_eq!(cut(3, 2, vec![entry(4), entry(5), of_term(6, 3)]), None, "it repeats");
+        assert_eq!(cut(4, 3, vec![of_term(5, 3)]), Some(3), "another entry before its first");
+        assert_eq!(cut(2, 2, vec![entry(3), of_term(4, 3)]), Some(3), "another entry at 4");
+        assert_eq!(cut(2, 2, vec![entry(3)]), Some(3), "a new leader has no more than that");
+        assert_eq!(cut(0, 0, vec![of_term(1, 1), entry(2)]), Some(2), "from the start");
+    }
+
+    #[test]
+    fn a_cut_log_takes_what_the_leader_has() {
+        let cut = |index: u64| {
+            let mut node = committed_to_5();
+            let log = std::mem::take(node.mut_store()).cut_behind(index);
+            let terms =
+                log.kept().iter().map(|entry| (entry.index, entry.term)).collect::<Vec<_>>();
+            (terms, log.hard_state().commit, log.last_snapshot().get_metadata().index)
+        };
+        assert_eq!(cut(3), (vec![(2, 2), (3, 2)], 3, 1));
+        assert_eq!(cut(1), (vec![], 1, 1));
+        assert_eq!(cut(0), (vec![], 0, 0), "behind the snapshot is nothing to keep");
+    }
+
+    #[test]
+    fn nobody_counts_on_more_than_there_is() {
+        let mut node = committed_to_5();
+        let mut beat = Message { from: 1, to: 2, term: 3, commit: 99, ..Message::default() };
+        beat.set_msg_type(MessageType::MsgHeartbeat);
+        believe(&mut node, &mut beat);
+        assert_eq!(beat.commit, 5);
     }
 
     #[test]
