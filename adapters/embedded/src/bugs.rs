@@ -5,7 +5,7 @@
 //!
 //! Some bugs break what the crate relies on, and it would stop the process: a log that
 //! contradicts what was committed, a leader that counts on entries which are gone. A buggy
-//! system would go on, so [`Bugs::before_step`] lets it.
+//! system goes on, with what it then believes; [`Bugs::before_step`] sees to that.
 
 use crate::storage::Log;
 use raft::RawNode;
@@ -102,6 +102,7 @@ impl Bugs {
     pub(crate) fn applied_instead(&mut self, entry: Entry) -> Vec<Entry> {
         if std::mem::take(&mut self.skip_next) && self.has(Bug::SkipAfterSnapshot) {
             if !entry.data.is_empty() {
+                log::warn!("entry {} is not applied", entry.index);
                 return Vec::new();
             }
             // A new leader's empty entry would be nothing to skip.
@@ -126,15 +127,16 @@ impl Bugs {
         self.skip_next = true;
     }
 
-    /// What a message becomes on its way into the crate.
+    /// What a message becomes on its way into the crate. Where the crate would stop the process
+    /// over it, the log has to be cut behind the index that is returned first.
     pub(crate) fn before_step(
         &mut self,
         node: &mut RawNode<Log>,
         message: &mut Message,
         now: Duration,
-    ) {
+    ) -> Option<u64> {
         if self.chosen.is_empty() {
-            return;
+            return None;
         }
         self.heard.insert(message.from, now);
         let vote = matches!(
@@ -145,9 +147,11 @@ impl Bugs {
             message.log_term = message.log_term.max(node.raft.raft_log.last_term());
             message.index = message.index.max(node.raft.raft_log.last_index());
         }
-        if self.breaks_logs() {
-            survive(node, message);
+        if !self.breaks_logs() {
+            return None;
         }
+        believe(node, message);
+        contradiction(node, message)
     }
 
     /// Whether a chosen bug breaks what logs promise each other.
@@ -187,27 +191,51 @@ impl Bugs {
     }
 }
 
-/// Changes node and message so that the crate has no reason to stop the process.
-fn survive(node: &mut RawNode<Log>, message: &mut Message) {
-    let log = &mut node.raft.raft_log;
-    let last = log.last_index();
+/// Changes message and leader so that both count on no more entries than there are.
+fn believe(node: &mut RawNode<Log>, message: &mut Message) {
+    let last = node.raft.raft_log.last_index();
     match message.get_msg_type() {
         MessageType::MsgHeartbeat => message.commit = message.commit.min(last),
-        MessageType::MsgAppend => {
-            let contradicts =
-                |e: &Entry| e.index <= log.committed && log.term(e.index).ok() != Some(e.term);
-            if let Some(first) = message.entries.iter().find(|e| contradicts(e)) {
-                log.committed = first.index - 1;
-                log.applied = log.applied.min(log.committed);
+        MessageType::MsgAppendResponse if message.reject => {
+            // The leader would take it for old news, and never send again what was lost.
+            if let Some(peer) = node.raft.mut_prs().get_mut(message.from)
+                && message.reject_hint < peer.matched
+            {
+                peer.matched = message.reject_hint;
+                peer.become_probe();
+                message.index = peer.next_idx - 1;
             }
         }
+        MessageType::MsgAppendResponse => message.index = message.index.min(last),
         _ => {}
     }
+}
+
+/// The last index before a leader's log contradicts what was committed here, if it does.
+fn contradiction(node: &RawNode<Log>, message: &Message) -> Option<u64> {
+    let (raft, log) = (&node.raft, &node.raft.raft_log);
+    if message.get_msg_type() != MessageType::MsgAppend || message.term < raft.term {
+        return None;
+    }
+    let known = log.first_index()..=log.committed;
+    let differs =
+        |index: u64, term: u64| known.contains(&index) && log.term(index).ok() != Some(term);
+    if differs(message.index, message.log_term) {
+        return Some(message.index - 1);
+    }
+    if let Some(first) = message.entries.iter().find(|entry| differs(entry.index, entry.term)) {
+        return Some(first.index - 1);
+    }
+    // A new leader tells its whole log at first. What it lacks was never committed for it.
+    let whole = message.index + message.entries.len() as u64;
+    let is_new = message.term > raft.term || raft.leader_id == 0;
+    (is_new && whole < log.committed).then_some(whole)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use raft::eraftpb::Snapshot;
 
     fn entry(index: u64) -> Entry {
         Entry { index, term: 2, data: b"x".to_vec().into(), ..Entry::default() }
@@ -252,6 +280,63 @@ mod tests {
         skips.on_snapshot();
         assert!(skips.applied_instead(entry(5)).is_empty());
         assert_eq!(skips.applied_instead(entry(6)).len(), 1);
+    }
+
+    /// Node 2 with entries 2 to 5 of term 2 behind a snapshot, all of them committed.
+    fn committed_to_5() -> RawNode<Log> {
+        let mut snapshot = Snapshot::default();
+        (snapshot.mut_metadata().index, snapshot.mut_metadata().term) = (1, 1);
+        snapshot.mut_metadata().mut_conf_state().voters = vec![1, 2, 3];
+        let state = HardState { term: 2, commit: 5, ..HardState::default() };
+        let log = Log::new(snapshot, (2..=5).map(entry).collect(), state);
+        let config = raft::Config { id: 2, applied: 5, ..raft::Config::default() };
+        let silent = slog::Logger::root(slog::Discard, slog::o!());
+        RawNode::new(&config, log, &silent).expect("a node")
+    }
+
+    fn append(index: u64, log_term: u64, entries: Vec<Entry>) -> Message {
+        let mut message =
+            Message { from: 1, to: 2, term: 3, index, log_term, ..Message::default() };
+        message.set_msg_type(MessageType::MsgAppend);
+        message.entries = entries.into();
+        message
+    }
+
+    #[test]
+    fn a_log_is_cut_before_what_the_leader_contradicts_and_nowhere_else() {
+        let node = committed_to_5();
+        let cut =
+            |index, log_term, entries| contradiction(&node, &append(index, log_term, entries));
+        let of_term = |index, term| Entry { term, ..entry(index) };
+        assert_eq!(cut(5, 2, vec![of_term(6, 3)]), None, "it goes on where this log ends");
+        assert_eq!(cut(3, 2, vec![entry(4), entry(5), of_term(6, 3)]), None, "it repeats");
+        assert_eq!(cut(4, 3, vec![of_term(5, 3)]), Some(3), "another entry before its first");
+        assert_eq!(cut(2, 2, vec![entry(3), of_term(4, 3)]), Some(3), "another entry at 4");
+        assert_eq!(cut(2, 2, vec![entry(3)]), Some(3), "a new leader has no more than that");
+        assert_eq!(cut(0, 0, vec![of_term(1, 1), entry(2)]), Some(2), "from the start");
+    }
+
+    #[test]
+    fn a_cut_log_takes_what_the_leader_has() {
+        let cut = |index: u64| {
+            let mut node = committed_to_5();
+            let log = std::mem::take(node.mut_store()).cut_behind(index);
+            let terms =
+                log.kept().iter().map(|entry| (entry.index, entry.term)).collect::<Vec<_>>();
+            (terms, log.hard_state().commit, log.last_snapshot().get_metadata().index)
+        };
+        assert_eq!(cut(3), (vec![(2, 2), (3, 2)], 3, 1));
+        assert_eq!(cut(1), (vec![], 1, 1));
+        assert_eq!(cut(0), (vec![], 0, 0), "behind the snapshot is nothing to keep");
+    }
+
+    #[test]
+    fn nobody_counts_on_more_than_there_is() {
+        let mut node = committed_to_5();
+        let mut beat = Message { from: 1, to: 2, term: 3, commit: 99, ..Message::default() };
+        beat.set_msg_type(MessageType::MsgHeartbeat);
+        believe(&mut node, &mut beat);
+        assert_eq!(beat.commit, 5);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! or an answer says so. A disk that does not take it ends the node.
 
 mod admin;
+mod kept;
 
 use crate::bugs::{Bug, Bugs, FLUSH_EVERY};
 use crate::clock;
@@ -72,6 +73,8 @@ pub(crate) struct Core {
     transfers: Vec<Transfer>,
     /// The members changed: the next snapshot that is sent has to know it.
     snapshot_due: bool,
+    /// Answers that `small-quorum` gives for others; none in a healthy node.
+    made_up: Vec<Message>,
 }
 
 impl Core {
@@ -99,21 +102,7 @@ impl Core {
             _ => Machine::restore(&snapshot.data)?,
         };
         let log = Log::new(snapshot, log.entries, log.hard_state);
-        let careful = !bugs.has(Bug::StaleWithoutPrevote);
-        let config = Config {
-            id,
-            election_tick: args.election_ticks(),
-            heartbeat_tick: 1,
-            applied: base.0,
-            max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
-            check_quorum: careful,
-            pre_vote: careful,
-            read_only_option: ReadOnlyOption::Safe,
-            ..Config::default()
-        };
-        let silent = slog::Logger::root(slog::Discard, slog::o!());
-        let node = RawNode::new(&config, log, &silent).map_err(|e| e.to_string())?;
+        let node = raw_node(args, id, log, base.0, &bugs)?;
         let now = clock::now();
         let mut core = Self {
             args: args.clone(),
@@ -132,6 +121,7 @@ impl Core {
             told: (StateRole::Follower, 0, 0),
             transfers: Vec::new(),
             snapshot_due: false,
+            made_up: Vec::new(),
         };
         core.meet_members();
         Ok(core)
@@ -149,7 +139,7 @@ impl Core {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             for input in first.into_iter().chain(inputs.try_iter().take(BATCH)) {
-                self.take(input);
+                self.take(input)?;
             }
             let now = clock::now();
             if now >= next_tick {
@@ -167,11 +157,14 @@ impl Core {
         }
     }
 
-    fn take(&mut self, input: Input) {
+    fn take(&mut self, input: Input) -> io::Result<()> {
         match input {
             Input::Peer(message) if !self.is_heard(&message) => {}
             Input::Peer(mut message) => {
-                self.bugs.before_step(&mut self.node, &mut message, self.start.elapsed());
+                let now = self.start.elapsed();
+                if let Some(cut) = self.bugs.before_step(&mut self.node, &mut message, now) {
+                    self.cut_log(cut)?;
+                }
                 if let Err(e) = self.node.step(message) {
                     log::debug!("a message was of no use: {e}");
                 }
@@ -185,6 +178,7 @@ impl Core {
             Input::Unreachable(id) => self.node.report_unreachable(id),
             Input::Snapshot(id, status) => self.node.report_snapshot(id, status),
         }
+        Ok(())
     }
 
     fn client(&mut self, task: Task, reply: Reply) {
@@ -267,7 +261,7 @@ impl Core {
 
     /// Everything that the crate has for disk, network and map.
     fn work(&mut self) -> io::Result<()> {
-        while self.node.has_ready() {
+        while self.has_work() {
             let mut ready = self.node.ready();
             self.send(ready.take_messages());
             if *ready.snapshot() != Snapshot::default() {
@@ -298,42 +292,20 @@ impl Core {
         Ok(())
     }
 
-    fn keep(&mut self, entries: &[Entry], state: Option<&HardState>, sync: bool) -> io::Result<()> {
-        if entries.is_empty() && state.is_none() {
-            return Ok(());
+    fn has_work(&mut self) -> bool {
+        for answer in std::mem::take(&mut self.made_up) {
+            if let Err(e) = self.node.step(answer) {
+                log::debug!("a made-up answer was of no use: {e}");
+            }
         }
-        if self.bugs.has(Bug::LoseUnsynced) {
-            self.unflushed.push((entries.to_vec(), state.cloned()));
-        } else {
-            self.disk.wal.append(entries, state, sync)?;
-        }
-        let store = self.node.mut_store();
-        store.append(entries);
-        if let Some(state) = state {
-            store.set_hard_state(state.clone());
-        }
-        Ok(())
-    }
-
-    /// Writes what `lose-unsynced` kept back; nothing in a healthy node.
-    fn flush(&mut self) -> io::Result<()> {
-        self.last_flush = clock::now();
-        for (entries, state) in std::mem::take(&mut self.unflushed) {
-            self.disk.wal.append(&entries, state.as_ref(), true)?;
-        }
-        Ok(())
+        self.node.has_ready()
     }
 
     fn send(&mut self, messages: Vec<Message>) {
         let all = self.machine.members.ids();
         for message in messages {
-            let made_up = self.bugs.made_up(&message, &all, self.start.elapsed());
+            self.made_up.extend(self.bugs.made_up(&message, &all, self.start.elapsed()));
             self.peers.send(message);
-            if let Some(answer) = made_up
-                && let Err(e) = self.node.step(answer)
-            {
-                log::debug!("a made-up answer was of no use: {e}");
-            }
         }
     }
 
@@ -383,47 +355,6 @@ impl Core {
         }
     }
 
-    fn snapshot_index(&self) -> u64 {
-        self.node.store().last_snapshot().get_metadata().index
-    }
-
-    /// Takes a snapshot, and drops the log but for some entries before it.
-    fn snapshot(&mut self, keep: u64) -> io::Result<()> {
-        let has_log = self.node.store().kept().first().is_some_and(|e| e.index <= self.applied);
-        if self.applied <= self.snapshot_index() && !(keep == 0 && has_log) {
-            return Ok(());
-        }
-        self.flush()?;
-        let applied = self.applied;
-        let term = self.node.raft.raft_log.term(applied).map_err(io::Error::other)?;
-        let mut snapshot = Snapshot { data: self.machine.save().into(), ..Snapshot::default() };
-        let metadata = snapshot.mut_metadata();
-        (metadata.index, metadata.term) = (applied, term);
-        metadata.set_conf_state(self.node.store().voters().clone());
-        self.disk.save_snapshot(&snapshot)?;
-        let store = self.node.mut_store();
-        store.compact(snapshot, applied.saturating_sub(keep));
-        let store = self.node.store();
-        self.disk.wal.rewrite(store.kept(), store.hard_state())?;
-        log::info!("snapshot at {applied}");
-        Ok(())
-    }
-
-    /// A snapshot of the leader's replaces log and map.
-    fn install(&mut self, snapshot: Snapshot) -> io::Result<()> {
-        self.machine = Machine::restore(&snapshot.data).map_err(io::Error::other)?;
-        self.applied = snapshot.get_metadata().index;
-        self.bugs.on_snapshot();
-        self.unflushed.clear();
-        self.disk.save_snapshot(&snapshot)?;
-        self.node.mut_store().install(snapshot);
-        self.meet_members();
-        let store = self.node.store();
-        self.disk.wal.rewrite(store.kept(), store.hard_state())?;
-        log::info!("installed a snapshot at {}", self.applied);
-        Ok(())
-    }
-
     fn status(&self) -> serde_json::Value {
         let raft = &self.node.raft;
         let removed = self.is_removed();
@@ -453,6 +384,30 @@ impl Core {
             log::info!("{} in term {}, led by {leader}", role(now.0), now.1);
         }
     }
+}
+
+fn raw_node(
+    args: &NodeArgs,
+    id: u64,
+    log: Log,
+    applied: u64,
+    bugs: &Bugs,
+) -> Result<RawNode<Log>, String> {
+    let careful = !bugs.has(Bug::StaleWithoutPrevote);
+    let config = Config {
+        id,
+        election_tick: args.election_ticks(),
+        heartbeat_tick: 1,
+        applied,
+        max_size_per_msg: 1 << 20,
+        max_inflight_msgs: 256,
+        check_quorum: careful,
+        pre_vote: careful,
+        read_only_option: ReadOnlyOption::Safe,
+        ..Config::default()
+    };
+    let silent = slog::Logger::root(slog::Discard, slog::o!());
+    RawNode::new(&config, log, &silent).map_err(|e| e.to_string())
 }
 
 fn role(state: StateRole) -> &'static str {

@@ -10,6 +10,7 @@
 //! server     the threads: opens everything, and ends when told or when the disk fails
 //! http       requests to tasks, answers to JSON
 //! core       the one thread that holds Raft: inputs, ready loop, pending requests
+//! core/kept  what is written to disk, and when; snapshots of its own and of the leader
 //! core/admin members come and go, leadership moves, the log is compacted
 //! peers      connections to and from the other nodes; the framing on the wire
 //! join       how a node that joins learns its id

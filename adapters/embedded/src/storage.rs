@@ -6,7 +6,7 @@ use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
 
 /// The log behind a snapshot.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Log {
     entries: Vec<Entry>,
     hard_state: HardState,
@@ -97,6 +97,18 @@ impl Log {
         }
         self.entries.drain(..n);
         self.snapshot = snapshot;
+    }
+
+    /// The log up to an index, as if no more had ever been in it; nothing at all where that much
+    /// is not kept. Only a node with a deliberate bug comes to this.
+    pub(crate) fn cut_behind(mut self, index: u64) -> Self {
+        self.entries.retain(|entry| entry.index <= index);
+        self.hard_state.commit = self.hard_state.commit.min(index);
+        if index < self.before.0 {
+            let hard_state = HardState { commit: 0, ..self.hard_state };
+            return Self { hard_state, voters: self.voters, ..Self::default() };
+        }
+        self
     }
 
     fn last(&self) -> u64 {
