@@ -102,7 +102,7 @@ impl Run {
             stderr: folder.path().join("err"),
             ended_by: Signal::SIGKILL,
         });
-        Self { process: process.expect("raftq starts"), out, mark, folder: folder }
+        Self { process: process.expect("raftq starts"), out, mark, folder }
     }
 
     /// Waits until it says this.
