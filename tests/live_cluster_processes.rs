@@ -114,7 +114,8 @@ fn a_death_that_nobody_ordered_is_told_when_it_happens() {
     assert_eq!((death.node, death.name.as_str()), (1, "n2"));
     assert!(death.how.starts_with("signal: 9"), "{}", death.how);
     // Tens of milliseconds on a machine with time to spare.
-    assert!(heard.saturating_sub(at) < Duration::from_millis(500), "{:?}", heard - at);
+    let took = heard.saturating_sub(at);
+    assert!(took < Duration::from_millis(500), "{took:?}");
     assert_eq!(families().len(), 2, "its children ended with it");
     assert!(told.try_recv().is_err(), "once, and only what nobody ordered");
     assert_eq!(cluster.died(), [death]);
@@ -173,6 +174,18 @@ fn after_a_sigkill_clean_ends_what_outlived_it_and_nobody_else() {
     let text = scenario(&script_adapter(&folder));
     // A node of a living owner, and somebody else's idea of such a name.
     let mut others = [bystander(&folder, &unique("rqnode")), bystander(&folder, "blue")];
+    // In another namespace of processes numbers mean others: its owner may live there.
+    let name = format!("RAFTQ_NODE=rqnode-{}-1-0", std::process::id());
+    let elsewhere = Launch {
+        program: "unshare".into(),
+        args: ["--pid", "--fork", "--kill-child", "env", &name, "sleep", "600"]
+            .map(Into::into)
+            .to_vec(),
+        ..others[0].launch().clone()
+    };
+    let mut elsewhere = Process::spawn(Launch { env: Vec::new(), ..elsewhere }).expect("unshare");
+    let inside = || !marked("RAFTQ_NODE", |mark| name.ends_with(mark)).is_empty();
+    wait_for("the one inside", LIMIT, STEP, || inside().then_some(())).expect("it runs");
     for topology in ["namespaces", "loopback", "127"] {
         let mut run = start_text(&text, &["--topology", topology]);
         run.await_word("attached");
@@ -185,6 +198,7 @@ fn after_a_sigkill_clean_ends_what_outlived_it_and_nobody_else() {
         assert_eq!(nodes(), Vec::<u32>::new(), "{topology}");
         run.nothing_is_left();
         assert!(others.iter_mut().all(|other| other.ended().is_none()), "{topology}: {said}");
+        assert!(elsewhere.ended().is_none() && inside(), "{topology}: {said}");
     }
 }
 

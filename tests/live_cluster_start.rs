@@ -91,9 +91,9 @@ fn a_port_that_another_node_has() {
 fn a_port_that_somebody_took_meanwhile() {
     let own = fs::read_to_string(root().join("adapters/embedded/adapter.yaml")).expect("it");
     // The first node listens where the second one was promised to.
-    let own_port = "{{ node.address }}:{{ node.ports.client }}\n  env";
+    let own_port = "--listen-client={{ node.address }}:{{ node.ports.client }}";
     let port = "{{ nodes[1].ports.peer if node.name == 'n1' else node.ports.client }}";
-    let text = own.replace(own_port, &format!("{{{{ node.address }}}}:{port}\n  env"));
+    let text = own.replace(own_port, &format!("--listen-client={{{{ node.address }}}}:{port}"));
     assert_ne!(own, text, "the adapter has changed");
     let ran = with_adapter(&text, &["--topology", "loopback"]);
     // Told by raftq, or where both came at the same time by the node that was late.

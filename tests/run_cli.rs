@@ -109,3 +109,34 @@ fn check_tells_violations_in_words_and_by_its_exit_code() {
     assert_eq!(code, Some(4));
     assert!(stderr.contains("Cargo.toml is no history"), "{stderr}");
 }
+
+#[test]
+fn what_the_adapter_does_not_offer_is_refused_before_anything_starts() {
+    let scenario = |rule: &str| {
+        format!("cluster: {{ adapter: etcd }}\nload: {{ workload: set }}\nrules:\n  - {rule}\n")
+    };
+    let told = refused(&scenario("{ name: shrink, node: n1, do: compact }"));
+    let why = "the rule `shrink` needs `compact`, which the adapter etcd does not offer";
+    assert!(told.contains(why), "{told}");
+    assert!(told.contains("`admin` section") && told.contains("optional: true"), "{told}");
+}
+
+#[test]
+fn an_action_that_is_misspelt_or_lasts_wrongly_is_told_with_those_that_exist() {
+    let told = refused(
+        "cluster: { adapter: etcd }\nload: { workload: set }\nrules:\n  \
+         - { node: n1, do: rolling-restart }\n  - { node: n1, do: transfer, for: 2s }\n  \
+         - { from: n1, do: replace }\n",
+    );
+    for part in [
+        "s.yaml:4:",
+        "did you mean `rolling restart`?",
+        "s.yaml:5:",
+        "`transfer` is over at once and cannot last",
+        "kill, crash, stop, pause, remove",
+        "s.yaml:6:",
+        "`replace` is done to a process, and no `node` is named",
+    ] {
+        assert!(told.contains(part), "{part}:\n{told}");
+    }
+}

@@ -133,7 +133,7 @@ fn start_time(pid: u32) -> Option<u64> {
     Stat::of(pid).filter(|stat| stat.lives()).map(|stat| stat.start)
 }
 
-/// What `/proc/PID/stat` says of a process (proc_pid_stat(5)).
+/// What `/proc/PID/stat` says of a process (`proc_pid_stat(5)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     state: u8,

@@ -147,7 +147,8 @@ pub(super) struct RuleEntry {
     /// Number of activations; without end if left out. Needs `every`.
     #[schemars(with = "Option<u32>", range(min = 1))]
     pub(super) times: Option<At<u32>>,
-    /// Whether the rule may end without ever having matched a packet; `false` if left out.
+    /// Whether the rule may end without ever having matched a packet, or with `node` be left
+    /// out where the system does not offer what it needs; `false` if left out.
     #[schemars(with = "Option<bool>")]
     pub(super) optional: Option<At<bool>>,
 }

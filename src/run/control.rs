@@ -442,6 +442,9 @@ impl Control<'_> {
         circumstances.warnings.append(&mut self.at_the_end);
         circumstances.undecided = self.undecided;
         circumstances.interrupted = self.interrupted;
+        if let Some(hosted) = self.run.host.as_ref().filter(|_| self.interrupted) {
+            hosted.host.give_up();
+        }
         self.disturb.settle(now.saturating_sub(self.attached.start));
         for happened in self.disturb.happened() {
             self.tell(&happened);

@@ -268,10 +268,12 @@ impl<'a> Disturb<'a> {
             let heard = without_silence(table, &jobs, &self.names);
             if heard.is_some() {
                 self.behind_table.extend(jobs);
-            } else {
-                jobs.into_iter().for_each(|job| self.order(job));
+                return heard;
             }
-            return heard;
+            for job in jobs {
+                self.order(job);
+            }
+            return None;
         }
         self.behind_table.extend(jobs);
         let mut table = table.clone();

@@ -152,3 +152,72 @@ impl Drop for Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::bounded;
+    use std::time::Duration;
+
+    /// Whatever is slow waits here until it is given up.
+    struct Stuck {
+        begun: Sender<ProcessAction>,
+        given_up: (Sender<()>, Receiver<()>),
+    }
+
+    impl Host for Stuck {
+        fn leader(&self) -> Option<usize> {
+            None
+        }
+
+        fn act(&self, action: ProcessAction, _node: usize) -> Done {
+            self.begun.send(action).expect("the test listens");
+            if action == ProcessAction::Replace {
+                self.given_up.1.recv().expect("it is given up");
+                return Err("given up".into());
+            }
+            Ok(None)
+        }
+
+        fn undo(&self, action: ProcessAction, node: usize) -> Done {
+            self.act(action, node)
+        }
+
+        fn give_up(&self) {
+            self.given_up.0.send(()).expect("the host lives");
+        }
+    }
+
+    fn job(action: ProcessAction) -> Job {
+        Job { fault: 0, action, node: 0, undo: false }
+    }
+
+    #[test]
+    fn what_waits_for_the_cluster_holds_up_nobody_and_is_given_up_at_the_end() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let (begun, seen) = unbounded();
+        let host: Arc<dyn Host> = Arc::new(Stuck { begun, given_up: bounded(1) });
+        let mut worker = Worker::start(&host).expect("threads");
+        worker.order(job(ProcessAction::Replace));
+        assert_eq!(seen.recv_timeout(LIMIT), Ok(ProcessAction::Replace));
+        // Never begun: it waits behind the first.
+        worker.order(job(ProcessAction::Transfer));
+        worker.order(job(ProcessAction::Resume));
+        assert_eq!(seen.recv_timeout(LIMIT), Ok(ProcessAction::Resume));
+        assert!(!worker.is_idle());
+        // Comes back only when nothing acts on the cluster any more.
+        drop(worker);
+        assert_eq!(Arc::strong_count(&host), 1);
+        assert!(seen.try_recv().is_err(), "the transfer was not begun");
+    }
+
+    #[test]
+    fn every_action_is_slow_that_waits_for_the_cluster() {
+        let slow = |action: &ProcessAction| job(*action).is_slow();
+        let slow: Vec<&str> =
+            ProcessAction::ALL.iter().filter(|one| slow(one)).map(|one| one.name()).collect();
+        let expected =
+            ["stop", "rolling restart", "replace", "add", "remove", "transfer", "compact"];
+        assert_eq!(slow, expected);
+    }
+}

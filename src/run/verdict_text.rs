@@ -43,6 +43,10 @@ fn disturbed(text: &mut String, summary: &Summary) {
     if network.rules.is_empty() && done.is_empty() {
         let _ = writeln!(text, "  nothing");
     }
+    // Why a run is undecided may stand nowhere else.
+    for warning in &network.warnings {
+        let _ = writeln!(text, "  warning: {warning}");
+    }
 }
 
 fn felt(text: &mut String, summary: &Summary) {

@@ -67,7 +67,7 @@ pub struct Run {
     /// The run's folder.
     pub out: PathBuf,
     mark: String,
-    _folder: Scratch,
+    folder: Scratch,
 }
 
 /// One that has ended.
@@ -80,7 +80,7 @@ pub struct Ran {
     pub stderr: String,
     /// The run's folder.
     pub out: PathBuf,
-    _folder: Scratch,
+    folder: Scratch,
 }
 
 impl Run {
@@ -102,7 +102,7 @@ impl Run {
             stderr: folder.path().join("err"),
             ended_by: Signal::SIGKILL,
         });
-        Self { process: process.expect("raftq starts"), out, mark, _folder: folder }
+        Self { process: process.expect("raftq starts"), out, mark, folder }
     }
 
     /// Waits until it says this.
@@ -150,8 +150,8 @@ impl Run {
         let status: ExitStatus = self.process.wait(LIMIT).expect("it ends");
         self.nothing_is_left();
         let (stdout, stderr) = (self.process.stdout(), self.process.stderr());
-        let Self { out, _folder, .. } = self;
-        Ran { code: status.code(), stdout, stderr, out, _folder }
+        let Self { out, folder, .. } = self;
+        Ran { code: status.code(), stdout, stderr, out, folder }
     }
 }
 

@@ -120,10 +120,12 @@ impl Cluster {
                     Err(Failure::NotDone(why) | Failure::Unknown(why)) => said(&why),
                 };
             }
-            if deadline.passed() || self.has_given_up() {
-                return Err(Error::new(format!(
-                    "`{what}` of {name} was not done within {DONE_MAX:?}; {last}"
-                )));
+            if self.has_given_up() {
+                return Err(Error::new(format!("`{what}` of {name} was given up; {last}")));
+            }
+            if deadline.passed() {
+                let why = format!("`{what}` of {name} was not done within {DONE_MAX:?}; {last}");
+                return Err(Error::new(why));
             }
             pause(AGAIN);
         }

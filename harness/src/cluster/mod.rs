@@ -91,9 +91,17 @@ impl Cluster {
         let roles = Roles::start(adapter, &places, &net.clients().path())?;
         let adapter = adapter.clone();
         let given_up = AtomicBool::new(false);
-        let (_watchman, _data) = (watchman, data);
-        let cluster =
-            Self { roles, _watchman, nodes, deaths, given_up, places, adapter, net, _data };
+        let cluster = Self {
+            roles,
+            _watchman: watchman,
+            nodes,
+            deaths,
+            given_up,
+            places,
+            adapter,
+            net,
+            _data: data,
+        };
         for i in 0..cluster.size() {
             cluster.restart(i)?;
         }

@@ -153,7 +153,7 @@ impl Node {
         }
         match fs::remove_dir_all(&self.data) {
             Err(e) if e.kind() != ErrorKind::NotFound => {
-                return Err(e).context(|| format!("{}: removing its data", self.name));
+                Err(e).context(|| format!("{}: removing its data", self.name))
             }
             _ => self.note("its data was removed"),
         }
