@@ -48,6 +48,8 @@ pub struct Experiment {
     pub folder: PathBuf,
     /// Whether only warnings and the result are told.
     pub quiet: bool,
+    /// Whether every packet of the fault phase is written to the folder.
+    pub trace: bool,
     /// How much work judging may take.
     pub budget: Budget,
 }
@@ -297,8 +299,10 @@ impl Experiment {
                 lost.store(true, Ordering::Relaxed);
             }
         };
+        let trace = self.trace.then(|| self.folder.join("trace.jsonl"));
+        let trace = trace.as_deref();
         let run = Run {
-            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace: None },
+            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace },
             lasts,
             quiet: self.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
