@@ -10,12 +10,14 @@
 //! find      where adapters and programs are
 //! template  filling in names, keys and values; asking about answers
 //! http      one call over a kept connection, and what surely was not sent
+//! members   which members a running cluster has
 //! session   requests of clients, and questions about a node's state
 //! ```
 
 mod file;
 mod find;
 mod http;
+mod members;
 mod session;
 mod template;
 
@@ -33,6 +35,7 @@ use std::time::Duration;
 use template::Templates;
 
 pub use find::shipped;
+pub use members::Member;
 
 /// Where one node of a cluster is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
