@@ -9,10 +9,11 @@ use proptest::sample::{Index, select, subsequence};
 use raftq::engine::{Engine, Limits, Prepared, Token, Verdict};
 use raftq::packet::{Endpoint, LinkId, NodeId, PacketView, Proto, tcp_flags};
 use raftq::rules::table::{
-    Action, Delay, Distribution, Filter, FlowAge, Node, Order, Place, Rule, Table, Unattributed,
-    What, Window,
+    Action, Delay, Distribution, Filter, FlowAge, Node, Order, Place, Rule, Table, Trigger,
+    Unattributed, What, Window,
 };
 use raftq::time::Nanos;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Names of rules; tables share them, so that rules survive reloads.
@@ -32,6 +33,9 @@ struct Step {
 enum Deed {
     Packet(PacketShape),
     Adopt(Vec<Index>),
+    /// Nodes are silenced by order; what is held of them may be dropped.
+    Silence(Vec<Index>, bool),
+    Speak(Index),
 }
 
 #[derive(Clone, Debug)]
@@ -99,10 +103,15 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => delays().prop_map(|delay| vec![Action::Drop(What::Data), Action::Delay(delay)]),
         2 => Just(vec![]),
     ];
-    (first, last).prop_map(|(first, last)| {
+    let packets = (first, last).prop_map(|(first, last)| {
         let all = [first, last].concat();
         if all.is_empty() { vec![Action::Drop(What::Packets)] } else { all }
-    })
+    });
+    // The nodes are cut to those that there are.
+    let trigger = (0_u16..9, any::<u8>(), any::<bool>()).prop_map(|(fault, nodes, drops_held)| {
+        vec![Action::Trigger(Trigger { fault, nodes: u128::from(nodes), drops_held })]
+    });
+    prop_oneof![8 => packets, 1 => trigger]
 }
 
 fn filters() -> impl Strategy<Value = Filter> {
@@ -124,10 +133,16 @@ fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
     let links = prop_oneof![1 => some, 1 => Just(links)];
     let rule = (links, filters(), actions(), windows());
     let rules = prop::collection::vec(rule, 1..=12);
-    (rules, Just(NAMES.to_vec()).prop_shuffle()).prop_map(|(rules, names)| {
+    (rules, Just(NAMES.to_vec()).prop_shuffle()).prop_map(move |(rules, names)| {
         let named = rules.into_iter().zip(names);
         named
-            .map(|((links, filter, actions, window), name)| Rule {
+            .map(|((links, filter, mut actions, window), name)| {
+                if let Action::Trigger(trigger) = &mut actions[0] {
+                    trigger.nodes &= (1 << nodes) - 1;
+                }
+                (links, filter, actions, window, name)
+            })
+            .map(|(links, filter, actions, window, name)| Rule {
                 dynamic: false,
                 keeps_held: false,
                 name: name.to_owned(),
@@ -214,6 +229,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let what = prop_oneof![
         20 => packets().prop_map(Deed::Packet),
         1 => prop::collection::vec(any::<Index>(), 1..3).prop_map(Deed::Adopt),
+        1 => (prop::collection::vec(any::<Index>(), 1..3), any::<bool>())
+            .prop_map(|(nodes, held)| Deed::Silence(nodes, held)),
+        6 => any::<Index>().prop_map(Deed::Speak),
     ];
     let step = (after, any::<bool>(), what);
     prop::collection::vec(step.prop_map(|(after, wakes, what)| Step { after, wakes, what }), 1..120)
@@ -315,7 +333,41 @@ impl Pair {
                 }
                 self.advance(now);
             }
+            Deed::Silence(which, held) => {
+                let some = which.iter().map(|index| index.index(self.table.nodes.len()) as u16);
+                let nodes: BTreeSet<u16> = some.collect();
+                let nodes: Vec<u16> = nodes.into_iter().collect();
+                let bits = nodes.iter().fold(0, |bits, node| bits | 1 << node);
+                self.now = now;
+                assert!(self.engine.silence(Self::START + now, 99, bits, *held), "there is room");
+                let wanted = self.naive.silence(99, &nodes, *held);
+                self.compare_silences(&wanted);
+                self.advance(now);
+            }
+            Deed::Speak(index) => {
+                self.advance(now);
+                let node = index.index(self.table.nodes.len()) as u16;
+                let at = self.engine.end_silence(Self::START + now, NodeId(node));
+                assert_eq!(at, now, "the end is recorded");
+                self.naive.speak(node);
+            }
         }
+    }
+
+    /// What the engine tells of silences, and which held packets leave by them.
+    fn compare_silences(&mut self, wanted: &[Event]) {
+        let (mut told, mut left) = (Vec::new(), Vec::new());
+        let tell = |one: raftq::engine::Silenced| {
+            assert_eq!(one.at, self.now, "a silence is recorded when it begins");
+            let nodes = (0..128).filter(|n| one.nodes & (1 << n) != 0).collect();
+            told.push(Event::Silent { fault: one.fault, nodes, by: one.by });
+            true
+        };
+        self.engine.tell_silences(tell, &mut |r| {
+            left.push(Event::Left { packet: r.token.id, dropped: r.drop });
+        });
+        left.append(&mut told);
+        assert_eq!(left, wanted, "who is silent, at {:?}", self.now);
     }
 
     fn packet(&mut self, view: &PacketView) {
@@ -337,6 +389,8 @@ impl Pair {
         };
         let wanted = self.naive.packet(self.now, view);
         assert_eq!((fate, decision.rule.map(usize::from), kept), wanted, "{view:?}");
+        let triggered = std::mem::take(&mut self.naive.triggered);
+        self.compare_silences(&triggered);
     }
 
     /// Compares all counts.
@@ -359,6 +413,7 @@ impl Pair {
         assert_eq!(totals.packets.get(), u64::from(self.packets));
         assert_eq!(totals.held.get(), self.naive.held() as u64);
         assert_eq!(totals.overflow.get(), self.naive.overflow);
+        assert_eq!(totals.silenced.get(), self.naive.silenced);
         assert_eq!(totals.foreign.get(), self.naive.foreign);
     }
 }

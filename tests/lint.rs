@@ -54,6 +54,7 @@ fixtures! {
     empty,
     empty_set,
     every_error_at_once,
+    fault_by_a_packet,
     group_inside_itself,
     max_rate_allows,
     never_matches,

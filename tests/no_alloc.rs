@@ -76,6 +76,7 @@ struct Ways {
     too_many: u64,
     released: u64,
     dropped_late: u64,
+    silences: u64,
     edges: u64,
 }
 
@@ -112,6 +113,13 @@ impl Bench {
             }
             trims.free(r.trim);
         };
+        engine.tell_silences(
+            |_| {
+                ways.silences += 1;
+                true
+            },
+            &mut release,
+        );
         engine.advance(now, |_| *edges += 1, &mut release);
         engine.release(now, &mut release);
         ways.edges += *edges;
@@ -200,6 +208,8 @@ const RULES: &str = "
     rule both: n5 -> n2 delay 5ms drop data
     rule spare: n3 -> n1 udp accept
     rule rest: n3 -> n1 port 2380 drop
+    rule kill: n4 -> n5 kill n5 for 30ms every 30ms
+    rule crash: n4 -> n5 port 30003 crash n4 for 30ms every 30ms
     rule stuck: n2 -> n5 delay 10s
 ";
 
@@ -245,6 +255,12 @@ fn judging_holding_and_releasing_allocate_nothing() {
         for round in rounds {
             let now = Nanos::from_micros(round * 700);
             bench.round(now);
+            for node in [3, 4].into_iter().filter(|_| round % 8 == 0) {
+                bench.engine.end_silence(now, NodeId(node));
+            }
+            if round % 20 == 0 {
+                assert!(bench.engine.silence(now, 0, 1 << 3, true), "it is told in time");
+            }
             for i in 0..32 {
                 let packet = &packets[(round as usize * 32 + i) % packets.len()];
                 bench.packet(now, packet, if i == 7 { 1_500 } else { 0 });
@@ -268,6 +284,8 @@ fn judging_holding_and_releasing_allocate_nothing() {
         ("released", ways.released),
         ("dropped while held", ways.dropped_late),
         ("edges", ways.edges),
+        ("silences", ways.silences),
+        ("silenced", bench.engine.counters().totals.silenced.get()),
         ("flows evicted", bench.engine.counters().totals.flows_evicted.get()),
         ("foreign", bench.engine.counters().totals.foreign.get()),
         ("unreadable", bench.engine.counters().totals.unreadable.get()),

@@ -40,6 +40,9 @@ pub(super) struct RunArgs {
     /// The folder for this run; runs/TIME-NAME without
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Log every packet of the fault phase, too: trace.jsonl in the run's folder
+    #[arg(long)]
+    trace: bool,
     /// Print the result as one JSON document on stdout
     #[arg(long)]
     json: bool,
@@ -75,8 +78,14 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         let shown = folder.display();
         return bad_input(&format!("raftq: {shown} has a run already; name another --out\n"));
     }
-    let experiment =
-        Experiment { scenario, adapter, folder, quiet: args.quiet, budget: Budget::default() };
+    let experiment = Experiment {
+        scenario,
+        adapter,
+        folder,
+        quiet: args.quiet,
+        trace: args.trace,
+        budget: Budget::default(),
+    };
     if let Err(report) = experiment.check() {
         return bad_input(&report.render(color));
     }

@@ -85,6 +85,11 @@ pub struct Totals {
     pub unattributed: Count,
     /// Questions asked about who holds a socket.
     pub asked: Count,
+    /// Segments dropped because a node at one of their ends was silent: a fault was being done
+    /// to its process.
+    pub silenced: Count,
+    /// Segments of unknown senders that passed while some node was silent, and may be of it.
+    pub silence_leaked: Count,
     /// Flows that had to be forgotten early because the table was full.
     pub flows_evicted: Count,
 }
@@ -150,6 +155,8 @@ impl Counters {
             (&old.unreadable, &new.unreadable),
             (&old.unattributed, &new.unattributed),
             (&old.asked, &new.asked),
+            (&old.silenced, &new.silenced),
+            (&old.silence_leaked, &new.silence_leaked),
             (&old.flows_evicted, &new.flows_evicted),
         ]);
     }

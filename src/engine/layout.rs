@@ -33,6 +33,8 @@ pub(super) struct Step {
     window: Window,
     classes: Vec<u16>,
     pub(super) active: bool,
+    /// Whether it has triggered its fault in this activation, and matches nothing more.
+    pub(super) fired: bool,
     /// When this activation came into force, since the start; later than its planned start
     /// where the table was adopted later.
     pub(super) since: Nanos,
@@ -133,6 +135,7 @@ impl Layout {
             window: rule.window,
             classes: Vec::new(),
             active: false,
+            fired: false,
             since: Nanos::ZERO,
             start: Nanos::ZERO,
             edge: Nanos::ZERO,
@@ -162,7 +165,7 @@ impl Layout {
         actions.iter().any(|action| match action {
             Action::Drop(What::Packets) => true,
             Action::Drop(What::Data) => facts.data,
-            Action::Accept | Action::Delay(_) => false,
+            Action::Accept | Action::Delay(_) | Action::Trigger(_) => false,
         })
     }
 
@@ -192,12 +195,13 @@ impl Layout {
                 if was && (!active || anew) {
                     tell(Edge { rule: i as u16, at: t, active: false });
                 }
+                let rearmed = std::mem::take(&mut self.steps[i].fired);
                 if anew {
                     self.steps[i].since = t;
                     self.steps[i].start = start;
                     tell(Edge { rule: i as u16, at: t, active: true });
                 }
-                if was != active {
+                if was != active || rearmed {
                     self.refresh(i);
                 }
             }
@@ -205,15 +209,21 @@ impl Layout {
         }
     }
 
+    /// A rule has triggered its fault: it is left out until it becomes active anew.
+    pub(super) fn fire(&mut self, rule: u16) {
+        self.steps[usize::from(rule)].fired = true;
+        self.refresh(usize::from(rule));
+    }
+
     fn refresh(&mut self, rule: usize) {
         for &class in &self.steps[rule].classes {
             let list = &mut self.lists[usize::from(class)];
             list.active.clear();
             let steps = &self.steps;
-            let active = list.all.iter().filter(|&&r| steps[usize::from(r)].active);
-            list.active.extend(active.map(|&rule| {
+            list.active.extend(list.all.iter().filter_map(|&rule| {
                 let step = &steps[usize::from(rule)];
-                Gate { rule, port: step.port, proto: step.proto }
+                let open = step.active && !step.fired;
+                open.then_some(Gate { rule, port: step.port, proto: step.proto })
             }));
         }
     }

@@ -6,7 +6,7 @@
 //! flows.rs      which connection it belongs to
 //! layout.rs     which rules are active on its link
 //! walk.rs       what those rules make of it
-//! held.rs       packets that wait until they are due
+//! held.rs       packets that wait until they are due;  silence.rs  nodes that say nothing
 //! shared.rs     packets whose sender has to be asked for;  waiting.rs  who waits for that
 //! dice.rs       randomness;  mangle.rs  changes;  counters.rs, lateness.rs  what is counted
 //! ```
@@ -25,12 +25,14 @@ mod layout;
 pub mod mangle;
 mod prepared;
 mod shared;
+mod silence;
 pub mod waiting;
 mod walk;
 
 pub use layout::Edge;
 pub use prepared::Prepared;
 pub use shared::TooMany;
+pub use silence::Silenced;
 pub use waiting::{Answer, Question};
 
 use crate::packet::{LinkId, NodeId, PacketView, Proto};
@@ -40,6 +42,7 @@ use flows::{FLOWS_MAX, Flow, FlowId, FlowKey, Flows, Touched};
 use held::{HELD_MAX, Held, Holder};
 use identity::Ends;
 use lateness::Lateness;
+use silence::Silence;
 use std::sync::Arc;
 use waiting::{PATIENCE, WAITING_MAX, Waiting};
 
@@ -137,6 +140,7 @@ pub struct Engine {
     flows: Flows,
     held: Holder,
     waiting: Vec<Waiting>,
+    silence: Silence,
     start: Option<Nanos>,
     seq: u64,
     lateness: Lateness,
@@ -172,6 +176,7 @@ impl Engine {
             flows: Flows::new(flows),
             held: Holder::new(limits.queues, limits.held),
             waiting: Vec::with_capacity(WAITING_MAX),
+            silence: Silence::new(),
             start: None,
             seq: 0,
             lateness,

@@ -92,6 +92,9 @@ impl Prepared {
             match (was, step.active) {
                 (Some(f), true) => {
                     step.since = old.layout.steps[f].since;
+                    if old.layout.steps[f].fired && self.table.rules[i].trigger().is_some() {
+                        self.layout.fire(rule);
+                    }
                     let waits = old.fresh.contains(&(f as u16));
                     if waits || !same_deeds(&self.table.rules[i], &old.table.rules[f]) {
                         self.fresh.push(rule);

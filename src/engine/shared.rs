@@ -39,6 +39,11 @@ impl Engine {
         let Some(id) = facts.flow else { return Decision::foreign() };
         let dialler = self.flows.get(id).dialler;
         match dialler {
+            // Whoever is at the other end: nothing to or from this one passes.
+            Dialler::Unasked | Dialler::Asked | Dialler::Unfound(_) if self.silence.has(peer) => {
+                self.plan.counters.totals.silenced.add(u64::from(facts.segments));
+                Decision { verdict: Verdict::Drop, facts: None, rule: None }
+            }
             Dialler::Node(other) => {
                 facts.link = self.link(peer, other, to_peer);
                 self.judge(now, start, facts)
@@ -192,10 +197,17 @@ impl Engine {
         let counters = &self.plan.counters;
         let segments = u64::from(facts.segments);
         counters.totals.unattributed.add(segments);
+        if self.silence.has(peer) {
+            counters.totals.silenced.add(segments);
+            return true;
+        }
         if self.plan.table.unattributed == Unattributed::Drop {
             return true;
         }
         let Some(start) = self.start else { return false };
+        if self.silence.is_any() {
+            counters.totals.silence_leaked.add(segments);
+        }
         let nodes = self.plan.table.nodes.len();
         for (i, step) in self.plan.layout.steps.iter().enumerate() {
             let cuts = step.active

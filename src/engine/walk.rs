@@ -1,12 +1,13 @@
 //! What the active rules of a link make of one packet.
 //!
 //! Rules are tried in file order and compose: delays add up; `accept` and `drop` end the
-//! walk. No rule matches: accept.
+//! walk, and so does a packet that triggers a fault. No rule matches: accept.
 
 use super::dice::{self, Draw};
 use super::flows::Flows;
 use super::layout::Step;
 use super::prepared::Prepared;
+use super::silence::Silence;
 use super::{Decision, Engine, Facts, Verdict};
 use crate::rules::table::{Action, FlowAge, Order, What};
 use crate::time::Nanos;
@@ -34,6 +35,11 @@ impl Engine {
         let segments = u64::from(facts.segments);
         self.plan.counters.link(facts.link).packets.add(segments);
         self.plan.number_connection(&facts, &mut self.flows);
+        if self.silence.covers(facts.link, self.plan.table.nodes.len()) {
+            self.plan.counters.link(facts.link).dropped.add(segments);
+            self.plan.counters.totals.silenced.add(segments);
+            return Decision { verdict: Verdict::Drop, facts: Some(facts), rule: None };
+        }
         let walk = self.walk(now.saturating_sub(start), start, &facts);
         let link = self.plan.counters.link(facts.link);
         let trim = match walk.end {
@@ -59,7 +65,7 @@ impl Engine {
     fn walk(&mut self, t: Nanos, start: Nanos, facts: &Facts) -> Walk {
         let mut walk =
             Walk { end: End::Through, delay: Nanos::ZERO, free_order: false, rule: None };
-        let (plan, flows) = (&mut *self.plan, &self.flows);
+        let (plan, flows, silence) = (&mut *self.plan, &self.flows, &mut self.silence);
         let mut at = 0;
         while let Some(rule) = plan.layout.next_open(facts, &mut at) {
             if !matches(&plan.layout.steps[usize::from(rule)], facts, flows, start) {
@@ -71,7 +77,7 @@ impl Engine {
             if !chance(plan, rule, facts, draw) {
                 continue;
             }
-            let acted = apply(plan, rule, facts, draw, &mut walk);
+            let acted = apply(plan, rule, facts, draw, (t, silence), &mut walk);
             if acted {
                 plan.counters.rules[usize::from(rule)].acted.add(segments);
                 walk.rule = walk.rule.filter(|_| matches!(walk.end, End::Through)).or(Some(rule));
@@ -130,7 +136,14 @@ pub(super) fn chance(plan: &Prepared, rule: u16, facts: &Facts, draw: Option<Dra
 
 /// Applies the actions of a rule that matches; returns whether any of them acted.
 #[inline]
-fn apply(plan: &Prepared, rule: u16, facts: &Facts, draw: Option<Draw>, walk: &mut Walk) -> bool {
+fn apply(
+    plan: &mut Prepared,
+    rule: u16,
+    facts: &Facts,
+    draw: Option<Draw>,
+    (t, silence): (Nanos, &mut Silence),
+    walk: &mut Walk,
+) -> bool {
     let range = plan.layout.steps[usize::from(rule)].actions.clone();
     let mut acted = false;
     for (part, i) in (1..).zip(range) {
@@ -148,6 +161,13 @@ fn apply(plan: &Prepared, rule: u16, facts: &Facts, draw: Option<Draw>, walk: &m
                 };
                 walk.delay = walk.delay + dice::delay(&delay, bits);
                 walk.free_order |= delay.order == Order::Free;
+            }
+            Action::Trigger(trigger) => {
+                if !silence.trigger(t, &trigger, facts.link, plan.table.nodes.len()) {
+                    continue;
+                }
+                plan.layout.fire(rule);
+                walk.end = End::Drop;
             }
         }
         acted = true;

@@ -12,7 +12,7 @@ use super::roles::Roles;
 use super::sets::{Sets, Side};
 use super::table::{
     Action, Delay, Distribution, Fault, Filter, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX, Rule,
-    Table, What, Window,
+    TRIGGERS_MAX, Table, What, Window,
 };
 use super::{cluster, hold, preempt, processes, scalar};
 use crate::packet::{LinkId, NodeId, Proto};
@@ -95,11 +95,19 @@ fn rules<'f>(
     for (index, entry) in file.rules.iter().enumerate() {
         let name = entry.name.as_ref().map_or(format!("rule {}", index + 1), |n| n.value.clone());
         unique(&mut names, &name, entry, sink);
-        if processes::is_meant(entry) {
-            faults.extend(processes::fault(entry, name, sets.as_deref_mut(), sink));
-        } else {
+        if !processes::is_meant(entry) {
             compiled.extend(rule(entry, name, sets.as_deref_mut(), sink));
+            continue;
         }
+        let fault = processes::fault(entry, name.clone(), sets.as_deref_mut(), sink);
+        if processes::is_triggered(entry) {
+            let rule = rule(entry, name, sets.as_deref_mut(), sink);
+            compiled.extend(rule.zip(fault.as_ref()).map(|(c, fault)| {
+                let rule = processes::trigger(entry, c.rule, fault, faults.len());
+                Compiled { rule, ..c }
+            }));
+        }
+        faults.extend(fault);
     }
     (compiled, faults)
 }
@@ -130,6 +138,10 @@ fn limits(file: &RuleFile, compiled: &[Compiled<'_>], nodes: usize, sink: &mut S
     let mut random = compiled.iter().filter(|c| c.rule.is_random());
     if let Some(c) = random.nth(RANDOM_RULES_MAX) {
         let message = format!("more than {RANDOM_RULES_MAX} rules have a chance or a jitter");
+        sink.push(over(c.entry, message, "let one rule cover several links"));
+    }
+    if let Some(c) = compiled.iter().filter(|c| c.rule.trigger().is_some()).nth(TRIGGERS_MAX) {
+        let message = format!("more than {TRIGGERS_MAX} rules trigger a fault");
         sink.push(over(c.entry, message, "let one rule cover several links"));
     }
     let mut links = 0;
@@ -165,7 +177,8 @@ fn rule<'f>(
     if reach.is_some_and(|reach| reach.is_empty()) {
         push(no_links(entry));
     }
-    let window = window(entry, &mut push);
+    let window =
+        if processes::is_meant(entry) { processes::armed(entry) } else { window(entry, &mut push) };
     let filter = filter(entry);
     let actions = actions(entry, &mut push);
     if let Some(reach) = reach {

@@ -127,7 +127,9 @@ pub(super) struct RuleEntry {
     /// Two sets, for both directions between them. Instead of `from` and `to`.
     #[schemars(with = "Option<(NodeSet, NodeSet)>")]
     pub(super) between: Option<Between>,
-    /// The nodes that something is done to, as `kill` or `remove` does; packets are for others.
+    /// The nodes that something is done to, as `kill` or `remove` does. With `from`, `to`,
+    /// `between` or `where` the first such packet triggers it, and `node` may be left out: then
+    /// its sender is meant.
     pub(super) node: Option<NodeSet>,
     /// Which packets on those links; all if left out.
     pub(super) r#where: Option<Where>,
@@ -138,7 +140,8 @@ pub(super) struct RuleEntry {
     /// if left out.
     #[schemars(with = "Option<Nanos>")]
     pub(super) at: Option<At<Nanos>>,
-    /// How long it stays active; until the end if left out.
+    /// How long it stays active; until the end if left out. What is done to processes is undone
+    /// so long after it was done.
     #[schemars(with = "Option<Nanos>")]
     pub(super) r#for: Option<At<Nanos>>,
     /// Time from one activation to the next, for a rule that comes back; needs `for`.

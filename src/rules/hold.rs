@@ -66,7 +66,7 @@ fn fits(delay: Nanos, max_rate: u32) -> bool {
 fn longest(rule: &Rule) -> Nanos {
     let one = |action: &Action| match action {
         Action::Delay(delay) => delay.longest(),
-        Action::Accept | Action::Drop(_) => Nanos::ZERO,
+        Action::Accept | Action::Drop(_) | Action::Trigger(_) => Nanos::ZERO,
     };
     // What is dropped in the end does not wait.
     if matches!(rule.actions.last(), Some(Action::Drop(super::table::What::Packets))) {

@@ -57,7 +57,7 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
             }),
             "chance": rule.filter.chance.map(|share| share as f64 / 4_294_967_296.0),
         },
-        "do": rule.actions.iter().map(action_json).collect::<Value>(),
+        "do": rule.actions.iter().map(|a| action_json(table, a)).collect::<Value>(),
         "at_ns": rule.window.at.0,
         "for_ns": rule.window.lasts.map(|span| span.0),
         "every_ns": rule.window.every.map(|span| span.0),
@@ -67,8 +67,15 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
     })
 }
 
-fn action_json(action: &Action) -> Value {
+fn action_json(table: &Table, action: &Action) -> Value {
     match action {
+        Action::Trigger(trigger) => json!({ "trigger": {
+            "fault": table.faults[usize::from(trigger.fault)].action.name(),
+            "nodes": table.nodes.iter().enumerate()
+                .filter(|(i, _)| trigger.nodes & (1 << i) != 0)
+                .map(|(_, node)| node.name.as_str())
+                .collect::<Vec<_>>(),
+        } }),
         Action::Accept => json!({ "accept": {} }),
         Action::Drop(What::Packets) => json!({ "drop": { "what": "packets" } }),
         Action::Drop(What::Data) => json!({ "drop": { "what": "data" } }),

@@ -237,6 +237,7 @@ fn short(action: &Action) -> String {
         Action::Drop(What::Packets) => "drop".to_owned(),
         Action::Drop(What::Data) => "drop data".to_owned(),
         Action::Delay(delay) => format!("+{}", length(delay)),
+        Action::Trigger(_) => "trigger".to_owned(),
     }
 }
 
@@ -259,6 +260,7 @@ fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     if !conditions.is_empty() {
         line("where", conditions);
     }
+    let long = |action| long(table, action);
     line("do", rule.actions.iter().map(long).collect::<Vec<_>>().join(", then "));
     if rule.optional {
         line("note", "may end without ever having matched".to_owned());
@@ -334,8 +336,16 @@ fn conditions(rule: &Rule) -> String {
 }
 
 /// An action in words.
-fn long(action: &Action) -> String {
+fn long(table: &Table, action: &Action) -> String {
     match action {
+        Action::Trigger(trigger) => {
+            let fault = &table.faults[usize::from(trigger.fault)];
+            let named = |(i, _): &(usize, _)| trigger.nodes & (1 << i) != 0;
+            let nodes = table.nodes.iter().enumerate().filter(named);
+            let names: Vec<&str> = nodes.map(|(_, node)| node.name.as_str()).collect();
+            let who = if names.is_empty() { "the sender".into() } else { names.join(", ") };
+            format!("{} {who}, by the first packet", fault.action.name())
+        }
         Action::Delay(delay) => {
             let shape = match delay.distribution {
                 Distribution::Normal => ", normal",

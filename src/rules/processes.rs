@@ -1,15 +1,43 @@
 //! Rules about processes: which nodes, what is done to them, when.
+//!
+//! With links or `where` it is a packet that triggers what is done: then it becomes a fault and
+//! also a rule among the others, which is armed at its time and triggers the fault once.
 
 use super::compile::window;
 use super::diagnostic::{Diagnostic, Sink};
 use super::file::{Action as Step, RuleEntry};
 use super::sets::{Sets, Side};
-use super::table::{Fault, ProcessAction};
+use super::table::{Action, Fault, ProcessAction, Rule, Trigger, Window};
 use crate::packet::NodeId;
 
 /// Whether an entry is about processes, not packets.
 pub(super) fn is_meant(entry: &RuleEntry) -> bool {
     entry.node.is_some() || entry.r#do.iter().any(|step| matches!(step.value, Step::Process(_)))
+}
+
+/// Whether a packet triggers it.
+pub(super) fn is_triggered(entry: &RuleEntry) -> bool {
+    let links = entry.from.is_some() || entry.to.is_some() || entry.between.is_some();
+    is_meant(entry) && (links || entry.r#where.is_some())
+}
+
+/// When a rule that triggers a fault is armed: from each start on until the next one, since `for`
+/// says when the fault is undone. [`fault`] has complained of times that cannot be.
+pub(super) fn armed(entry: &RuleEntry) -> Window {
+    let every = entry.every.map(|every| every.value);
+    Window { lasts: every, every, ..window(entry, &mut |_| {}) }
+}
+
+/// The rule whose first packet triggers a fault, the table's `index`-th.
+pub(super) fn trigger(entry: &RuleEntry, rule: Rule, fault: &Fault, index: usize) -> Rule {
+    let named = |bits, node: &NodeId| bits | 1 << node.0;
+    let trigger = Trigger {
+        fault: index as u16,
+        nodes: entry.node.as_ref().map_or(0, |_| fault.nodes.iter().fold(0, named)),
+        drops_held: fault.action == ProcessAction::Crash,
+    };
+    // The fault's nodes may depend on who leads, where its links do not.
+    Rule { actions: vec![Action::Trigger(trigger)], dynamic: rule.dynamic || fault.dynamic, ..rule }
 }
 
 /// Compiles it. `None` if something is wrong, which is then reported.
@@ -23,6 +51,9 @@ pub(super) fn fault(
     let mut dynamic = false;
     let nodes = sets.and_then(|sets| {
         sets.asked_roles = false;
+        if entry.node.is_none() && is_triggered(entry) {
+            return Some(0);
+        }
         let side = Side { set: Some(entry.node.as_ref()?), field: "node" };
         let (bits, rest) = sets.side(side, &name, sink)?;
         dynamic = sets.asked_roles;
@@ -57,15 +88,19 @@ pub(super) fn fault(
         );
         return None;
     };
-    if entry.node.is_none() {
+    if entry.node.is_none() && !is_triggered(entry) {
         let message = format!("`{}` is done to a process, and no `node` is named", action.name());
-        push(Diagnostic::error(message).at(span).field("do").help("add `node: leader`, or a name"));
+        push(
+            Diagnostic::error(message)
+                .at(span)
+                .field("do")
+                .help("add `node: leader`, or a name; or `from:`, for the sender of a packet"),
+        );
     }
-    let packets = [&entry.from, &entry.to].into_iter().flatten().map(|set| set.span);
-    let packets = packets.chain(entry.between.as_ref().map(|between| between.span));
-    for span in packets {
-        let help = "name the nodes with `node`; what passes between them is for another rule";
-        push(Diagnostic::error("a rule about processes has no links").at(span).help(help));
+    if !action.silences() && is_triggered(entry) {
+        let message = format!("`{}` cannot be triggered by a packet", action.name());
+        let help = "leave `from`, `to`, `between` and `where` out: it is done at a time";
+        push(Diagnostic::error(message).at(span).field("do").help(help));
     }
     if let Some(lasts) =
         entry.r#for.filter(|_| action.undone_by().is_none() && entry.every.is_none())

@@ -6,8 +6,7 @@
 
 use crate::packet::{LinkId, NodeId};
 
-/// A set of nodes: bit `i` is the node with id `i`.
-pub(super) type Bits = u128;
+pub(super) use super::table::NodeBits as Bits;
 
 /// The ordered pairs of a rule: one rectangle of senders and receivers, or two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,6 +19,13 @@ pub const RULES_MAX: usize = 20_000;
 /// flow and direction.
 pub const RANDOM_RULES_MAX: usize = 1_024;
 
+/// The most rules that a packet may trigger a fault by: the engine has room for as many that
+/// were triggered and have not been told of.
+pub const TRIGGERS_MAX: usize = 1_024;
+
+/// A set of nodes: bit `i` is the node with id `i`.
+pub type NodeBits = u128;
+
 /// The most links that all rules of a table may name together, which bounds its memory.
 pub const RULE_LINKS_MAX: usize = 128 << 20;
 
@@ -192,6 +199,13 @@ impl ProcessAction {
         Self::ALL.map(Self::name).join(", ")
     }
 
+    /// Whether nothing to or from a node may pass while it is being done. The silence ends when
+    /// it is done; for a crash, when the node has been started again.
+    #[must_use]
+    pub fn silences(self) -> bool {
+        matches!(self, Self::Kill | Self::Crash | Self::Pause | Self::Restart | Self::Wipe)
+    }
+
     /// What undoes it, for people; none for what is over at once.
     #[must_use]
     pub fn undone_by(self) -> Option<&'static str> {
@@ -235,6 +249,20 @@ pub enum Action {
     Drop(What),
     /// Adds to the packet's delay; the walk goes on.
     Delay(Delay),
+    /// Triggers a fault, once an activation: the packet is dropped, and from it on everything to
+    /// and from the nodes of the fault, until that is over. Stands alone in its rule.
+    Trigger(Trigger),
+}
+
+/// Which fault a packet triggers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Its index among the table's faults.
+    pub fault: u16,
+    /// The nodes that it is done to; none: the sender of the packet.
+    pub nodes: NodeBits,
+    /// Whether what is held of these nodes is dropped, too.
+    pub drops_held: bool,
 }
 
 /// What a drop drops.
@@ -366,6 +394,15 @@ impl Rule {
         self.filter.chance.is_some() || self.actions.iter().any(jitters)
     }
 
+    /// What it triggers, where it is a rule that triggers a fault.
+    #[must_use]
+    pub fn trigger(&self) -> Option<&Trigger> {
+        self.actions.iter().find_map(|action| match action {
+            Action::Trigger(trigger) => Some(trigger),
+            _ => None,
+        })
+    }
+
     /// Whether it ends the walk for every packet that it matches.
     #[must_use]
     pub fn ends(&self) -> bool {
@@ -384,6 +421,13 @@ impl Table {
     #[must_use]
     pub fn links(&self) -> usize {
         self.nodes.len() * self.nodes.len()
+    }
+
+    /// The rule whose packet triggers a fault; none for a fault whose time triggers it.
+    #[must_use]
+    pub fn rule_that_triggers(&self, fault: usize) -> Option<&Rule> {
+        let does = |rule: &&Rule| rule.trigger().is_some_and(|t| usize::from(t.fault) == fault);
+        self.rules.iter().find(does)
     }
 
     /// `"n1 -> n2"`, for people.

@@ -374,7 +374,8 @@ impl Attached {
         Undone { ended, losses, traced, troubles, rules_removed, released }
     }
 
-    fn order(&self, order: Order) -> Result<(), Trouble> {
+    /// Tells the loop something.
+    pub(super) fn order(&self, order: Order) -> Result<(), Trouble> {
         self.orders.send(order).map_err(|_| Trouble::new("the verdict loop is gone", ""))
     }
 

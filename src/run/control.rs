@@ -189,8 +189,10 @@ impl Control<'_> {
             return Ok(());
         }
         let former = self.pending.back().map_or(&self.attached.table, |last| &last.table);
-        let settled = self.pending.is_empty();
-        let changed = self.disturb.work(t, former, settled)?;
+        let changed = self.disturb.work(t, former)?;
+        for order in self.disturb.orders() {
+            self.attached.order(order)?;
+        }
         for happened in self.disturb.happened() {
             self.status.say(&format!("{:8.3}s  {happened}", happened.t.as_secs_f64()));
             self.tell(&happened);
@@ -259,6 +261,8 @@ impl Control<'_> {
                 let (t, rules) = (t.as_secs_f64(), table.rules.len());
                 self.status.say(&format!("{t:8.3}s  new table in force: {rules} rules"));
             }
+            Report::Silenced(silenced) => self.disturb.silenced(&silenced),
+            Report::SilenceOver(fault, node, at) => self.disturb.silence_over(fault, node, at),
             Report::Started(_) | Report::Drained(_) => {}
         }
     }
@@ -475,7 +479,9 @@ pub(super) fn end_of(table: &Table, lasts: Option<Nanos>) -> Option<Nanos> {
     if lasts.is_some() {
         return lasts;
     }
-    let rules = table.rules.iter().map(|rule| rule.window.end());
+    // A rule that triggers a fault is armed for as long as it takes.
+    let rules = table.rules.iter().filter(|rule| rule.trigger().is_none());
+    let rules = rules.map(|rule| rule.window.end());
     let faults = table.faults.iter().map(|fault| fault.window.end_of_fault(fault.action));
     rules.chain(faults).max().filter(|end| *end < Nanos::MAX)
 }

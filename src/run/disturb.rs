@@ -4,13 +4,21 @@
 //! A rule that depends on roles is parked, that is never active, until its time comes; then its
 //! links are found from who leads at that moment, and a table with these is put into force. They
 //! stay bound until it ends. While nobody leads it waits, and says so.
+//!
+//! Before anything is done to a process its node is silent: the verdict loop says so, because a
+//! packet triggered the fault or because it was ordered to, and only then the job is handed over.
+//! The silence ends once a killed process is reaped, a paused one stands still, or a crashed one
+//! was started again. What came meanwhile was dropped; what was held before stays deliverable,
+//! but for a crash.
 
 use super::host::{Done, Host, Job, Worker};
+use super::mailbox::Order;
 use super::schedule::{Due, Schedule, What};
+use crate::engine::Silenced;
 use crate::kernel::poll;
 use crate::kernel::trouble::Trouble;
 use crate::packet::{LinkId, NodeId};
-use crate::rules::table::{Action, Filter, ProcessAction, Rule, Window};
+use crate::rules::table::{Fault, NodeBits, ProcessAction, Window};
 use crate::rules::{self, Compiled, Roles, Table};
 use crate::time::Nanos;
 use serde::Serialize;
@@ -74,20 +82,35 @@ pub fn parked(mut table: Table) -> Table {
     table
 }
 
+/// One fault, from its trigger until it is undone.
+#[derive(Clone, Debug, Default)]
+struct UnderWay {
+    /// Whether a packet triggers it, and no time.
+    by_packet: bool,
+    /// Whether a run goes on for such a packet.
+    awaited: bool,
+    /// Whether the silence was ordered and is not in force yet: so nothing is done so far.
+    awaits_silence: bool,
+    /// Nodes that it was done to, until it is undone.
+    victims: Vec<usize>,
+    /// Nodes that are silent for it.
+    silent: Vec<usize>,
+}
+
 /// What is to be done, and what was.
 pub struct Disturb<'a> {
     schedule: Schedule,
     hosted: Option<&'a Hosted<'a>>,
     worker: Option<Worker>,
     names: Vec<String>,
-    /// Of the file's rules, in its order: a table in force may have others in front.
+    /// Of the rules, in the file's order.
     rules: Vec<String>,
     seed: u64,
-    faults: Vec<crate::rules::table::Fault>,
-    /// Nodes that each fault was done to, until it is undone.
-    victims: Vec<Vec<usize>>,
-    /// Jobs that wait for a table to come into force.
-    behind_table: Vec<Job>,
+    faults: Vec<Fault>,
+    /// What is under way of each fault.
+    under_way: Vec<UnderWay>,
+    /// What the verdict loop is to be told.
+    orders: Vec<Order>,
     happened: Vec<Happened>,
     /// When a process that had been disturbed was last seen to run again.
     undone: Option<Nanos>,
@@ -127,8 +150,8 @@ impl<'a> Disturb<'a> {
             rules: table.rules.iter().map(|rule| rule.name.clone()).collect(),
             seed: table.seed,
             faults: table.faults.clone(),
-            victims: vec![Vec::new(); table.faults.len()],
-            behind_table: Vec::new(),
+            under_way: (0..table.faults.len()).map(|i| UnderWay::new(table, i)).collect(),
+            orders: Vec::new(),
             happened: Vec::new(),
             undone: None,
             failures: Vec::new(),
@@ -147,7 +170,10 @@ impl<'a> Disturb<'a> {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         let working = self.worker.as_ref().is_some_and(|worker| !worker.is_idle());
-        self.schedule.is_busy() || working || !self.behind_table.is_empty()
+        let open = |(i, one): (usize, &UnderWay)| {
+            one.awaits_silence || (one.awaited && !self.schedule.has_started(What::Fault(i)))
+        };
+        self.schedule.is_busy() || working || self.under_way.iter().enumerate().any(open)
     }
 
     /// When to look again, on the rules' clock.
@@ -159,20 +185,11 @@ impl<'a> Disturb<'a> {
         soon.or(self.schedule.poll_at().map(|at| at.max(self.next_look)))
     }
 
-    /// Does what is due at `t`; `former` is the last table ordered, and `settled` says that it
-    /// is in force. Returns a table that has to come into force.
-    pub fn work(
-        &mut self,
-        t: Nanos,
-        former: &Table,
-        settled: bool,
-    ) -> Result<Option<Table>, Trouble> {
-        if settled {
-            for job in std::mem::take(&mut self.behind_table) {
-                self.order(job);
-            }
-        }
-        let mut table: Option<Table> = self.hear(t, former);
+    /// Does what is due at `t`; `former` is the last table ordered. Returns a table that has to
+    /// come into force; [`Disturb::orders`] has what else the verdict loop is to be told.
+    pub fn work(&mut self, t: Nanos, former: &Table) -> Result<Option<Table>, Trouble> {
+        self.hear(t);
+        let mut table: Option<Table> = None;
         let due = self.schedule.due(t);
         if due.is_empty() {
             return Ok(table);
@@ -181,8 +198,8 @@ impl<'a> Disturb<'a> {
         let leader = self.hosted.and_then(|hosted| hosted.host.leader());
         for due in due {
             match due {
-                // It is not done yet, so it cannot be undone: a job waits for its silence.
-                Due::End(What::Fault(i)) if self.behind_table.iter().any(|job| job.fault == i) => {}
+                // It is not done yet, so it cannot be undone.
+                Due::End(What::Fault(i)) if self.under_way[i].awaits_silence => {}
                 Due::End(what) => self.end(t, what),
                 Due::Start(what, n) => {
                     let next = self.start(t, what, n, leader, table.as_ref().unwrap_or(former))?;
@@ -223,18 +240,19 @@ impl<'a> Disturb<'a> {
             What::Rule(i) => {
                 let bound = bound.expect("a rule is here only because it depends on roles");
                 let mut table = table.clone();
-                // A rule that was put in front has moved those of the file.
-                let at = position(&table, &name).unwrap_or(i);
-                table.rules[at].links.clone_from(&bound.rules[i].links);
-                table.rules[at].window = window;
-                let who = self.who(&table.rules[at].links);
+                let rule = &mut table.rules[i];
+                rule.links.clone_from(&bound.rules[i].links);
+                rule.actions.clone_from(&bound.rules[i].actions);
+                rule.window = window;
+                let who = self.who(&rule.links);
                 self.note(t, &name, &format!("bound: {}", who.join(", ")), who);
                 Ok(Some(table))
             }
             What::Fault(i) => {
                 let nodes =
                     bound.map_or(self.faults[i].nodes.clone(), |b| b.faults[i].nodes.clone());
-                Ok(self.do_fault(t, i, &nodes, table))
+                self.do_fault(t, i, &nodes);
+                Ok(None)
             }
         }
     }
@@ -248,42 +266,58 @@ impl<'a> Disturb<'a> {
         })
     }
 
-    /// Orders a fault; for a crash the silence comes first.
-    fn do_fault(&mut self, t: Nanos, i: usize, nodes: &[NodeId], table: &Table) -> Option<Table> {
-        let fault = self.faults[i].clone();
+    /// Its time triggers a fault: where it needs a silence, that comes first.
+    fn do_fault(&mut self, t: Nanos, i: usize, nodes: &[NodeId]) {
+        let action = self.faults[i].action;
         let nodes: Vec<usize> = nodes.iter().map(|node| usize::from(node.0)).collect();
+        if action.silences() {
+            self.under_way[i].awaits_silence = true;
+            let bits = nodes.iter().fold(0, |bits: NodeBits, node| bits | 1 << node);
+            self.orders.push(Order::Silence(i as u16, bits, action == ProcessAction::Crash));
+        } else {
+            self.do_to(t, i, nodes, None);
+        }
+    }
+
+    /// Nodes are silent: now it is done to them.
+    pub fn silenced(&mut self, silenced: &Silenced) {
+        let (t, i) = (silenced.at, usize::from(silenced.fault));
+        let is_in = |node: &usize| silenced.nodes & (1 << node) != 0;
+        let nodes: Vec<usize> = (0..self.names.len()).filter(is_in).collect();
+        self.under_way[i].awaits_silence = false;
+        self.under_way[i].silent.extend(&nodes);
+        if silenced.by.is_some() && self.schedule.is_active(What::Fault(i)) {
+            let name = self.faults[i].name.clone();
+            self.note(t, &name, "triggered again before it was undone: left as it is", Vec::new());
+            return nodes.into_iter().for_each(|node| self.end_silence(i, node));
+        }
+        if silenced.by.is_some() {
+            self.schedule.started(What::Fault(i), t);
+        }
+        self.do_to(t, i, nodes, silenced.by);
+    }
+
+    fn do_to(&mut self, t: Nanos, i: usize, nodes: Vec<usize>, by: Option<LinkId>) {
+        let fault = self.faults[i].clone();
         let names: Vec<String> = nodes.iter().map(|&node| self.names[node].clone()).collect();
-        let what = format!("{} {}", fault.action.name(), names.join(", "));
+        let by = by.map_or(String::new(), |link| {
+            format!(", triggered by a packet {}", self.who(&[link]).concat())
+        });
+        let silent = if fault.action.silences() { "; silent from here on" } else { "" };
+        let what = format!("{} {}{by}{silent}", fault.action.name(), names.join(", "));
         self.note(t, &fault.name, &what, names);
-        self.victims[i].clone_from(&nodes);
-        let jobs =
-            nodes.iter().map(|&node| Job { fault: i, action: fault.action, node, undo: false });
-        let jobs: Vec<Job> = jobs.collect();
-        if fault.action.undone_by().is_none() {
-            self.schedule.ended(What::Fault(i));
-            self.victims[i].clear();
-        }
-        if fault.action != ProcessAction::Crash {
-            // A node that comes back in another way than its crash would end is heard first.
-            let heard = without_silence(table, &jobs, &self.names);
-            if heard.is_some() {
-                self.behind_table.extend(jobs);
-                return heard;
+        for &node in &nodes {
+            let job = Job { fault: i, action: fault.action, node, undo: false };
+            // A node that comes back in another way than its crash would end is heard again.
+            if job.revives() {
+                (0..self.faults.len()).for_each(|fault| self.end_silence(fault, node));
             }
-            for job in jobs {
-                self.order(job);
-            }
-            return None;
+            self.order(job);
         }
-        self.behind_table.extend(jobs);
-        let mut table = table.clone();
-        for node in nodes {
-            let silence = silence(&self.names[node], node, table.nodes.len(), t);
-            if position(&table, &silence.name).is_none() {
-                table.rules.insert(0, silence);
-            }
+        match fault.action.undone_by() {
+            Some(_) => self.under_way[i].victims = nodes,
+            None => self.schedule.ended(What::Fault(i)),
         }
-        Some(table)
     }
 
     fn end(&mut self, t: Nanos, what: What) {
@@ -291,7 +325,7 @@ impl<'a> Disturb<'a> {
         // A rule ends by itself, in the loop.
         let What::Fault(i) = what else { return };
         let fault = self.faults[i].clone();
-        let victims = std::mem::take(&mut self.victims[i]);
+        let victims = std::mem::take(&mut self.under_way[i].victims);
         let names: Vec<String> = victims.iter().map(|&node| self.names[node].clone()).collect();
         if let Some(undone) = fault.action.undone_by() {
             self.note(t, &fault.name, &format!("over, {undone}: {}", names.join(", ")), names);
@@ -307,19 +341,36 @@ impl<'a> Disturb<'a> {
         }
     }
 
-    /// Hears what was done; the table without the silence of nodes that speak again.
-    fn hear(&mut self, t: Nanos, former: &Table) -> Option<Table> {
-        let mut table: Option<Table> = None;
+    /// Hears what was done, and lets nodes speak for which that was all.
+    fn hear(&mut self, t: Nanos) {
         while let Some((job, result)) = self.worker.as_mut().and_then(Worker::done) {
+            // A host that crashed is silent until it is back.
+            let lasts = job.action == ProcessAction::Crash && !job.undo && result.is_ok();
             self.note_done(t, &job, result);
-            let node = &self.names[job.node];
-            if job.action == ProcessAction::Crash && job.undo {
-                let mut next = table.take().unwrap_or_else(|| former.clone());
-                next.rules.retain(|rule| rule.name != silence_name(node));
-                table = Some(next);
+            if !lasts {
+                self.end_silence(job.fault, job.node);
             }
         }
-        table
+    }
+
+    fn end_silence(&mut self, fault: usize, node: usize) {
+        let silent = &mut self.under_way[fault].silent;
+        if let Some(at) = silent.iter().position(|&one| one == node) {
+            silent.swap_remove(at);
+            self.orders.push(Order::EndSilence(fault as u16, NodeId(node as u16)));
+        }
+    }
+
+    /// The verdict loop judges a node's packets again, as far as this fault goes.
+    pub fn silence_over(&mut self, fault: u16, node: NodeId, at: Nanos) {
+        let rule = self.faults[usize::from(fault)].name.clone();
+        let node = self.names[usize::from(node.0)].clone();
+        self.note(at, &rule, &format!("the silence of {node} is over"), vec![node]);
+    }
+
+    /// What the verdict loop is to be told.
+    pub fn orders(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
     }
 
     fn note_done(&mut self, t: Nanos, job: &Job, result: Done) {
@@ -345,7 +396,11 @@ impl<'a> Disturb<'a> {
     pub fn settle(&mut self, t: Nanos) {
         self.wait_for_jobs(t);
         for (i, fault) in self.faults.iter().enumerate() {
-            if !fault.optional && !self.schedule.has_started(What::Fault(i)) {
+            // Where a packet triggers it, its rule never matched.
+            let UnderWay { by_packet, awaits_silence, .. } = self.under_way[i];
+            let missed =
+                !by_packet && !fault.optional && !self.schedule.has_started(What::Fault(i));
+            if missed || awaits_silence {
                 self.failures
                     .push(format!("`{}` was never done: its time did not come", fault.name));
             }
@@ -378,8 +433,8 @@ impl<'a> Disturb<'a> {
 
     /// The faults that were done and not yet undone, by name.
     pub fn active(&self) -> impl Iterator<Item = String> {
-        let faults = self.faults.iter().zip(&self.victims);
-        faults.filter(|(_, nodes)| !nodes.is_empty()).map(|(fault, _)| fault.name.clone())
+        let faults = self.faults.iter().zip(&self.under_way);
+        faults.filter(|(_, it)| !it.victims.is_empty()).map(|(fault, _)| fault.name.clone())
     }
 
     /// Whether something that was ordered could not be done.
@@ -409,42 +464,10 @@ impl<'a> Disturb<'a> {
     }
 }
 
-fn position(table: &Table, name: &str) -> Option<usize> {
-    table.rules.iter().position(|rule| rule.name == name)
-}
-
-/// The table without the silence of nodes that these jobs bring back, if there is any.
-fn without_silence(table: &Table, jobs: &[Job], names: &[String]) -> Option<Table> {
-    let back = jobs.iter().filter(|job| job.revives()).map(|job| silence_name(&names[job.node]));
-    let back: Vec<String> = back.collect();
-    let kept = |rule: &Rule| !back.contains(&rule.name);
-    if table.rules.iter().all(kept) {
-        return None;
-    }
-    let mut table = table.clone();
-    table.rules.retain(kept);
-    Some(table)
-}
-
-fn silence_name(node: &str) -> String {
-    format!("the silence of {node}, which crashed")
-}
-
-/// Nothing to or from a node passes.
-fn silence(name: &str, node: usize, nodes: usize, t: Nanos) -> Rule {
-    let own = NodeId(node as u16);
-    let others = (0..nodes as u16).map(NodeId).filter(|other| *other != own);
-    let both = |other: NodeId| [LinkId::new(own, other, nodes), LinkId::new(other, own, nodes)];
-    let mut links: Vec<LinkId> = others.flat_map(both).collect();
-    links.sort_unstable();
-    Rule {
-        name: silence_name(name),
-        links,
-        filter: Filter::default(),
-        actions: vec![Action::Drop(crate::rules::table::What::Packets)],
-        window: Window { at: t, ..Window::ALWAYS },
-        keeps_held: false,
-        optional: true,
-        dynamic: false,
+impl UnderWay {
+    fn new(table: &Table, fault: usize) -> Self {
+        let rule = table.rule_that_triggers(fault);
+        let awaited = rule.is_some_and(|rule| !rule.optional);
+        Self { by_packet: rule.is_some(), awaited, ..Self::default() }
     }
 }

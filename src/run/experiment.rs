@@ -60,6 +60,8 @@ pub struct Experiment {
     pub folder: PathBuf,
     /// Whether only warnings and the result are told.
     pub quiet: bool,
+    /// Whether every packet of the fault phase is written to the folder.
+    pub trace: bool,
     /// How much work judging may take.
     pub budget: Budget,
 }
@@ -296,8 +298,10 @@ impl Course<'_> {
             writable.then(|| line("faults", progress.left, loads, &progress.active))
         };
         self.status.borrow_mut().clear();
+        let trace = self.run.trace.then(|| self.run.folder.join("trace.jsonl"));
+        let trace = trace.as_deref();
         let run = Run {
-            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace: None },
+            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace },
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),

@@ -4,8 +4,9 @@
 //! lock. A flag, looked at once a batch, says that there is something to read; an eventfd
 //! wakes the loop when no packet does.
 
-use crate::engine::{Answer, Edge, Prepared, Question};
-use crate::packet::Endpoint;
+use crate::engine::{Answer, Edge, Prepared, Question, Silenced};
+use crate::packet::{Endpoint, NodeId};
+use crate::rules::table::NodeBits;
 use crate::time::Nanos;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -24,6 +25,11 @@ pub enum Order {
     Adopt(Box<Prepared>),
     /// Who holds a socket.
     Answered(Question, Answer),
+    /// Nothing to or from these nodes passes, for the fault of this index; what is held of them
+    /// is dropped, too, where the last says so.
+    Silence(u16, NodeBits, bool),
+    /// A fault no longer needs a node's silence.
+    EndSilence(u16, NodeId),
     /// Release everything and accept from now on.
     Drain,
     /// End, once the queues are empty.
@@ -40,6 +46,10 @@ pub enum Report {
     Adopted(Nanos, Vec<u16>, Box<Prepared>),
     /// A rule started or ended.
     Edge(Edge),
+    /// Nodes are silent, by a packet or by order: what is to be done to them may be done.
+    Silenced(Silenced),
+    /// The silence of a node for this fault is over since then, on the rules' clock.
+    SilenceOver(u16, NodeId, Nanos),
     /// Everything is released.
     Drained(Nanos),
 }

@@ -131,6 +131,10 @@ pub struct Totals {
     pub unreadable: u64,
     /// Packets whose sender stayed unknown.
     pub unattributed: u64,
+    /// Packets dropped because something was being done to the process of a node.
+    pub silenced: u64,
+    /// Packets of unknown senders that passed meanwhile.
+    pub silence_leaked: u64,
     /// Questions about who holds a socket.
     pub asked: u64,
     /// Flows forgotten early.
@@ -209,6 +213,8 @@ impl Outcome {
             foreign: count.foreign.get(),
             unreadable: count.unreadable.get(),
             unattributed: count.unattributed.get(),
+            silenced: count.silenced.get(),
+            silence_leaked: count.silence_leaked.get(),
             asked: count.asked.get(),
             flows_evicted: count.flows_evicted.get(),
             refused: detached.ended.faults.refused,
@@ -307,6 +313,10 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
         totals.unattributed,
         "packets could not be attributed to a node and were treated as `cluster.unattributed` says",
     );
+    warn(
+        totals.silence_leaked,
+        "packets of unknown senders passed while a node was silent, and may be of it",
+    );
     warn(totals.garbled, "messages of the kernel could not be read; their packets stay unanswered");
     warn(totals.flows_evicted, "flows were forgotten early: more were open than raftq keeps");
     let (lost, answers_lost) = traced.map_or((0, 0), |t| (t.lost, t.answers_lost));
@@ -330,7 +340,7 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
 }
 
 fn exit_code(run: &Circumstances, totals: &Totals, rules: &[RuleOutcome], troubles: bool) -> u8 {
-    let leaky = rules.iter().any(|rule| rule.leaked > 0);
+    let leaky = totals.silence_leaked > 0 || rules.iter().any(|rule| rule.leaked > 0);
     let disturbed = leaky || run.rules_removed || run.undecided;
     if run.broken || troubles {
         ENVIRONMENT

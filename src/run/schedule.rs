@@ -28,6 +28,8 @@ struct Item {
     what: What,
     window: Window,
     dynamic: bool,
+    /// Whether a packet starts it, and no time.
+    by_packet: bool,
     /// The start of the next activation, by the file; none if there is none left.
     next: Option<Nanos>,
     activation: u64,
@@ -49,13 +51,10 @@ impl Schedule {
         let rules = rules.map(|(i, rule)| (What::Rule(i), rule.window, true));
         let faults = table.faults.iter().enumerate();
         let faults = faults.map(|(i, fault)| (What::Fault(i), fault.window, fault.dynamic));
-        let item = |(what, window, dynamic): (What, Window, bool)| Item {
-            what,
-            window,
-            dynamic,
-            next: start_after(window, Nanos::ZERO),
-            activation: 0,
-            ends: None,
+        let item = |(what, window, dynamic): (What, Window, bool)| {
+            let by_packet = matches!(what, What::Fault(i) if table.rule_that_triggers(i).is_some());
+            let next = start_after(window, Nanos::ZERO).filter(|_| !by_packet);
+            Item { what, window, dynamic, by_packet, next, activation: 0, ends: None }
         };
         Self { items: rules.chain(faults).map(item).collect() }
     }
@@ -90,7 +89,7 @@ impl Schedule {
         };
         item.activation += 1;
         item.ends = Some(item.window.lasts.map_or(Nanos::MAX, |lasts| t + lasts));
-        item.next = start_after(item.window, t + Nanos(1));
+        item.next = start_after(item.window, t + Nanos(1)).filter(|_| !item.by_packet);
         Window { at: t, lasts: item.window.lasts, every: None, times: None }
     }
 
@@ -99,6 +98,12 @@ impl Schedule {
         if let Some(item) = self.items.iter_mut().find(|item| item.what == what) {
             item.ends = None;
         }
+    }
+
+    /// Whether it is active now.
+    #[must_use]
+    pub fn is_active(&self, what: What) -> bool {
+        self.items.iter().any(|item| item.what == what && item.ends.is_some())
     }
 
     /// Whether it was ever active.

@@ -7,6 +7,9 @@
 //! A packet that is kept (`delay`, `ask`) bears its queue and id, and gets a second line when
 //! it is answered, with the same two: until then nobody knows whether it passes, since a cut
 //! may start while it is held. The kernel uses an id again only for a later packet.
+//!
+//! A packet between nodes that is dropped (`drop`) by no rule met the silence of one of them: a
+//! fault was being done to its process.
 
 use crate::engine::{Decision, Token, Verdict};
 use crate::packet::{Endpoint, LinkId, NodeId, PacketView, Proto};

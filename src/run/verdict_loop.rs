@@ -159,8 +159,10 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         if self.wiring.orders.may_have() || waited.is_ready(bell) {
             self.read_mail(now)?;
         }
+        self.tell_silences(now)?;
         self.let_out(now)?;
         let more = self.reading && self.take_in(now)?;
+        self.tell_silences(now)?;
         for lane in &mut self.lanes {
             lane.queue.flush()?;
         }
@@ -189,6 +191,22 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             more |= got == crate::kernel::nfqueue::BATCH;
         }
         Ok(more)
+    }
+
+    /// Tells of nodes that are silent by now, so that what is to be done to them is done; and
+    /// drops what is held of a host that is to be lost.
+    fn tell_silences(&mut self, now: Nanos) -> io::Result<()> {
+        if !self.engine.has_untold_silence() {
+            return Ok(());
+        }
+        let Self { lanes, engine, wiring, trims, left, .. } = self;
+        let mut result = Ok(());
+        let mut out = |r: Release| {
+            keep_first(&mut result, answer(lanes, trims, left, &mut wiring.tracer, now, r));
+        };
+        let reports = &wiring.reports;
+        engine.tell_silences(|s| reports.send(Report::Silenced(s)).is_ok(), &mut out);
+        result
     }
 
     /// Starts and ends rules, and answers what is due.
@@ -235,6 +253,16 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     };
                     engine.answered(now, question.flow, question.generation, answer_, &mut out);
                     result?;
+                }
+                Order::Silence(fault, nodes, drops_held) => {
+                    if !self.engine.silence(now, fault, nodes, drops_held) {
+                        log::error!("a fault was left out: nobody hears of silences any more");
+                    }
+                    self.tell_silences(now)?;
+                }
+                Order::EndSilence(fault, node) => {
+                    let at = self.engine.end_silence(now, node);
+                    self.tell(Report::SilenceOver(fault, node, at));
                 }
                 Order::Drain => {
                     self.drain(now)?;

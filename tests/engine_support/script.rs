@@ -13,6 +13,8 @@
 //! 20 x EVENT                       the same packet again and again, summed up
 //! garbage                          bytes that are no packet
 //! answer #N n1|stranger|nobody     who sent packet N
+//! silence n1 | silence n1, held     nodes are silenced by order; so is what is held of them
+//! speak n1                         a silence of a node is over
 //! know n1:40000 > n2 by n1         a connection that is there before any packet of it
 //! reload, RULES..., adopt          other rules come into force
 //! drain                            everything is released, rules no longer act
@@ -119,6 +121,12 @@ impl Player {
                 let (now, answer) = (self.now, self.who(who));
                 self.engine().know_flow(now, key, answer);
             }
+            ["silence", nodes] => self.silence(nodes, false),
+            ["silence", nodes, "held"] => self.silence(nodes.trim_end_matches(','), true),
+            ["speak", node] => {
+                let (node, now) = (self.lines.node(node), self.now);
+                self.engine().end_silence(now, node);
+            }
             ["reload"] => self.lines.table.rules.clear(),
             ["adopt"] => self.adopt(),
             ["drain"] => {
@@ -206,6 +214,7 @@ impl Player {
         let by = decision.rule.map(|r| &self.table.rules[usize::from(r)].name);
         let by = by.map_or(String::new(), |name| format!(" ({name})"));
         self.said.push(format!("#{} {said}{by}", self.packets));
+        self.tell_silences();
         said
     }
 
@@ -265,6 +274,33 @@ impl Player {
         let engine = self.engine.as_mut().expect("a script says `start` first");
         let (flow, generation) = (question.flow, question.generation);
         engine.answered(self.now, flow, generation, answer, &mut |r| say_release(said, trims, &r));
+        self.tell_silences();
+    }
+
+    fn silence(&mut self, nodes: &str, drops_held: bool) {
+        let nodes = nodes.split(',').fold(0, |bits, name| bits | 1 << self.lines.node(name).0);
+        let now = self.now;
+        assert!(self.engine().silence(now, u16::MAX, nodes, drops_held), "there is room");
+        self.tell_silences();
+    }
+
+    /// Says what the loop tells, as soon as it does.
+    fn tell_silences(&mut self) {
+        let (said, trims, table) = (&mut self.said, &mut self.trims, &self.table);
+        let engine = self.engine.as_mut().expect("a script says `start` first");
+        let mut silenced = Vec::new();
+        let tell = |one| {
+            silenced.push(one);
+            true
+        };
+        engine.tell_silences(tell, &mut |r| say_release(said, trims, &r));
+        for one in silenced {
+            let nodes = table.nodes.iter().enumerate();
+            let nodes = nodes.filter(|(i, _)| one.nodes & (1 << i) != 0);
+            let names: Vec<&str> = nodes.map(|(_, node)| node.name.as_str()).collect();
+            let by = one.by.map_or("order".to_owned(), |link| table.link_name(link));
+            said.push(format!("{} silent since {}, by {by}", names.join(","), show(one.at)));
+        }
     }
 
     fn who(&self, name: &str) -> Answer {
@@ -308,6 +344,8 @@ impl Player {
             ("unreadable", totals.unreadable.get()),
             ("unattributed", totals.unattributed.get()),
             ("asked", totals.asked.get()),
+            ("silenced", totals.silenced.get()),
+            ("silence leaked", totals.silence_leaked.get()),
             ("flows evicted", totals.flows_evicted.get()),
         ]);
         self.said.push(format!("in all:{shown}"));

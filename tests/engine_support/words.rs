@@ -7,15 +7,16 @@
 //! rule NAME: LINKS WHERE ACTIONS WINDOW
 //!   LINKS    n1,n2 -> n3 | n1 <> n2,n3 | any
 //!   WHERE    tcp udp new established, port N, chance N%
-//!   ACTIONS  accept, drop, drop data, delay TIME [~TIME] [normal] [free]
+//!   ACTIONS  accept, drop, drop data, delay TIME [~TIME] [normal] [free],
+//!            kill|crash NODES, for the sender of the packet: kill|crash sender
 //!   WINDOW   at TIME, for TIME, every TIME, times N
 //! ```
 
 use super::packet::end;
 use raftq::packet::{LinkId, NodeId, Proto};
 use raftq::rules::table::{
-    Action, Delay, Distribution, Filter, FlowAge, Node, Order, Place, Rule, Table, Unattributed,
-    What, Window,
+    Action, Delay, Distribution, Filter, FlowAge, Node, Order, Place, Rule, Table, Trigger,
+    Unattributed, What, Window,
 };
 use raftq::time::Nanos;
 use std::iter::{Copied, Peekable};
@@ -108,10 +109,24 @@ impl TableLines {
                 "every" => rule.window.every = Some(time(value(&mut words))),
                 "keep-held" => rule.keeps_held = true,
                 "times" => rule.window.times = Some(number(value(&mut words)) as u32),
+                "kill" | "crash" => {
+                    let trigger = self.trigger(word, value(&mut words));
+                    rule.actions.push(Action::Trigger(trigger));
+                }
                 _ => rule.actions.push(action(word, &mut words)),
             }
         }
         rule
+    }
+
+    /// A fault has the number of its rule.
+    fn trigger(&self, word: &str, nodes: &str) -> Trigger {
+        let nodes = nodes.split(',').filter(|name| *name != "sender");
+        Trigger {
+            fault: self.table.rules.len() as u16,
+            nodes: nodes.fold(0, |bits, name| bits | 1 << self.node(name).0),
+            drops_held: word == "crash",
+        }
     }
 
     fn links(&self, words: &[&str]) -> Vec<LinkId> {

@@ -23,6 +23,8 @@ pub(super) struct AdapterFile {
     pub(super) base: String,
     /// How a node tells its state.
     pub(super) status: StatusFields,
+    /// How any member is asked for all of them.
+    pub(super) members: Option<MembersFields>,
     /// What clients can ask.
     pub(super) operations: BTreeMap<Operation, Call>,
     /// What can be asked of the cluster about itself.
@@ -68,6 +70,20 @@ pub(super) struct StatusFields {
     pub(super) leader: Option<String>,
     pub(super) member: Option<String>,
     pub(super) term: Option<String>,
+}
+
+/// How the members of a running cluster are found: a call, an expression for the list of them,
+/// and expressions about each `member`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MembersFields {
+    pub(super) get: Option<String>,
+    pub(super) post: Option<String>,
+    pub(super) body: Option<String>,
+    pub(super) list: String,
+    pub(super) name: String,
+    pub(super) peer: String,
+    pub(super) client: String,
 }
 
 /// One operation: a call, what the system promises of it, and what its answers mean.
@@ -137,6 +153,21 @@ impl Call {
     }
 }
 
+impl MembersFields {
+    /// Method and path; checked to be there.
+    pub(super) fn line(&self) -> Option<Line<'_>> {
+        line(self.get.as_ref(), None, self.post.as_ref(), None)
+    }
+
+    fn check(&self, templates: &Templates) -> Result<()> {
+        self.line().ok_or_else(|| wrong("members needs exactly one of get and post"))?;
+        for text in [&self.list, &self.name, &self.peer, &self.client] {
+            templates.check_expression(text)?;
+        }
+        Ok(())
+    }
+}
+
 impl StatusFields {
     /// Method and path; checked to be there.
     pub(super) fn line(&self) -> Option<Line<'_>> {
@@ -200,6 +231,7 @@ impl AdapterFile {
         for text in asked.into_iter().chain([status.term.as_ref()]).flatten() {
             templates.check_expression(text)?;
         }
+        self.members.as_ref().map_or(Ok(()), |members| members.check(templates))?;
         for (operation, call) in &self.operations {
             let name = format!("operations.{}", format!("{operation:?}").to_lowercase());
             check_call(call, templates).map_err(|e| wrong(format!("{name}: {e}")))?;

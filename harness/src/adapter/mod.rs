@@ -10,6 +10,7 @@
 //! find      where adapters and programs are
 //! template  filling in names, keys and values; asking about answers
 //! http      one call over a kept connection, and what surely was not sent
+//! members   which members a running cluster has
 //! session   requests of clients, and questions about a node's state
 //! admin     calls about the cluster itself: its members, its leader, its snapshots
 //! ```
@@ -18,6 +19,7 @@ mod admin;
 mod file;
 mod find;
 mod http;
+mod members;
 mod session;
 mod template;
 
@@ -36,6 +38,7 @@ use template::Templates;
 
 pub use admin::{Admin, Joining, Subject};
 pub use find::shipped;
+pub use members::Member;
 
 /// Where one node of a cluster is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -45,7 +45,8 @@ pub struct Roles {
 }
 
 impl Roles {
-    pub(super) fn start(adapter: &Adapter, places: &[NodePlace], netns: &Path) -> Result<Self> {
+    /// Asks these nodes from now on, from within a network namespace.
+    pub fn start(adapter: &Adapter, places: &[NodePlace], netns: &Path) -> Result<Self> {
         let views: Vec<Mutex<View>> = places.iter().map(|_| Mutex::default()).collect();
         let mut roles = Self { views: Arc::new(views), stop: Arc::default(), threads: Vec::new() };
         for i in 0..places.len() {

@@ -5,11 +5,15 @@
 //! stack of their own only, and never runs out of places for flows. Of the engine it uses
 //! the dice, and nothing else.
 
+mod silence;
+mod times;
+
 use raftq::engine::dice::{self, Draw, rule_key};
 use raftq::packet::{Endpoint, LinkId, NodeId, PacketView, Proto, tcp_flags};
 use raftq::rules::table::{Action, Filter, FlowAge, Order, Rule, Table, What};
 use raftq::time::Nanos;
 use std::collections::BTreeMap;
+use times::{activation, edges};
 
 /// What came of a packet; the time is its due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +25,22 @@ pub(crate) enum Fate {
 }
 
 /// A rule started or ended, or a held packet left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    Edge { rule: usize, active: bool },
-    Left { packet: u32, dropped: bool },
+    Edge {
+        rule: usize,
+        active: bool,
+    },
+    Left {
+        packet: u32,
+        dropped: bool,
+    },
+    /// A fault's nodes are silent, by a packet on this link or by order.
+    Silent {
+        fault: u16,
+        nodes: Vec<u16>,
+        by: Option<LinkId>,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +92,14 @@ struct Held {
 struct Active {
     which: u64,
     since: Nanos,
+    /// Whether it has triggered its fault.
+    fired: bool,
+}
+
+impl Active {
+    fn at(since: Nanos) -> Self {
+        Self { which: 0, since, fired: false }
+    }
 }
 
 pub(crate) struct Naive {
@@ -91,6 +115,11 @@ pub(crate) struct Naive {
     arrivals: u32,
     pub(crate) rules: BTreeMap<String, RuleSum>,
     pub(crate) links: BTreeMap<LinkId, LinkSum>,
+    /// How many faults silence each node.
+    silences: BTreeMap<u16, u32>,
+    pub(crate) silenced: u64,
+    /// What packets triggered, and nobody has asked for.
+    pub(crate) triggered: Vec<Event>,
     pub(crate) overflow: u64,
     pub(crate) foreign: u64,
 }
@@ -110,6 +139,9 @@ impl Naive {
             held: Vec::new(),
             arrivals: 0,
             links: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            silenced: 0,
+            triggered: Vec::new(),
             overflow: 0,
             foreign: 0,
         }
@@ -128,7 +160,8 @@ impl Naive {
             let goes_on = former
                 .and_then(|f| was[f].filter(|a| activation(&old.rules[f], now) == Some(a.which)));
             let active = activation(rule, now)
-                .map(|which| Active { which, since: goes_on.map_or(now, |a| a.since) });
+                .map(|which| Active { which, ..goes_on.unwrap_or(Active::at(now)) })
+                .map(|a| Active { fired: a.fired && rule.trigger().is_some(), ..a });
             self.active.push(active);
             let sum = rules.entry(rule.name.clone()).or_insert(sum);
             let same = former.is_some_and(|f| {
@@ -165,7 +198,7 @@ impl Naive {
             if was.is_some() {
                 events.push(Event::Edge { rule: i, active: false });
             }
-            self.active[i] = which.map(|which| Active { which, since: now });
+            self.active[i] = which.map(|which| Active { which, ..Active::at(now) });
             if which.is_some() {
                 events.push(Event::Edge { rule: i, active: true });
                 self.rules.get_mut(&rule.name).expect("its sums").activations += 1;
@@ -219,6 +252,11 @@ impl Naive {
         });
         let segments = u64::from(view.segments);
         self.link(link).packets += segments;
+        if self.is_silent(link) {
+            self.link(link).dropped += segments;
+            self.silenced += segments;
+            return (Fate::Drop, None, true);
+        }
         let walk = self.walk(now, view, link, flow);
         let (fate, decided) = self.fate(now, view, flow, walk);
         match fate {
@@ -284,6 +322,16 @@ impl Naive {
                     Action::Drop(What::Data) if !has_data(view) => continue,
                     Action::Drop(What::Data) if has_acknowledgement(view) => Some(End::Trim),
                     Action::Drop(What::Data | What::Packets) => Some(End::Drop),
+                    Action::Trigger(trigger) => {
+                        self.active[i].as_mut().expect("only active rules are met").fired = true;
+                        let sender = link.ends(self.table.nodes.len()).0;
+                        let named = (0..128).filter(|n| trigger.nodes & (1 << n) != 0).collect();
+                        let nodes = if trigger.nodes == 0 { vec![sender.0] } else { named };
+                        let held = trigger.drops_held;
+                        let events = self.begin(trigger.fault, nodes, held, Some(link));
+                        self.triggered.extend(events);
+                        Some(End::Drop)
+                    }
                     Action::Delay(delay) => {
                         let bits = Draw { part, ..draw }.bits(self.table.seed);
                         walk.delay = walk.delay + dice::delay(delay, bits);
@@ -314,7 +362,8 @@ impl Naive {
         let flow = &self.flows[flow];
         let opened = flow.opened.filter(|_| !flow.over);
         let new = opened.is_some_and(|opened| opened >= active.since);
-        rule.links.contains(&link)
+        !active.fired
+            && rule.links.contains(&link)
             && rule.filter.proto.is_none_or(|proto| proto == view.proto)
             && rule.filter.port.is_none_or(|port| port == view.src.port || port == view.dst.port)
             && rule.filter.flow.is_none_or(|age| (age == FlowAge::New) == new)
@@ -468,33 +517,4 @@ fn has_acknowledgement(view: &PacketView) -> bool {
 fn draws(rule: &Rule) -> bool {
     let jitter = |a: &Action| matches!(a, Action::Delay(d) if d.jitter > Nanos::ZERO);
     rule.filter.chance.is_some() || rule.actions.iter().any(jitter)
-}
-
-/// Start and end of a rule's activation of that number, counted from 0.
-fn nth(rule: &Rule, k: u64) -> Option<(Nanos, Nanos)> {
-    let window = &rule.window;
-    let times = match (window.every, window.times) {
-        (None, _) => 1,
-        (Some(_), times) => times.map_or(u64::MAX, u64::from),
-    };
-    let start = Nanos(window.at.0 + k * window.every.map_or(0, |every| every.0));
-    (k < times).then_some((start, window.lasts.map_or(Nanos::MAX, |lasts| start + lasts)))
-}
-
-/// The activation that would cover a time, were each as long as its period.
-fn number(rule: &Rule, now: Nanos) -> u64 {
-    rule.window.every.map_or(0, |every| now.saturating_sub(rule.window.at).0 / every.0)
-}
-
-/// Which activation of a rule covers a time.
-fn activation(rule: &Rule, now: Nanos) -> Option<u64> {
-    let k = number(rule, now);
-    nth(rule, k).filter(|&(start, end)| start <= now && now < end).map(|_| k)
-}
-
-/// Starts and ends of a rule around a time.
-fn edges(rule: &Rule, now: Nanos) -> impl Iterator<Item = Nanos> {
-    let k = number(rule, now);
-    let around = [nth(rule, k), nth(rule, k + 1)];
-    around.into_iter().flatten().flat_map(|(start, end)| [start, end])
 }
