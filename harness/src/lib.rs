@@ -18,6 +18,7 @@
 //! http process  JSON calls from inside a namespace; processes that cannot outlive their owner
 //! firewall      what it looks like, before and after
 //! netns         a bridge with a namespace per node, or one namespace with loopback
+//! schema        JSON schemas from types
 //! owner clock   whose object a name is; waiting for conditions
 //! error         causes as sentences
 //! ```
@@ -37,6 +38,7 @@ pub mod netns;
 pub mod owner;
 pub mod probe;
 pub mod process;
+pub mod schema;
 pub mod system;
 pub mod workload;
 

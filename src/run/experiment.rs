@@ -219,7 +219,7 @@ impl Experiment {
 
     fn start_cluster(&self) -> Result<Arc<Cluster>, Failure> {
         let scenario = &self.scenario;
-        let adapter = self.adapter.clone().with_extra(&scenario.args);
+        let adapter = self.adapter.clone().with_extra(&scenario.args).with_logs(&self.folder);
         self.say(&format!("starting {} nodes of {}", scenario.nodes, self.adapter.name()));
         let options = cluster::Options {
             nodes: scenario.nodes as usize,
@@ -326,7 +326,10 @@ impl Experiment {
             return Ok(None);
         }
         self.say("healed; waiting for writes to succeed");
-        let limit = self.scenario.recovers_within;
+        // A system that needs longer by its nature is not to be blamed for a scenario's default.
+        let needs = self.adapter.recovers_within().as_nanos();
+        let needs = Nanos(u64::try_from(needs).unwrap_or(u64::MAX));
+        let limit = self.scenario.recovers_within.max(needs);
         let end = clock::now() + limit;
         let after = loop {
             if let Some(at) = probe.first_success_since(healed) {
