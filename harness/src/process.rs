@@ -276,6 +276,17 @@ fn read_lossy(path: &Path) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
+/// Starts a child that dies with its owner, in the namespace of the calling thread.
+pub(crate) fn start_bound(mut command: Command) -> io::Result<Child> {
+    without_proxies(&mut command);
+    // The spawning thread is another one, which may be elsewhere; whoever is not root is
+    // nowhere else.
+    let is_root = nix::unistd::geteuid().is_root();
+    let netns = is_root.then(|| File::open("/proc/thread-self/ns/net")).transpose()?;
+    bind_to_owner(&mut command, netns, Signal::SIGKILL);
+    spawn_from_lasting_thread(command)
+}
+
 fn command(launch: &Launch) -> io::Result<Command> {
     let append = |path| OpenOptions::new().create(true).append(true).open(path);
     let mut command = Command::new(&launch.program);
@@ -284,14 +295,18 @@ fn command(launch: &Launch) -> io::Result<Command> {
         .stdin(Stdio::null())
         .stdout(append(&launch.stdout)?)
         .stderr(append(&launch.stderr)?);
-    // A proxy of the user's would stand between the nodes.
-    for name in ["http_proxy", "https_proxy", "all_proxy"] {
-        command.env_remove(name).env_remove(name.to_uppercase());
-    }
+    without_proxies(&mut command);
     command.envs(launch.env.iter().map(|(name, value)| (name, value)));
     let netns = launch.netns.as_ref().map(File::open).transpose()?;
     bind_to_owner(&mut command, netns, launch.ended_by);
     Ok(command)
+}
+
+/// A proxy of the user's would stand between the nodes.
+fn without_proxies(command: &mut Command) {
+    for name in ["http_proxy", "https_proxy", "all_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
 }
 
 #[expect(unsafe_code, reason = "only the child itself can join a namespace or ask for a signal")]

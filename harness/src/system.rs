@@ -52,7 +52,17 @@ pub enum Request {
 
 /// A [`Request`] without its arguments: what adapters declare and promise by.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
@@ -68,6 +78,21 @@ pub enum Operation {
     Remove,
     /// [`Request::List`].
     List,
+}
+
+impl Operation {
+    /// Its word, as adapters and drivers write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Cas => "cas",
+            Self::Create => "create",
+            Self::Remove => "remove",
+            Self::List => "list",
+        }
+    }
 }
 
 impl Request {
@@ -109,7 +134,17 @@ pub enum Failure {
 }
 
 /// What a system promises of an operation; checks judge promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Promise {
     /// It takes effect at one moment between call and answer.

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct LintArgs {
     /// Rule files
-    #[arg(required_unless_present_any = ["schema", "scenario_schema"], value_name = "RULES.yaml")]
+    #[arg(required_unless_present_any = ["schema", "scenario_schema", "adapter_schema"], value_name = "RULES.yaml")]
     pub(super) files: Vec<PathBuf>,
     /// Take the cluster from this file, instead of the one in the rule files
     #[arg(long, value_name = "FILE")]
@@ -30,6 +30,9 @@ pub(super) struct LintArgs {
     /// Print the JSON schema of scenario files
     #[arg(long, hide = true)]
     pub(super) scenario_schema: bool,
+    /// Print the JSON schema of adapter files
+    #[arg(long, hide = true)]
+    pub(super) adapter_schema: bool,
 }
 
 /// Runs it: tables go to stdout, diagnostics to stderr; 0, or 4 if a file has an error.
@@ -40,6 +43,9 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
     }
     if args.scenario_schema {
         return print(&rules::scenario::schema(), false);
+    }
+    if args.adapter_schema {
+        return print(&raftq_harness::adapter::schema(), false);
     }
     let inputs: Vec<Result<Inputs, Report>> = args
         .files

@@ -232,7 +232,7 @@ impl Course<'_> {
 
     fn start_cluster(&self) -> Result<Arc<Cluster>, Failure> {
         let (run, scenario) = (self.run, &self.run.scenario);
-        let adapter = run.adapter.clone().with_extra(&scenario.args);
+        let adapter = run.adapter.clone().with_extra(&scenario.args).with_logs(&run.folder);
         self.say(&format!("starting {} nodes of {}", scenario.nodes, run.adapter.name()));
         let options = cluster::Options {
             nodes: scenario.nodes as usize,
@@ -343,7 +343,10 @@ impl Course<'_> {
         }
         self.phase.set("settling");
         self.say("healed; waiting for writes to succeed");
-        let limit = self.run.scenario.recovers_within;
+        // A system that needs longer by its nature is not to be blamed for a scenario's default.
+        let needs = self.run.adapter.recovers_within().as_nanos();
+        let needs = Nanos(u64::try_from(needs).unwrap_or(u64::MAX));
+        let limit = self.run.scenario.recovers_within.max(needs);
         let after = loop {
             // First of all: it may have recovered before the last rule's time was over.
             let success = probe.first_success_since(healed);

@@ -1,20 +1,18 @@
 //! Calls about the cluster itself: members added and removed, leadership handed over, snapshots
 //! forced. What an adapter offers of these stands in its section `admin`.
 
-use super::file::Call;
-use super::session::HttpSession;
-use super::template::Templates;
-use super::{Adapter, NodePlace, about, all, wrong};
+use super::session::NodeSession;
+use super::{Adapter, NodePlace, about, wrong};
 use crate::Result;
 use crate::system::{Answer, Failure};
 use minijinja::{Value, context};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 /// What may be asked of a cluster about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Admin {
     /// To take a node in.
@@ -27,22 +25,31 @@ pub enum Admin {
     Compact,
 }
 
-impl fmt::Display for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Admin {
+    /// Its word in adapter files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
             Self::Add => "add",
             Self::Remove => "remove",
             Self::Transfer => "transfer",
             Self::Compact => "compact",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 
 /// Who is asked for such a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Asked {
     /// The leader of the moment.
+    #[default]
     Leader,
     /// The node that the call is about.
     Target,
@@ -87,7 +94,7 @@ impl Adapter {
     #[must_use]
     pub fn asks_target(&self, what: Admin) -> bool {
         let call = self.inner.file.admin.get(&what);
-        call.is_some_and(|call| call.at == Some(Asked::Target))
+        call.is_some_and(|call| call.at == Asked::Target)
     }
 
     /// Makes such a call once. The error says that there is none, or that it cannot be made.
@@ -100,10 +107,13 @@ impl Adapter {
     ) -> Result<std::result::Result<Answer, Failure>> {
         let call = self.inner.file.admin.get(&what);
         let call = call.ok_or_else(|| wrong(not_offered(self.name(), what)))?;
-        let session = HttpSession::new(&self.inner, nodes, subject.asked)?;
-        let target = target(nodes, subject);
-        let fields = context! { node => about(nodes, subject.asked), nodes => all(nodes), target };
-        Ok(session.make(call, &fields, limit))
+        let mut session =
+            NodeSession::new(self, nodes, subject.asked)?.about(target(nodes, subject));
+        // For a driver, which gets no templates.
+        let name = ("target", nodes[subject.target].name.as_str());
+        let member = subject.member.map(|member| ("member", member));
+        let arguments: Vec<_> = std::iter::once(name).chain(member).collect();
+        Ok(session.asked(&call.ask, &call.answers, &arguments, limit))
     }
 }
 
@@ -120,19 +130,4 @@ fn target(nodes: &[NodePlace], subject: Subject<'_>) -> Value {
         Some(member) => context! { member, ..target },
         None => target,
     }
-}
-
-/// Whether the calls of the section are complete and mean something.
-pub(super) fn check(section: &BTreeMap<Admin, Call>, templates: &Templates) -> Result<()> {
-    for (what, call) in section {
-        let checked = super::file::check_call(call, templates);
-        checked.map_err(|e| wrong(format!("admin.{what}: {e}")))?;
-        if call.promise.is_some() {
-            return Err(wrong(format!("admin.{what}: nothing is promised of such a call")));
-        }
-        if call.answers.iter().any(|meaning| meaning.is.is_none()) {
-            return Err(wrong(format!("admin.{what}: its answers bear no data; write `is`")));
-        }
-    }
-    Ok(())
 }

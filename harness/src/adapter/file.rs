@@ -1,284 +1,313 @@
 //! What an adapter file says, as `adapters/README.md` describes it.
+//!
+//! The types are also the schema: `adapters/schema.json` is generated from them, and a file is
+//! checked by it (`check.rs`) before it is taken for one of these.
 
 use super::admin::{Admin, Asked};
-use super::template::Templates;
-use super::wrong;
 use crate::system::{Operation, Promise};
-use crate::{Error, Result};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A whole file.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(super) struct AdapterFile {
     /// One sentence for people.
     #[serde(rename = "about")]
     pub(super) _about: String,
-    /// What to start.
+    /// What to start for each node.
     pub(super) node: NodeFields,
-    /// Where calls go, before their paths.
-    pub(super) base: String,
+    /// Where HTTP calls go, before their paths.
+    pub(super) base: Option<Template>,
+    /// A program that makes calls which neither HTTP nor a command can make.
+    pub(super) driver: Option<DriverFields>,
+    /// Made through each node until it is done, before anybody is taken for a leader.
+    pub(super) prepare: Option<Prepare>,
     /// How a node tells its state.
     pub(super) status: StatusFields,
     /// How any member is asked for all of them.
     pub(super) members: Option<MembersFields>,
     /// What clients can ask.
+    #[schemars(extend("propertyNames" = {
+        "enum": ["read", "write", "cas", "create", "remove", "list"]
+    }))]
     pub(super) operations: BTreeMap<Operation, Call>,
     /// What can be asked of the cluster about itself.
     #[serde(default)]
-    pub(super) admin: BTreeMap<Admin, Call>,
+    #[schemars(extend("propertyNames" = { "enum": ["add", "remove", "transfer", "compact"] }))]
+    pub(super) admin: BTreeMap<Admin, AdminCall>,
     /// Changes of the above, by name.
     #[serde(default)]
-    pub(super) variants: BTreeMap<String, Value>,
+    pub(super) variants: BTreeMap<String, Map<String, Value>>,
 }
 
 /// What to start for each node.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(super) struct NodeFields {
-    pub(super) program: String,
+    /// The program: a path, or a name in the PATH.
+    pub(super) program: Template,
+    /// Its arguments.
     #[serde(default)]
-    pub(super) args: Vec<String>,
-    /// What a variant adds to the above.
+    pub(super) args: Vec<Template>,
+    /// What a variant adds to the arguments.
     #[serde(default)]
-    pub(super) more_args: Vec<String>,
+    pub(super) more_args: Vec<Template>,
     /// What a node gets beside these that was added to a running cluster.
     #[serde(default)]
-    pub(super) join_args: Vec<String>,
+    pub(super) join_args: Vec<Template>,
+    /// Its environment, beside raftq's own.
     #[serde(default)]
-    pub(super) env: BTreeMap<String, String>,
+    pub(super) env: BTreeMap<String, Template>,
+    /// Files, by name, that are written into the data folder before each start.
     #[serde(default)]
-    pub(super) files: BTreeMap<String, String>,
+    pub(super) files: BTreeMap<String, Template>,
+    /// Its ports by name.
+    #[schemars(extend("required" = ["peer", "client"]))]
     pub(super) ports: BTreeMap<String, u16>,
-    #[serde(default = "twenty_seconds", deserialize_with = "duration")]
-    pub(super) start_within: Duration,
+    /// How long a cluster may take until all nodes follow one leader.
+    #[serde(default = "twenty_seconds")]
+    pub(super) start_within: Length,
+    /// How long the system itself needs, after everything was healed, to take writes again;
+    /// a scenario that expects it earlier waits so long.
+    pub(super) recovers_within: Option<Length>,
+}
+
+/// A program that speaks JSON lines on its standard input and output.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub(super) struct DriverFields {
+    /// The program: a path, or a name in the PATH.
+    pub(super) program: Template,
+    /// Its arguments.
+    #[serde(default)]
+    pub(super) args: Vec<Template>,
+    /// Its environment, beside raftq's own.
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, Template>,
+    /// Whether one process serves all sessions with a node, with calls side by side.
+    #[serde(default)]
+    pub(super) shared: bool,
+    /// What the program is told beside the nodes.
+    #[serde(default)]
+    pub(super) options: Map<String, Value>,
+}
+
+/// How a call is made: exactly one of `get`, `put`, `post`, `delete`, `command` and `driver`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [
+    { "required": ["get"] }, { "required": ["put"] }, { "required": ["post"] },
+    { "required": ["delete"] }, { "required": ["command"] }, { "required": ["driver"] }
+]))]
+pub(super) struct Ask {
+    /// The path of an HTTP GET.
+    pub(super) get: Option<Template>,
+    /// The path of an HTTP PUT.
+    pub(super) put: Option<Template>,
+    /// The path of an HTTP POST.
+    pub(super) post: Option<Template>,
+    /// The path of an HTTP DELETE.
+    pub(super) delete: Option<Template>,
+    /// The body of an HTTP call.
+    pub(super) body: Option<Template>,
+    /// A program and its arguments, run once.
+    #[schemars(length(min = 1))]
+    pub(super) command: Option<Vec<Template>>,
+    /// What the program gets on its standard input.
+    pub(super) stdin: Option<Template>,
+    /// What the driver calls it: the `op` of its line.
+    pub(super) driver: Option<String>,
+}
+
+/// What makes a cluster usable.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub(super) struct Prepare {
+    /// The call.
+    #[serde(flatten)]
+    pub(super) ask: Ask,
+    /// What its answers mean; a driver says it itself.
+    #[serde(default)]
+    pub(super) answers: Vec<Meaning>,
 }
 
 /// How a node tells its state: a call, and expressions about its answer.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub(super) struct StatusFields {
-    pub(super) get: Option<String>,
-    pub(super) put: Option<String>,
-    pub(super) post: Option<String>,
-    pub(super) delete: Option<String>,
-    pub(super) body: Option<String>,
-    pub(super) leads: String,
-    pub(super) leader: Option<String>,
-    pub(super) member: Option<String>,
-    pub(super) term: Option<String>,
+    /// The call.
+    #[serde(flatten)]
+    pub(super) ask: Ask,
+    /// Whether the node takes itself for the leader.
+    pub(super) leads: Expression,
+    /// The leader that it follows, itself included.
+    pub(super) leader: Option<Expression>,
+    /// Its own id as a member.
+    pub(super) member: Option<Expression>,
+    /// Its term.
+    pub(super) term: Option<Expression>,
+}
+
+/// One operation: a call, what the system promises of it, and what its answers mean.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub(super) struct Call {
+    /// What the system promises of it.
+    pub(super) promise: Promise,
+    /// The call.
+    #[serde(flatten)]
+    pub(super) ask: Ask,
+    /// What its answers mean; a driver says it itself.
+    #[serde(default)]
+    pub(super) answers: Vec<Meaning>,
 }
 
 /// How the members of a running cluster are found: a call, an expression for the list of them,
 /// and expressions about each `member`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [{ "required": ["get"] }, { "required": ["post"] }]))]
 pub(super) struct MembersFields {
+    /// The path of an HTTP GET.
     pub(super) get: Option<String>,
+    /// The path of an HTTP POST.
     pub(super) post: Option<String>,
+    /// The body of the call.
     pub(super) body: Option<String>,
-    pub(super) list: String,
-    pub(super) name: String,
-    pub(super) peer: String,
-    pub(super) client: String,
+    /// The members, as a list, from the answer's `body`.
+    pub(super) list: Expression,
+    /// A member's name.
+    pub(super) name: Expression,
+    /// Where its peers reach it.
+    pub(super) peer: Expression,
+    /// Where its clients do.
+    pub(super) client: Expression,
 }
 
-/// One operation: a call, what the system promises of it, and what its answers mean.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Call {
-    /// There for each operation, and for nothing else.
-    pub(super) promise: Option<Promise>,
-    /// Who is asked, where that is not for a client to choose; the leader without.
-    pub(super) at: Option<Asked>,
-    pub(super) get: Option<String>,
-    pub(super) put: Option<String>,
-    pub(super) post: Option<String>,
-    pub(super) delete: Option<String>,
-    pub(super) body: Option<String>,
+/// A call about the cluster itself; nothing is promised of it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub(super) struct AdminCall {
+    /// Who is asked.
+    #[serde(default)]
+    pub(super) at: Asked,
+    /// The call.
+    #[serde(flatten)]
+    pub(super) ask: Ask,
+    /// What its answers mean, in words; a driver says it itself.
+    #[serde(default)]
     pub(super) answers: Vec<Meaning>,
 }
 
 /// What an answer means, where the condition holds; the first that holds counts.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("oneOf" = [
+    { "required": ["is"] }, { "required": ["value"] }, { "required": ["listing"] }
+]))]
 pub(super) struct Meaning {
-    /// An expression; holds always if left out.
-    pub(super) when: Option<String>,
-    /// A word, where the answer bears no data.
+    /// Whether this entry fits; it always does without.
+    pub(super) when: Option<Expression>,
+    /// What it means, where the answer bears no data.
     pub(super) is: Option<Word>,
-    /// An expression: the value that was read, none for absent.
-    pub(super) value: Option<String>,
-    /// An expression: a list of maps with `key` and `value`.
-    pub(super) listing: Option<String>,
+    /// The value that was read, none for an absent key.
+    pub(super) value: Option<Expression>,
+    /// A list of maps with `key` and `value`.
+    pub(super) listing: Option<Expression>,
 }
 
-/// What an answer without data means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What an answer without data means: the call took effect; its condition did not hold; it had
+/// no effect and never will; nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Word {
-    /// The call took effect.
     Done,
-    /// Its condition did not hold.
     Refused,
-    /// It had no effect, and never will.
     #[serde(rename = "not done")]
     NotDone,
-    /// Nobody knows.
     Unknown,
 }
 
-/// Method and path of a call.
-pub(super) type Line<'f> = (&'static str, &'f str);
+/// A text with `{{ }}` in it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Template(pub(super) String);
 
-fn line<'f>(
-    get: Option<&'f String>,
-    put: Option<&'f String>,
-    post: Option<&'f String>,
-    delete: Option<&'f String>,
-) -> Option<Line<'f>> {
-    let all = [("GET", get), ("PUT", put), ("POST", post), ("DELETE", delete)];
-    let mut said = all.into_iter().filter_map(|(method, path)| Some((method, path?.as_str())));
-    let only = said.next();
-    if said.next().is_some() { None } else { only }
+/// What stands within `{{ }}` elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Expression(pub(super) String);
+
+/// A length of time: `10s` or `500ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Length(pub(super) Duration);
+
+/// Texts that `check.rs` knows by their format.
+macro_rules! text_of_a_format {
+    ($($name:ident $format:literal)*) => {$(
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "format": $format })
+            }
+        }
+    )*};
 }
 
-impl Call {
-    /// Method and path; checked to be there.
-    pub(super) fn line(&self) -> Option<Line<'_>> {
-        line(self.get.as_ref(), self.put.as_ref(), self.post.as_ref(), self.delete.as_ref())
+text_of_a_format!(Template "template" Expression "expression" Length "duration");
+
+impl Length {
+    /// `10s` or `500ms`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let number = |unit: &str| text.strip_suffix(unit).and_then(|number| number.parse().ok());
+        let seconds = || number("s").map(Duration::from_secs);
+        number("ms").map(Duration::from_millis).or_else(seconds).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Length {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("no duration"))
+    }
+}
+
+fn twenty_seconds() -> Length {
+    Length(Duration::from_secs(20))
+}
+
+impl Ask {
+    /// Method and path of an HTTP call.
+    pub(super) fn line(&self) -> Option<(&'static str, &Template)> {
+        let all = [
+            ("GET", &self.get),
+            ("PUT", &self.put),
+            ("POST", &self.post),
+            ("DELETE", &self.delete),
+        ];
+        all.into_iter().find_map(|(method, path)| Some((method, path.as_ref()?)))
     }
 }
 
 impl MembersFields {
-    /// Method and path; checked to be there.
-    pub(super) fn line(&self) -> Option<Line<'_>> {
-        line(self.get.as_ref(), None, self.post.as_ref(), None)
-    }
-
-    fn check(&self, templates: &Templates) -> Result<()> {
-        self.line().ok_or_else(|| wrong("members needs exactly one of get and post"))?;
-        for text in [&self.list, &self.name, &self.peer, &self.client] {
-            templates.check_expression(text)?;
-        }
-        Ok(())
-    }
-}
-
-impl StatusFields {
-    /// Method and path; checked to be there.
-    pub(super) fn line(&self) -> Option<Line<'_>> {
-        line(self.get.as_ref(), self.put.as_ref(), self.post.as_ref(), self.delete.as_ref())
-    }
-}
-
-/// Reads a file with the variants chosen, in this order.
-pub(super) fn read(text: &str, variants: &[&str]) -> Result<AdapterFile> {
-    let yaml = |e: serde_yaml::Error| wrong(e.to_string());
-    let plain: AdapterFile = serde_yaml::from_str(text).map_err(yaml)?;
-    if variants.is_empty() {
-        return Ok(plain);
-    }
-    let mut tree: Value = serde_yaml::from_str(text).map_err(yaml)?;
-    for name in variants {
-        let Some(change) = plain.variants.get(*name) else {
-            let known: Vec<&str> = plain.variants.keys().map(String::as_str).collect();
-            return Err(wrong(match known.as_slice() {
-                [] => format!("it has no variants, so none is called `{name}`"),
-                known => format!("no variant is called `{name}`; it has {}", known.join(", ")),
-            }));
-        };
-        merge(&mut tree, change);
-    }
-    serde_json::from_value(tree)
-        .map_err(|e| wrong(format!("with variant {}: {e}", variants.join(":"))))
-}
-
-/// Maps are merged key by key; anything else is replaced.
-fn merge(tree: &mut Value, change: &Value) {
-    match (tree, change) {
-        (Value::Object(tree), Value::Object(change)) => {
-            for (key, value) in change {
-                merge(tree.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (tree, change) => *tree = change.clone(),
+    /// Method and path.
+    pub(super) fn line(&self) -> Option<(&'static str, &str)> {
+        let get = self.get.as_deref().map(|path| ("GET", path));
+        get.or(self.post.as_deref().map(|path| ("POST", path)))
     }
 }
 
 impl AdapterFile {
-    /// Whether every template and expression can be read, and every call is complete.
-    pub(super) fn check(&self, templates: &Templates) -> Result<()> {
-        for port in ["peer", "client"] {
-            if !self.node.ports.contains_key(port) {
-                return Err(wrong(format!("node.ports needs `{port}`")));
-            }
-        }
-        let node = &self.node;
-        let texts =
-            [&node.program, &self.base].into_iter().chain(&node.args).chain(&node.more_args);
-        let texts = texts.chain(&node.join_args);
-        for text in texts.chain(node.env.values()).chain(node.files.values()) {
-            templates.check(text)?;
-        }
-        let status = &self.status;
-        let (_, path) = status.line().ok_or_else(|| incomplete("status"))?;
-        templates.check(path)?;
-        let asked = [Some(&status.leads), status.leader.as_ref(), status.member.as_ref()];
-        for text in asked.into_iter().chain([status.term.as_ref()]).flatten() {
-            templates.check_expression(text)?;
-        }
-        self.members.as_ref().map_or(Ok(()), |members| members.check(templates))?;
-        for (operation, call) in &self.operations {
-            let name = format!("operations.{}", format!("{operation:?}").to_lowercase());
-            check_call(call, templates).map_err(|e| wrong(format!("{name}: {e}")))?;
-            if call.promise.is_none() {
-                return Err(wrong(format!("{name}: it needs a `promise`")));
-            }
-            if call.at.is_some() {
-                return Err(wrong(format!("{name}: a client chooses its node; leave `at` out")));
-            }
-        }
-        super::admin::check(&self.admin, templates)
+    /// Every call of the file, by the path of keys that leads to it.
+    pub(super) fn asks(&self) -> Vec<(Vec<&'static str>, &Ask)> {
+        let operations = self
+            .operations
+            .iter()
+            .map(|(operation, call)| (vec!["operations", operation.word()], &call.ask));
+        let prepare = self.prepare.iter().map(|prepare| (vec!["prepare"], &prepare.ask));
+        let admin = self.admin.iter().map(|(what, call)| (vec!["admin", what.word()], &call.ask));
+        operations.chain(admin).chain(prepare).chain([(vec!["status"], &self.status.ask)]).collect()
     }
-}
-
-fn incomplete(what: &str) -> Error {
-    wrong(format!("{what} needs exactly one of get, put, post and delete"))
-}
-
-pub(super) fn check_call(call: &Call, templates: &Templates) -> Result<()> {
-    let (_, path) = call.line().ok_or_else(|| incomplete("it"))?;
-    templates.check(path)?;
-    call.body.as_ref().map_or(Ok(()), |body| templates.check(body))?;
-    for meaning in &call.answers {
-        let said = [meaning.is.is_some(), meaning.value.is_some(), meaning.listing.is_some()];
-        if said.into_iter().filter(|said| *said).count() != 1 {
-            return Err(wrong("each of `answers` needs exactly one of is, value and listing"));
-        }
-        let expressions = [&meaning.when, &meaning.value, &meaning.listing];
-        for text in expressions.into_iter().flatten() {
-            templates.check_expression(text)?;
-        }
-    }
-    Ok(())
-}
-
-fn twenty_seconds() -> Duration {
-    Duration::from_secs(20)
-}
-
-/// `10s` or `500ms`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let number = |unit: &str| text.strip_suffix(unit).and_then(|number| number.parse().ok());
-    number("ms")
-        .map(Duration::from_millis)
-        .or_else(|| number("s").map(Duration::from_secs))
-        .ok_or_else(|| {
-            serde::de::Error::custom(format!("`{text}` is no duration such as 20s or 500ms"))
-        })
 }

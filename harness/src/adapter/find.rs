@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 const SHIPPED: &[(&str, &str)] = &[
     ("embedded", include_str!("../../../adapters/embedded/adapter.yaml")),
     ("etcd", include_str!("../../../adapters/etcd/adapter.yaml")),
+    ("nats", include_str!("../../../adapters/nats/adapter.yaml")),
 ];
 
 /// Their names.
@@ -82,6 +83,16 @@ pub(super) fn raftq() -> String {
     own.display().to_string()
 }
 
+/// A program that is built together with raftq's own and stands beside it; else its name, to be
+/// found in the PATH.
+pub(super) fn beside(name: &str) -> String {
+    let own = PathBuf::from(raftq());
+    // Cargo puts test programs one folder deeper.
+    let folders = own.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.map_or_else(|| name.to_owned(), |file| file.display().to_string())
+}
+
 /// A program that `make setup` unpacked, such as `etcd/usr/bin/etcd`; else its last name, to be
 /// found in the PATH.
 pub(super) fn tool(name: &str) -> String {
@@ -100,15 +111,15 @@ pub(super) fn program(name: &str) -> Result<PathBuf> {
         return if path.is_file() {
             Ok(path)
         } else {
-            Err(wrong(format!("there is no program at {name}; node.program names it")))
+            Err(wrong(format!("there is no program at {name}, which the adapter names")))
         };
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let mut found = std::env::split_paths(&folders).map(|folder| folder.join(name));
     found.find(|file| file.is_file()).ok_or_else(|| {
         wrong(format!(
-            "there is no program `{name}` in .tools/ or in the PATH; `make setup` unpacks those \
-             of the shipped adapters"
+            "there is no program `{name}` in .tools/, beside raftq or in the PATH; for the shipped \
+             adapters `make setup build` gets them"
         ))
     })
 }

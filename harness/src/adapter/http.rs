@@ -2,6 +2,7 @@
 //!
 //! A call is made once: no retry, no redirect, no proxy. An answer of any status is an answer.
 
+use super::answer::{Answered, Silent};
 use crate::http::surely_not_sent;
 use std::time::Duration;
 
@@ -12,22 +13,6 @@ const ANSWER_MAX_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Connection {
     agent: ureq::Agent,
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) status: u16,
-    pub(super) text: String,
-}
-
-/// Why there is none.
-#[derive(Debug)]
-pub(super) enum Silent {
-    /// Nothing of the request has left.
-    NotSent(String),
-    /// Some of it may have.
-    Unknown(String),
 }
 
 impl Connection {
@@ -72,7 +57,7 @@ impl Connection {
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER_MAX_BYTES).read_to_string();
         let text = body.map_err(|error| Silent::Unknown(error.to_string()))?;
-        Ok(Answered { status, text })
+        Ok(Answered::Http { status, text })
     }
 }
 

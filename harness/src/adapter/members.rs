@@ -1,9 +1,11 @@
 //! Which members a running cluster has, asked of any one of them: so a cluster that raftq did not
 //! start is found by a client's URL alone.
 
-use super::file::MembersFields;
-use super::http::{Connection, Silent};
+use super::answer::{Answered, Silent};
+use super::file::{Expression, MembersFields};
+use super::http::Connection;
 use super::{Adapter, NodePlace, wrong};
+use crate::system::Failure;
 use crate::{Error, Result};
 use minijinja::{Value, context};
 use std::collections::BTreeMap;
@@ -64,12 +66,20 @@ impl Adapter {
             let (Silent::NotSent(why) | Silent::Unknown(why)) = silent;
             Error::new(format!("{asked}: {why}"))
         })?;
-        let said: String = answered.text.chars().take(120).collect();
+        let Answered::Http { status, text } = answered else {
+            return Err(Error::new(format!("{asked}: no answer of HTTP")));
+        };
+        let said: String = text.chars().take(120).collect();
         let not_understood =
-            |what: &str| Error::new(format!("{asked} {what}: HTTP {} {said}", answered.status));
-        let body: serde_json::Value = serde_json::from_str(&answered.text)
-            .map_err(|_| not_understood("did not answer with JSON"))?;
-        let ask = |text: &str, context: &Value| self.inner.templates.ask(text, context);
+            |what: &str| Error::new(format!("{asked} {what}: HTTP {status} {said}"));
+        let body: serde_json::Value =
+            serde_json::from_str(&text).map_err(|_| not_understood("did not answer with JSON"))?;
+        let ask = |text: &Expression, context: &Value| {
+            self.inner.templates.evaluate(&text.0, context).map_err(|failure| {
+                let (Failure::NotDone(why) | Failure::Unknown(why)) = failure;
+                Error::new(format!("{asked}: {why}"))
+            })
+        };
         let list = ask(&fields.list, &context! { body => Value::from_serialize(&body) })?;
         let list: Vec<Value> = list.try_iter().map(Iterator::collect).unwrap_or_default();
         if list.is_empty() {
@@ -78,7 +88,7 @@ impl Adapter {
         let mut members = BTreeMap::new();
         for member in list {
             let context = context! { member };
-            let text = |text: &str| Ok::<_, Error>(text_of(&ask(text, &context)?));
+            let text = |text: &Expression| Ok::<_, Error>(text_of(&ask(text, &context)?));
             let peer = text(&fields.peer)?.unwrap_or_default();
             let name = text(&fields.name)?.filter(|name| !name.is_empty());
             let client = text(&fields.client)?;

@@ -7,21 +7,31 @@
 //!
 //! ```text
 //! file      what an adapter file says
+//! tree      its text with the place of every value, and variants merged into it
+//! check     everything that is wrong with it at once
 //! find      where adapters and programs are
 //! template  filling in names, keys and values; asking about answers
 //! http      one call over a kept connection, and what surely was not sent
-//! members   which members a running cluster has
+//! command   one run of a program
+//! driver    a process that makes calls, spoken to in JSON lines
+//! answer    what came back, and what it is worth
 //! session   requests of clients, and questions about a node's state
 //! admin     calls about the cluster itself: its members, its leader, its snapshots
+//! members   which members a running cluster has
 //! ```
 
 mod admin;
+mod answer;
+mod check;
+mod command;
+mod driver;
 mod file;
 mod find;
 mod http;
 mod members;
 mod session;
 mod template;
+mod tree;
 
 use crate::error::Context as _;
 use crate::system::{Failure, NodeStatus, Operation, Promise, Session};
@@ -32,11 +42,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use template::Templates;
 
 pub use admin::{Admin, Joining, Subject};
+pub use check::schema;
 pub use find::shipped;
 pub use members::Member;
 
@@ -73,13 +84,15 @@ pub struct NodeLaunch {
 pub struct Adapter {
     inner: Arc<Inner>,
     extra: Vec<String>,
+    logs: Option<PathBuf>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+struct Inner {
     name: String,
     file: AdapterFile,
     templates: Templates,
+    drivers: session::Drivers,
 }
 
 /// Asks one node about its state, over a connection of its own.
@@ -96,17 +109,23 @@ impl Adapter {
     }
 
     fn read(text: &str, origin: &Path, name: &str, variants: &[&str]) -> Result<Self> {
-        let file = file::read(text, variants).context(|| origin.display().to_string())?;
         let templates = Templates::new();
-        file.check(&templates).context(|| origin.display().to_string())?;
-        let inner = Inner { name: name.to_owned(), file, templates };
-        Ok(Self { inner: Arc::new(inner), extra: Vec::new() })
+        let file = check::read(text, &origin.display().to_string(), variants, &templates)?;
+        let inner = Inner { name: name.to_owned(), file, templates, drivers: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner), extra: Vec::new(), logs: None })
     }
 
     /// The same with further arguments for every node.
     #[must_use]
     pub fn with_extra(mut self, args: &[String]) -> Self {
         self.extra.extend_from_slice(args);
+        self
+    }
+
+    /// The same with a folder for what drivers log; it is not kept without.
+    #[must_use]
+    pub fn with_logs(mut self, folder: &Path) -> Self {
+        self.logs = Some(folder.to_owned());
         self
     }
 
@@ -125,7 +144,19 @@ impl Adapter {
     /// How long a cluster may take from its start until a leader is known.
     #[must_use]
     pub fn start_within(&self) -> Duration {
-        self.inner.file.node.start_within
+        self.inner.file.node.start_within.0
+    }
+
+    /// How long the system itself needs to take writes again after everything was healed; zero
+    /// where the adapter does not say.
+    #[must_use]
+    pub fn recovers_within(&self) -> Duration {
+        self.inner.file.node.recovers_within.map_or(Duration::ZERO, |length| length.0)
+    }
+
+    /// The names of its variants.
+    pub fn variants(&self) -> impl Iterator<Item = &str> {
+        self.inner.file.variants.keys().map(String::as_str)
     }
 
     /// What the system offers, and what it promises of each.
@@ -135,7 +166,7 @@ impl Adapter {
             .file
             .operations
             .iter()
-            .filter_map(|(operation, call)| Some((*operation, call.promise?)))
+            .map(|(operation, call)| (*operation, call.promise))
             .collect()
     }
 
@@ -146,19 +177,19 @@ impl Adapter {
         let context = minijinja::context! { node => about(nodes, i), nodes => all(nodes), members };
         let join_args = node.join_args.iter().filter(|_| joining.joined);
         let fill = |text: &str| self.inner.templates.fill(text, &context);
-        let program = fill(&node.program).context(|| "node.program".into())?;
+        let program = fill(&node.program.0).context(|| "node.program".into())?;
         let program = find::program(&program)?;
-        let args = node.args.iter().chain(&node.more_args).chain(join_args).map(|arg| fill(arg));
+        let args = node.args.iter().chain(&node.more_args).chain(join_args).map(|arg| fill(&arg.0));
         let args = args.chain(self.extra.iter().cloned().map(Ok));
         let data = &nodes[i].data;
-        let files = node.files.iter().map(|(name, text)| Ok((data.join(name), fill(text)?)));
+        let files = node.files.iter().map(|(name, text)| Ok((data.join(name), fill(&text.0)?)));
         Ok(NodeLaunch {
             program,
             args: args.map(|arg| arg.map(OsString::from)).collect::<Result<_>>()?,
             env: node
                 .env
                 .iter()
-                .map(|(name, value)| Ok((name.clone(), fill(value)?)))
+                .map(|(name, value)| Ok((name.clone(), fill(&value.0)?)))
                 .collect::<Result<_>>()?,
             files: files.collect::<Result<_>>()?,
         })
@@ -166,12 +197,12 @@ impl Adapter {
 
     /// A client's connection to node `i`; opened by its first call, on that thread.
     pub fn session(&self, nodes: &[NodePlace], i: usize) -> Result<Box<dyn Session>> {
-        Ok(Box::new(session::HttpSession::new(&self.inner, nodes, i)?))
+        Ok(Box::new(session::NodeSession::new(self, nodes, i)?))
     }
 
     /// A connection to node `i` for questions about its state.
     pub fn watch(&self, nodes: &[NodePlace], i: usize) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(session::HttpSession::new(&self.inner, nodes, i)?))
+        Ok(Box::new(session::StatusWatch::new(self, nodes, i)?))
     }
 }
 

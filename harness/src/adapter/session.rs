@@ -1,151 +1,193 @@
-//! Requests of clients, and questions about a node's state, over HTTP.
+//! Requests of clients, and questions about a node's state: by HTTP, a command or a driver.
 
-use super::file::{Call, Meaning, Word};
-use super::http::{Answered, Connection, Silent};
-use super::{Inner, NodePlace, Watch, about, all};
+use super::answer::{Answered, Silent, text_of};
+use super::command;
+use super::driver::{self, Driver, Start};
+use super::file::{Ask, DriverFields, Expression, Meaning, Template};
+use super::http::Connection;
+use super::{Adapter, Inner, NodePlace, Watch, about, all, find};
 use crate::Result;
+use crate::clock::Deadline;
+use crate::error::Context;
 use crate::system::{Answer, Failure, NodeStatus, Request, Session};
 use minijinja::{Value, context};
-use std::sync::Arc;
+use serde_json::{Map, json};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-/// How much of an answer that is not understood a reader is shown.
-const EXCERPT: usize = 120;
-
-/// A connection to one node.
+/// What is said with one node.
 #[derive(Debug)]
-pub(super) struct HttpSession {
+pub(super) struct NodeSession {
     adapter: Arc<Inner>,
     base: String,
     node: Value,
-    nodes: Vec<Value>,
+    nodes: Value,
+    /// The node that a call about the cluster itself is about.
+    target: Value,
+    name: String,
     connection: Connection,
+    driver: Option<Arc<Driver>>,
+    logs: Option<PathBuf>,
 }
 
-impl HttpSession {
-    pub(super) fn new(adapter: &Arc<Inner>, nodes: &[NodePlace], i: usize) -> Result<Self> {
-        let (node, nodes) = (about(nodes, i), all(nodes));
-        let context = context! { node, nodes };
-        let base = adapter.templates.fill(&adapter.file.base, &context)?;
-        let connection = Connection::new();
-        Ok(Self { adapter: Arc::clone(adapter), base, node, nodes, connection })
-    }
+/// Drivers that serve several sessions, by their first line; each lives as long as one does.
+pub(super) type Drivers = Mutex<HashMap<String, Weak<Driver>>>;
 
-    fn ask(
-        &self,
-        line: (&str, &str),
-        body: Option<&String>,
-        fields: &Value,
-        limit: Duration,
-    ) -> std::result::Result<Answered, Failure> {
-        let templates = &self.adapter.templates;
-        let unsaid = |e: crate::Error| Failure::NotDone(e.to_string());
-        let path = templates.fill(line.1, fields).map_err(unsaid)?;
-        let body = body.map(|body| templates.fill(body, fields)).transpose().map_err(unsaid)?;
-        let url = format!("{}{path}", self.base);
-        self.connection.call(line.0, &url, body, limit).map_err(|silent| match silent {
-            Silent::NotSent(why) => Failure::NotDone(why),
-            Silent::Unknown(why) => Failure::Unknown(why),
+impl NodeSession {
+    pub(super) fn new(adapter: &Adapter, nodes: &[NodePlace], i: usize) -> Result<Self> {
+        let name = nodes[i].name.clone();
+        let (node, nodes) = (about(nodes, i), Value::from(all(nodes)));
+        let inner = Arc::clone(&adapter.inner);
+        let fields = context! { node, nodes };
+        let base = inner.file.base.as_ref().map(|base| inner.templates.fill(&base.0, &fields));
+        Ok(Self {
+            base: base.transpose()?.unwrap_or_default(),
+            adapter: inner,
+            node,
+            nodes,
+            target: Value::UNDEFINED,
+            name,
+            connection: Connection::new(),
+            driver: None,
+            logs: adapter.logs.clone(),
         })
     }
 
-    /// What an answer means; one that no entry of the adapter fits is unknown.
-    fn meaning(
-        &self,
-        call: &Call,
-        answered: &Answered,
-        fields: &Value,
-    ) -> std::result::Result<Answer, Failure> {
-        let context = answer_context(answered, fields);
-        for meaning in &call.answers {
-            let holds = meaning.when.as_ref().map(|when| self.expression(when, &context));
-            if holds.transpose()?.is_none_or(|value| value.is_true()) {
-                return self.meant(meaning, &context, answered);
-            }
-        }
-        Err(Failure::Unknown(not_understood(answered)))
+    /// The same for calls about this node.
+    pub(super) fn about(self, target: Value) -> Self {
+        Self { target, ..self }
     }
 
-    fn meant(
-        &self,
-        meaning: &Meaning,
-        context: &Value,
-        answered: &Answered,
-    ) -> std::result::Result<Answer, Failure> {
-        if let Some(value) = &meaning.value {
-            let value = self.expression(value, context)?;
-            return Ok(Answer::Value(text_of(&value)));
-        }
-        if let Some(listing) = &meaning.listing {
-            return listing_of(&self.expression(listing, context)?)
-                .map(Answer::Listing)
-                .ok_or_else(|| Failure::Unknown(not_understood(answered)));
-        }
-        match meaning.is {
-            Some(Word::Done) => Ok(Answer::Done),
-            Some(Word::Refused) => Ok(Answer::Refused),
-            Some(Word::NotDone) => Err(Failure::NotDone(not_understood(answered))),
-            Some(Word::Unknown) | None => Err(Failure::Unknown(not_understood(answered))),
-        }
-    }
-
-    fn expression(&self, text: &str, context: &Value) -> std::result::Result<Value, Failure> {
-        // The call was made, so an expression that fails leaves its outcome unknown.
-        self.adapter.templates.ask(text, context).map_err(|e| Failure::Unknown(e.to_string()))
-    }
-}
-
-impl Session for HttpSession {
-    fn call(&mut self, request: &Request, limit: Duration) -> std::result::Result<Answer, Failure> {
-        let Some(call) = self.adapter.file.operations.get(&request.operation()) else {
-            return Err(Failure::NotDone("the adapter does not offer this operation".into()));
-        };
-        self.make(call, &self.fields(request), limit)
-    }
-}
-
-impl HttpSession {
-    /// Makes a call with these fields, and says what its answer means.
-    pub(super) fn make(
-        &self,
-        call: &Call,
-        fields: &Value,
+    /// Makes a call and says what its answer is worth.
+    pub(super) fn asked(
+        &mut self,
+        ask: &Ask,
+        answers: &[Meaning],
+        arguments: &[(&str, &str)],
         limit: Duration,
     ) -> std::result::Result<Answer, Failure> {
-        let line = call.line().expect("checked when the adapter was read");
-        let answered = self.ask(line, call.body.as_ref(), fields, limit)?;
-        self.meaning(call, &answered, fields)
+        let answered = self.ask(ask, arguments, limit)?;
+        answered.meaning(answers, &self.fields(arguments), &self.adapter.templates)
     }
 
-    fn fields(&self, request: &Request) -> Value {
-        let (node, nodes) = (&self.node, &self.nodes);
-        match request {
-            Request::Read { key } | Request::Remove { key } => context! { node, nodes, key },
-            Request::Write { key, value } | Request::Create { key, value } => {
-                context! { node, nodes, key, value }
+    /// Makes a call.
+    fn ask(
+        &mut self,
+        ask: &Ask,
+        arguments: &[(&str, &str)],
+        limit: Duration,
+    ) -> std::result::Result<Answered, Failure> {
+        if let Some(op) = &ask.driver {
+            return self.ask_driver(op, arguments, limit);
+        }
+        let fields = self.fields(arguments);
+        let templates = &self.adapter.templates;
+        let unsaid = |e: crate::Error| Failure::NotDone(e.to_string());
+        let fill = |text: &Template| templates.fill(&text.0, &fields).map_err(unsaid);
+        if let Some(words) = &ask.command {
+            let words: Vec<String> =
+                words.iter().map(fill).collect::<std::result::Result<_, _>>()?;
+            let stdin = ask.stdin.as_ref().map(fill).transpose()?;
+            let (program, args) = words.split_first().expect("checked when it was read");
+            let program = find::program(program).map_err(unsaid)?;
+            let args = args.iter().map(Into::into);
+            return Ok(command::run(&program, args, stdin.as_deref(), limit)?);
+        }
+        let (method, path) = ask.line().expect("checked when it was read");
+        let url = format!("{}{}", self.base, fill(path)?);
+        let body = ask.body.as_ref().map(fill).transpose()?;
+        Ok(self.connection.call(method, &url, body, limit)?)
+    }
+
+    fn ask_driver(
+        &mut self,
+        op: &str,
+        arguments: &[(&str, &str)],
+        limit: Duration,
+    ) -> std::result::Result<Answered, Failure> {
+        let deadline = Deadline::after(limit);
+        let adapter = Arc::clone(&self.adapter);
+        let fields = adapter.file.driver.as_ref().expect("checked when it was read");
+        let driver = self.driver(fields).map_err(|e| Failure::NotDone(e.to_string()))?;
+        driver.wait_ready(deadline).map_err(Silent::NotSent)?;
+        let line: Map<_, _> =
+            arguments.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+        let answered = driver.call(op, line, deadline);
+        if answered.is_err() && !fields.shared {
+            // It may still be busy with that call, and would keep the next one waiting.
+            self.driver = None;
+        }
+        Ok(Answered::Driver(answered?))
+    }
+
+    /// A driver that works, started where there is none.
+    fn driver(&mut self, fields: &DriverFields) -> Result<Arc<Driver>> {
+        if let Some(driver) = self.driver.as_ref().filter(|driver| driver.works()) {
+            return Ok(Arc::clone(driver));
+        }
+        self.driver = None;
+        let start = self.start(fields)?;
+        let open = || {
+            let failed = || format!("the driver {}", start.program.display());
+            Driver::start(&start).map(Arc::new).context(failed)
+        };
+        let driver = if fields.shared {
+            let mut drivers = self.adapter.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = start.hello.to_string();
+            match drivers.get(&key).and_then(Weak::upgrade).filter(|driver| driver.works()) {
+                Some(driver) => driver,
+                None => {
+                    let driver = open()?;
+                    drivers.insert(key, Arc::downgrade(&driver));
+                    driver
+                }
             }
-            Request::Cas { key, from, to } => context! { node, nodes, key, from, to },
-            Request::List { prefix } => context! { node, nodes, prefix },
-        }
+        } else {
+            open()?
+        };
+        self.driver = Some(Arc::clone(&driver));
+        Ok(driver)
     }
-}
 
-impl Watch for HttpSession {
+    fn start(&self, fields: &DriverFields) -> Result<Start> {
+        let about = self.fields(&[]);
+        let fill = |text: &str| self.adapter.templates.fill(text, &about);
+        let program = fill(&fields.program.0).context(|| "driver.program".into())?;
+        let env = fields.env.iter().map(|(name, text)| Ok((name.clone(), fill(&text.0)?)));
+        Ok(Start {
+            program: find::program(&program)?,
+            args: fields.args.iter().map(|arg| fill(&arg.0)).collect::<Result<_>>()?,
+            env: env.collect::<Result<_>>()?,
+            hello: json!({
+                "hello": 1, "node": self.node, "nodes": self.nodes, "options": fields.options,
+            }),
+            log: self.logs.as_ref().map(|folder| driver::log(folder, &self.name)),
+        })
+    }
+
+    /// What templates see.
+    fn fields(&self, arguments: &[(&str, &str)]) -> Value {
+        let asked: Value = arguments.iter().copied().collect();
+        context! { node => self.node, nodes => self.nodes, target => self.target, ..asked }
+    }
+
     fn status(&mut self, limit: Duration) -> std::result::Result<NodeStatus, Failure> {
-        let status = &self.adapter.file.status;
-        let line = status.line().expect("checked when the adapter was read");
-        let fields = context! { node => self.node, nodes => self.nodes };
-        let answered = self.ask(line, status.body.as_ref(), &fields, limit)?;
-        if !(200..300).contains(&answered.status) {
-            return Err(Failure::Unknown(not_understood(&answered)));
+        let adapter = Arc::clone(&self.adapter);
+        let status = &adapter.file.status;
+        let answered = self.ask(&status.ask, &[], limit)?;
+        if !answered.is_status() {
+            return Err(answered.unknown());
         }
-        let context = answer_context(&answered, &fields);
-        let text = |expression: &Option<String>| {
-            let value = expression.as_ref().map(|text| self.expression(text, &context));
-            Ok::<_, Failure>(value.transpose()?.as_ref().and_then(text_of))
+        let context = answered.context(&self.fields(&[]));
+        let ask = |text: &Expression| adapter.templates.evaluate(&text.0, &context);
+        let text = |expression: &Option<Expression>| {
+            let value = expression.as_ref().map(ask).transpose()?;
+            Ok::<_, Failure>(value.as_ref().and_then(text_of))
         };
         Ok(NodeStatus {
-            leads: self.expression(&status.leads, &context)?.is_true(),
+            leads: ask(&status.leads)?.is_true(),
             leader: text(&status.leader)?,
             member: text(&status.member)?,
             term: text(&status.term)?.and_then(|term| term.parse().ok()),
@@ -153,40 +195,66 @@ impl Watch for HttpSession {
     }
 }
 
-/// The fields with the answer: `status`, `text`, and `body` where it is JSON.
-fn answer_context(answered: &Answered, fields: &Value) -> Value {
-    let body: Option<serde_json::Value> = serde_json::from_str(&answered.text).ok();
-    context! {
-        status => answered.status,
-        text => answered.text,
-        body => body.map(Value::from_serialize),
-        ..fields.clone()
+impl Session for NodeSession {
+    fn call(&mut self, request: &Request, limit: Duration) -> std::result::Result<Answer, Failure> {
+        let adapter = Arc::clone(&self.adapter);
+        let Some(call) = adapter.file.operations.get(&request.operation()) else {
+            return Err(Failure::NotDone("the adapter does not offer this operation".into()));
+        };
+        self.asked(&call.ask, &call.answers, &arguments(request), limit)
     }
 }
 
-/// Text as it is, numbers as they are written; nothing for nothing.
-fn text_of(value: &Value) -> Option<String> {
-    match value.as_str() {
-        Some(text) => Some(text.to_owned()),
-        None if value.is_none() || value.is_undefined() => None,
-        None => Some(value.to_string()),
+fn arguments(request: &Request) -> Vec<(&'static str, &str)> {
+    match request {
+        Request::Read { key } | Request::Remove { key } => vec![("key", key)],
+        Request::Write { key, value } | Request::Create { key, value } => {
+            vec![("key", key), ("value", value)]
+        }
+        Request::Cas { key, from, to } => vec![("key", key), ("from", from), ("to", to)],
+        Request::List { prefix } => vec![("prefix", prefix)],
     }
 }
 
-fn listing_of(value: &Value) -> Option<Vec<(String, String)>> {
-    if value.is_none() || value.is_undefined() {
-        return Some(Vec::new());
-    }
-    let pair = |item: Value| {
-        let field = |name| text_of(&item.get_attr(name).ok()?);
-        Some((field("key")?, field("value").unwrap_or_default()))
-    };
-    let mut pairs: Vec<_> = value.try_iter().ok()?.map(pair).collect::<Option<_>>()?;
-    pairs.sort();
-    Some(pairs)
+/// Asks a node about its state; before its first answer, whatever prepares the cluster has to
+/// be done. A cluster that raftq did not start is taken as it is.
+#[derive(Debug)]
+pub(super) struct StatusWatch {
+    session: NodeSession,
+    prepared: bool,
 }
 
-fn not_understood(answered: &Answered) -> String {
-    let text: String = answered.text.chars().take(EXCERPT).collect();
-    format!("HTTP {}: {}", answered.status, text.trim())
+impl StatusWatch {
+    pub(super) fn new(adapter: &Adapter, nodes: &[NodePlace], i: usize) -> Result<Self> {
+        let is_ours = !nodes[i].data.as_os_str().is_empty();
+        let prepared = adapter.inner.file.prepare.is_none() || !is_ours;
+        Ok(Self { session: NodeSession::new(adapter, nodes, i)?, prepared })
+    }
+
+    fn prepare(&mut self, limit: Duration) -> std::result::Result<(), Failure> {
+        let adapter = Arc::clone(&self.session.adapter);
+        let prepare = adapter.file.prepare.as_ref().expect("there is something to do");
+        match self.session.asked(&prepare.ask, &prepare.answers, &[], limit) {
+            Ok(Answer::Done) => {
+                self.prepared = true;
+                // Its driver has nothing more to do, unless the state is asked of it, too.
+                self.session.driver = None;
+                Ok(())
+            }
+            Ok(other) => Err(Failure::Unknown(format!("not prepared yet: {other:?}"))),
+            Err(Failure::NotDone(why) | Failure::Unknown(why)) => {
+                Err(Failure::Unknown(format!("not prepared yet: {why}")))
+            }
+        }
+    }
+}
+
+impl Watch for StatusWatch {
+    fn status(&mut self, limit: Duration) -> std::result::Result<NodeStatus, Failure> {
+        let deadline = Deadline::after(limit);
+        if !self.prepared {
+            self.prepare(limit)?;
+        }
+        self.session.status(deadline.left())
+    }
 }

@@ -2,12 +2,13 @@
 
 use super::wrong;
 use crate::Result;
+use crate::system::Failure;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use minijinja::{Environment, UndefinedBehavior, Value};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// The library with our own filters: `b64encode`, `b64decode`, `percent`, and `tojson`, and
-/// the words `raftq` and `tool`.
+/// the words `raftq`, `beside` and `tool`.
 #[derive(Debug)]
 pub(super) struct Templates {
     /// For texts: a name that is not there is an error.
@@ -28,6 +29,7 @@ impl Templates {
             });
             library.add_function("entries", entries);
             library.add_function("tool", |name: &str| super::find::tool(name));
+            library.add_function("beside", |name: &str| super::find::beside(name));
             library.add_global("raftq", super::find::raftq());
             library
         };
@@ -52,10 +54,15 @@ impl Templates {
         self.strict.render_str(text, context).map_err(|e| told(text, &e))
     }
 
-    /// The value of an expression.
-    pub(super) fn ask(&self, text: &str, context: &Value) -> Result<Value> {
-        let expression = self.lenient.compile_expression(text).map_err(|e| told(text, &e))?;
-        expression.eval(context).map_err(|e| told(text, &e))
+    /// The value of an expression about an answer. The call was made, so that one that cannot
+    /// be evaluated leaves its outcome unknown.
+    pub(super) fn evaluate(
+        &self,
+        text: &str,
+        context: &Value,
+    ) -> std::result::Result<Value, Failure> {
+        let value = self.lenient.compile_expression(text).and_then(|it| it.eval(context));
+        value.map_err(|e| Failure::Unknown(told(text, &e).to_string()))
     }
 }
 
