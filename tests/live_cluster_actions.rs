@@ -65,6 +65,7 @@ fn members_go_and_come_back_and_leadership_moves() {
   - { name: replaced, node: n3, do: replace, at: 8s }
   - { name: to n2, node: n2, do: transfer, at: 16s }
   - { name: shorter, node: n2, do: compact, at: 19s, optional: true }
+lasts: 22s
 ";
     for adapter in ["embedded", "etcd"] {
         let ran = run_text(&scenario(adapter, rules), &[]);
