@@ -14,7 +14,7 @@ use crate::kernel::signals::{Signals, Wish};
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
 use crate::rules::scenario::{CheckWord, Load as LoadSpec, Scenario, TopologyWord};
-use crate::rules::{Compiled, Report, Roles};
+use crate::rules::{Compiled, Report, Roles, Table};
 use crate::time::Nanos;
 use raftq_harness::adapter::Adapter;
 use raftq_harness::check::{Budget, judge};
@@ -33,7 +33,7 @@ use std::time::Duration;
 /// How long the reads at the end may take.
 const READ_BACK_MAX: Duration = Duration::from_secs(30);
 
-/// The fault phase of a scenario whose rules have no end.
+/// How long the fault phase goes on behind the last start of a rule, where rules have no end.
 const LASTS: Nanos = Nanos::from_secs(10);
 
 /// What happened, a line each.
@@ -266,7 +266,7 @@ impl Experiment {
         let lasts = self.scenario.lasts.or_else(|| {
             control::end_of(&compiled.table, None)
                 .is_none_or(|end| end == Nanos::ZERO)
-                .then_some(LASTS)
+                .then(|| last_start(&compiled.table) + LASTS)
         });
         let path = self.folder.join(EVENTS);
         // Deaths are written into it as well.
@@ -289,9 +289,6 @@ impl Experiment {
             told: Some(&told),
         };
         let outcome = control::run(compiled.table, &run)?;
-        for warning in &outcome.warnings[outcome.told..] {
-            super::status::put(&format!("raftq: warning: {warning}\n"));
-        }
         if lost.load(Ordering::Relaxed) {
             return Err(Failure::Environment(format!("{} could not be written", path.display())));
         }
@@ -358,6 +355,11 @@ fn end_load(
     one.writer.finish()?;
     let unread = read.err().map(|e| e.to_string());
     Ok(Ended { workload, counts, history: one.path, unread })
+}
+
+fn last_start(table: &Table) -> Nanos {
+    let rules = table.rules.iter().map(|rule| rule.window.at);
+    rules.chain(table.faults.iter().map(|fault| fault.window.at)).max().unwrap_or(Nanos::ZERO)
 }
 
 fn sessions(cluster: &Arc<Cluster>) -> Sessions {

@@ -177,6 +177,9 @@ impl Summary {
                 rule.name, rule.activations, rule.matched, rule.acted
             );
         }
+        for warning in &self.network.warnings {
+            let _ = writeln!(text, "  warning: {warning}");
+        }
         for (workload, counts) in &self.calls {
             let [ok, failed, unknown] = counts.totals();
             let _ = writeln!(
