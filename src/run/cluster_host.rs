@@ -5,7 +5,7 @@ use super::disturb::Happened;
 use super::host::{Done, Host};
 use super::status;
 use crate::rules::Table;
-use crate::rules::table::{Fault, ProcessAction};
+use crate::rules::table::{Fault, ProcessAction, Window};
 use crate::time::Nanos;
 use raftq_harness::adapter::{Adapter, Admin};
 use raftq_harness::cluster::{Cluster, Death};
@@ -137,13 +137,65 @@ pub(super) fn check_offered(table: &Table, adapter: &Adapter) -> Result<(), Stri
 /// Leaves out what is optional and the system cannot do; says what that was.
 pub(super) fn leave_out(table: &mut Table, adapter: &Adapter) -> Vec<String> {
     let mut left_out = Vec::new();
-    table.faults.retain(|fault| {
-        let lacks = lacks(fault, adapter);
-        left_out.extend(lacks.map(|call| {
+    for fault in &mut table.faults {
+        if let Some(call) = lacks(fault, adapter) {
             let (rule, adapter) = (&fault.name, adapter.name());
-            format!("`{rule}` is left out: the adapter {adapter} does not offer `{call}`")
-        }));
-        lacks.is_none()
-    });
+            left_out.push(format!(
+                "`{rule}` is left out: the adapter {adapter} does not offer `{call}`"
+            ));
+            // It keeps its place, by which others know it, but no time is ever its own.
+            fault.window = Window { lasts: Some(Nanos::ZERO), ..Window::ALWAYS };
+            fault.dynamic = false;
+        }
+    }
     left_out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::NodeId;
+    use crate::rules::table::Unattributed;
+    use crate::run::schedule::Schedule;
+
+    fn table(action: ProcessAction, lasts: Option<Nanos>, optional: bool) -> Table {
+        let window = Window { at: Nanos::from_secs(5), lasts, ..Window::ALWAYS };
+        let nodes = vec![NodeId(0)];
+        let fault = Fault { name: "it".into(), action, nodes, window, dynamic: true, optional };
+        Table {
+            nodes: Vec::new(),
+            seed: 0,
+            max_rate: 1,
+            unattributed: Unattributed::Accept,
+            rules: Vec::new(),
+            faults: vec![fault],
+        }
+    }
+
+    #[test]
+    fn what_a_system_does_not_offer_is_refused_or_where_optional_never_begins() {
+        let etcd = Adapter::load("etcd").expect("a shipped adapter");
+        let told = check_offered(&table(ProcessAction::Compact, None, false), &etcd);
+        let why = "the rule `it` needs `compact`, which the adapter etcd does not offer";
+        assert_eq!(told, Err(why.to_owned()));
+        let mut optional = table(ProcessAction::Compact, None, true);
+        assert_eq!(check_offered(&optional, &etcd), Ok(()));
+        assert!(Schedule::new(&optional).is_busy());
+        assert_eq!(leave_out(&mut optional, &etcd).len(), 1);
+        let schedule = Schedule::new(&optional);
+        assert!(!schedule.is_busy() && !schedule.needs_roles() && schedule.poll_at().is_none());
+        assert_eq!(optional.faults[0].window.end_of_fault(ProcessAction::Compact), Nanos::ZERO);
+        let mut offered = table(ProcessAction::Transfer, None, true);
+        assert_eq!(leave_out(&mut offered, &etcd), Vec::<String>::new());
+        assert!(Schedule::new(&offered).is_busy());
+    }
+
+    #[test]
+    fn a_removal_with_an_end_needs_a_way_back() {
+        let fault = |action, lasts| table(action, lasts, false).faults.remove(0);
+        let second = Some(Nanos::from_secs(1));
+        assert_eq!(needs(&fault(ProcessAction::Remove, None)), [Admin::Remove]);
+        assert_eq!(needs(&fault(ProcessAction::Remove, second)), [Admin::Remove, Admin::Add]);
+        assert_eq!(needs(&fault(ProcessAction::Kill, second)), []);
+    }
 }
