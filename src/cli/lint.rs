@@ -13,7 +13,10 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct LintArgs {
     /// Rule files
-    #[arg(required_unless_present_any = ["schema", "scenario_schema", "adapter_schema"], value_name = "RULES.yaml")]
+    #[arg(
+        required_unless_present_any = ["schema", "scenario_schema", "adapter_schema"],
+        value_name = "RULES.yaml"
+    )]
     pub(super) files: Vec<PathBuf>,
     /// Take the cluster from this file, instead of the one in the rule files
     #[arg(long, value_name = "FILE")]

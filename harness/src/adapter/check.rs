@@ -134,7 +134,9 @@ impl<'t> Checker<'t> {
             (_, None) if words.is_empty() => {}
             (form, kind) => {
                 let kind = if words.is_empty() { kind.unwrap_or("string") } else { "string" };
-                let what = format!("{} is needed here, not {}", called(kind), shown(form));
+                let plain = kind == "string" && matches!(form, Form::Plain(v) if !v.is_null());
+                let help = if plain { "; put it in quotes" } else { "" };
+                let what = format!("{} is needed here, not {}{help}", called(kind), shown(form));
                 self.wrong(tree.at, path, &what);
             }
         }
@@ -292,7 +294,7 @@ fn called(kind: &str) -> &str {
 fn shown(form: &Form) -> String {
     match form {
         Form::Plain(Value::Null) => "nothing".to_owned(),
-        Form::Plain(value) => format!("{value} (put text in quotes)"),
+        Form::Plain(value) => value.to_string(),
         Form::Text(text) => format!("the text `{text}`"),
         Form::List(_) => "a list".to_owned(),
         Form::Map(_) => "a map".to_owned(),
