@@ -219,7 +219,7 @@ impl<'t> Checker<'t> {
                 self.wrong(tree.place(&here("driver")), &name, what);
             }
             self.only_with(tree, ask, &path);
-            let answers = path.iter().fold(Some(tree), |tree, key| tree?.get(key));
+            let answers = path.iter().try_fold(tree, |tree, key| tree.get(key));
             let says = answers.is_some_and(|call| call.get("answers").is_some());
             match (says, ask.driver.is_some()) {
                 (true, true) => {

@@ -144,8 +144,8 @@ fn a_driver_that_misbehaves_leaves_its_call_unknown_and_the_next_one_gets_anothe
         let adapter = driver(
             &scratch,
             &format!(
-                "    if not os.path.exists('{mark}'):\n        open('{mark}', 'w').close()\n        \
-                 {wrong}\n    else: say({{'id': line['id'], 'is': 'done'}})\n",
+                "    if not os.path.exists('{mark}'):\n        \
+                 open('{mark}', 'w').close()\n        {wrong}\n    else: say({{'id': line['id'], 'is': 'done'}})\n",
                 mark = mark.display()
             ),
         );
