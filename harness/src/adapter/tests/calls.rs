@@ -145,7 +145,9 @@ fn a_driver_that_misbehaves_leaves_its_call_unknown_and_the_next_one_gets_anothe
             &scratch,
             &format!(
                 "    if not os.path.exists('{mark}'):\n        \
-                 open('{mark}', 'w').close()\n        {wrong}\n    else: say({{'id': line['id'], 'is': 'done'}})\n",
+                 open('{mark}', 'w').close()\n        \
+                 {wrong}\n    \
+                 else: say({{'id': line['id'], 'is': 'done'}})\n",
                 mark = mark.display()
             ),
         );
