@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 /// Arguments of `raftq lint`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct LintArgs {
     /// Rule files
     #[arg(
