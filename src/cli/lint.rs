@@ -11,9 +11,13 @@ use std::process::ExitCode;
 
 /// Arguments of `raftq lint`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct LintArgs {
     /// Rule files
-    #[arg(required_unless_present_any = ["schema", "scenario_schema", "adapter_schema"], value_name = "RULES.yaml")]
+    #[arg(
+        required_unless_present_any = ["schema", "scenario_schema", "adapter_schema"],
+        value_name = "RULES.yaml"
+    )]
     pub(super) files: Vec<PathBuf>,
     /// Take the cluster from this file, instead of the one in the rule files
     #[arg(long, value_name = "FILE")]

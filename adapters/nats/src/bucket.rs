@@ -205,7 +205,7 @@ fn failed(error: &PublishError) -> Outcome {
 
 /// The value of a stored message; none of one that marks a removal.
 fn value_of(headers: &HeaderMap, payload: &[u8]) -> Result<Option<String>, String> {
-    match headers.get(OPERATION).map(|operation| operation.as_str()) {
+    match headers.get(OPERATION).map(async_nats::HeaderValue::as_str) {
         Some("DEL" | "PURGE") => Ok(None),
         _ => String::from_utf8(payload.to_vec()).map(Some).map_err(|e| e.to_string()),
     }

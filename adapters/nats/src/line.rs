@@ -64,12 +64,12 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn not_done(why: impl ToString) -> Self {
-        Self::NotDone(why.to_string())
+    pub(crate) fn not_done(why: impl Into<String>) -> Self {
+        Self::NotDone(why.into())
     }
 
-    pub(crate) fn unknown(why: impl ToString) -> Self {
-        Self::Unknown(why.to_string())
+    pub(crate) fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown(why.into())
     }
 
     /// As the line that answers call `id`.

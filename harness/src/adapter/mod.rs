@@ -92,7 +92,7 @@ struct Inner {
     name: String,
     file: AdapterFile,
     templates: Templates,
-    drivers: session::Drivers,
+    drivers: Mutex<session::Drivers>,
 }
 
 /// Asks one node about its state, over a connection of its own.

@@ -14,7 +14,7 @@ use minijinja::{Value, context};
 use serde_json::{Map, json};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 /// What is said with one node.
@@ -29,11 +29,20 @@ pub(super) struct NodeSession {
     name: String,
     connection: Connection,
     driver: Option<Arc<Driver>>,
+    /// The first line of a driver of its own.
+    key: String,
     logs: Option<PathBuf>,
 }
 
-/// Drivers that serve several sessions, by their first line; each lives as long as one does.
-pub(super) type Drivers = Mutex<HashMap<String, Weak<Driver>>>;
+/// Drivers by their first line, which tells what they were started for.
+#[derive(Debug, Default)]
+pub(super) struct Drivers {
+    /// Those that serve several sessions; each lives as long as one does.
+    shared: HashMap<String, Weak<Driver>>,
+    /// Those whose session is over. One that takes longer to start than a call may last would
+    /// never be ready if it ended with the session that started it.
+    idle: HashMap<String, Vec<Arc<Driver>>>,
+}
 
 impl NodeSession {
     pub(super) fn new(adapter: &Adapter, nodes: &[NodePlace], i: usize) -> Result<Self> {
@@ -51,6 +60,7 @@ impl NodeSession {
             name,
             connection: Connection::new(),
             driver: None,
+            key: String::new(),
             logs: adapter.logs.clone(),
         })
     }
@@ -133,20 +143,22 @@ impl NodeSession {
             let failed = || format!("the driver {}", start.program.display());
             Driver::start(&start).map(Arc::new).context(failed)
         };
-        let driver = if fields.shared {
-            let mut drivers = self.adapter.drivers.lock().unwrap_or_else(PoisonError::into_inner);
-            let key = start.hello.to_string();
-            match drivers.get(&key).and_then(Weak::upgrade).filter(|driver| driver.works()) {
-                Some(driver) => driver,
-                None => {
-                    let driver = open()?;
-                    drivers.insert(key, Arc::downgrade(&driver));
-                    driver
-                }
-            }
+        let key = start.hello.to_string();
+        let mut drivers = self.adapter.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = if fields.shared {
+            drivers.shared.get(&key).and_then(Weak::upgrade)
         } else {
-            open()?
+            drivers.idle.get_mut(&key).and_then(Vec::pop)
         };
+        let driver = match there.filter(|driver| driver.works()) {
+            Some(driver) => driver,
+            None => open()?,
+        };
+        if fields.shared {
+            drivers.shared.insert(key, Arc::downgrade(&driver));
+        } else {
+            self.key = key;
+        }
         self.driver = Some(Arc::clone(&driver));
         Ok(driver)
     }
@@ -192,6 +204,17 @@ impl NodeSession {
             member: text(&status.member)?,
             term: text(&status.term)?.and_then(|term| term.parse().ok()),
         })
+    }
+}
+
+impl Drop for NodeSession {
+    fn drop(&mut self) {
+        let is_shared = self.adapter.file.driver.as_ref().is_none_or(|driver| driver.shared);
+        if let Some(driver) = self.driver.take().filter(|driver| !is_shared && driver.works()) {
+            let key = std::mem::take(&mut self.key);
+            let mut drivers = self.adapter.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+            drivers.idle.entry(key).or_default().push(driver);
+        }
     }
 }
 

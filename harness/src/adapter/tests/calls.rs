@@ -59,7 +59,8 @@ fn driver(scratch: &Scratch, answer: &str) -> String {
     let path = scratch.path().join("driver.py");
     let text = format!(
         "import json, sys, time, os\n\
-         def say(line):\n    print(line if isinstance(line, str) else json.dumps(line), flush=True)\n\
+         def say(line):\n    text = line if isinstance(line, str) else json.dumps(line)\n    \
+         print(text, flush=True)\n\
          hello = json.loads(sys.stdin.readline())\n\
          assert hello['node']['name'] == 'n1' and hello['options'] == {{'a': 1}}\n\
          def answer(line):\n{answer}\n\
@@ -143,8 +144,10 @@ fn a_driver_that_misbehaves_leaves_its_call_unknown_and_the_next_one_gets_anothe
         let adapter = driver(
             &scratch,
             &format!(
-                "    if not os.path.exists('{mark}'):\n        open('{mark}', 'w').close()\n        \
-                 {wrong}\n    else: say({{'id': line['id'], 'is': 'done'}})\n",
+                "    if not os.path.exists('{mark}'):\n        \
+                 open('{mark}', 'w').close()\n        \
+                 {wrong}\n    \
+                 else: say({{'id': line['id'], 'is': 'done'}})\n",
                 mark = mark.display()
             ),
         );
@@ -171,14 +174,37 @@ fn a_driver_that_is_not_ready_has_done_nothing() {
 }
 
 #[test]
-fn a_driver_ends_with_its_session() {
+fn a_driver_is_handed_on_to_the_next_session_and_ends_with_the_adapter() {
     let scratch = Scratch::new("rqunit").expect("a folder");
     let file = driver(&scratch, "    say({'id': line['id'], 'value': str(os.getpid())})");
     let adapter = read(&file, &[]).expect("an adapter");
-    let mut session = session(&adapter, 1);
-    let Ok(Answer::Value(Some(pid))) = session.call(&read_key(), LIMIT) else { panic!("no pid") };
-    let pid: u32 = pid.parse().expect("a number");
-    assert!(runs(pid));
-    drop(session);
-    assert!(!runs(pid), "it outlived its session");
+    let pid = |session: &mut Box<dyn Session>| match session.call(&read_key(), LIMIT) {
+        Ok(Answer::Value(Some(pid))) => pid.parse::<u32>().expect("a number"),
+        other => panic!("no pid: {other:?}"),
+    };
+    let mut one = session(&adapter, 1);
+    let first = pid(&mut one);
+    let mut beside = session(&adapter, 1);
+    assert_ne!(pid(&mut beside), first, "two sessions have two drivers");
+    drop(one);
+    let mut next = session(&adapter, 1);
+    assert_eq!(pid(&mut next), first, "the next one gets the one that is free");
+    drop((beside, next, adapter));
+    assert!(!runs(first), "it outlived the adapter");
+}
+
+#[test]
+fn a_driver_that_starts_slower_than_calls_last_is_ready_in_the_end() {
+    let scratch = Scratch::new("rqunit").expect("a folder");
+    let file = driver(&scratch, "    say({'id': line['id'], 'is': 'done'})");
+    let path = scratch.path().join("driver.py");
+    let text = std::fs::read_to_string(&path).expect("a driver");
+    std::fs::write(&path, text.replace("hello =", "time.sleep(0.4)\nhello =")).expect("a driver");
+    let adapter = read(&file, &[]).expect("an adapter");
+    let ready = crate::clock::wait_for("an answer", LIMIT, Duration::from_millis(1), || {
+        // A session that failed is dropped, as clients do.
+        let answer = session(&adapter, 1).call(&write(), Duration::from_millis(100));
+        (answer == Ok(Answer::Done)).then_some(())
+    });
+    assert!(ready.is_ok(), "every session began anew");
 }

@@ -51,7 +51,7 @@ fn a_wrong_file_is_told_with_its_place_and_the_nearest_word() {
         ("'{{ value }}'", "'{{ value'", vec!["a.yaml:9:11: operations.write.body: "]),
         ("body:", "stdin:", vec!["a.yaml:9:5: ", "`stdin` belongs to a command"]),
         ("put: '/{{ key | percent }}'", "driver: write", vec!["there is no `driver` at the top"]),
-        ("client: 2", "client: 70000", vec!["a.yaml:2:46: node.ports.client: "]),
+        ("client: 2", "client: 70000", vec!["a.yaml:2:48: node.ports.client: "]),
         (", client: 2", "", vec!["a.yaml:2:", "node.ports needs `client`"]),
         ("base: ", "bases: ", vec!["a.yaml:3:1: ", "did you mean `base`?"]),
         ("{ program: sh, ", "{ program: sh, start_within: 3m, ", vec!["no duration such as"]),
