@@ -1,11 +1,14 @@
 //! Whole experiments by the real program: what holds, what is caught, and what is left behind
 //! when something goes wrong, which is nothing.
 
+mod run_lab;
+
 use nix::sys::signal::Signal;
 use raftq_harness::clock::wait_for;
 use raftq_harness::netns::clean_host;
 use raftq_harness::owner::Scratch;
 use raftq_harness::process::{Launch, Process, running};
+use run_lab::{RAFTQ, STEP, nothing_is_left, root};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
@@ -13,32 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-const RAFTQ: &str = env!("CARGO_BIN_EXE_raftq");
-
 /// The longest that anything here may take.
 const LIMIT: Duration = Duration::from_secs(60);
-
-const STEP: Duration = Duration::from_millis(20);
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Our namespaces and node processes, of which there are none between tests.
-fn left_behind() -> Vec<String> {
-    let names = fs::read_dir("/run/netns").into_iter().flatten().flatten();
-    let ours = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let spaces = ours.filter(|name| name.starts_with("rqrun"));
-    let raftq = fs::canonicalize(RAFTQ).expect("the program");
-    spaces.chain(running(&raftq).iter().map(|pid| format!("process {pid}"))).collect()
-}
-
-fn nothing_is_left() {
-    let gone = wait_for("everything to be gone", Duration::from_secs(5), STEP, || {
-        left_behind().is_empty().then_some(())
-    });
-    assert!(gone.is_ok(), "left behind: {:?}", left_behind());
-}
 
 struct Ran {
     code: Option<i32>,

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// The time over which calls are counted for a rate.
 const SPAN: Nanos = Nanos::from_secs(1);
 
+/// How long a system is asked at the end that has answered nothing before.
+const MUTE: Duration = Duration::from_secs(2);
+
 /// All loads under way; dropping stops them.
 pub(super) struct Loads {
     running: Vec<Running>,
@@ -118,6 +121,9 @@ impl Loads {
             let stopped = load.stop();
             let recorder = writer.recorder();
             let (keys, process) = (&stopped.keys, stopped.process);
+            // Who never answered is asked again, but not for long.
+            let mute = stopped.counts.totals()[0] == 0;
+            let limit = if mute { limit.min(MUTE) } else { limit };
             let read =
                 clients::read_back(workload, keys, sessions, &recorder, from, process, limit);
             drop(recorder);
