@@ -211,7 +211,8 @@ fn without_root_it_says_so_and_leaves_no_folder() {
 
 /// raftq on a terminal of so many columns, which is written down.
 fn on_a_terminal(folder: &Scratch, text: &str, columns: u16) -> Process {
-    let raftq = format!("stty cols {columns}; exec {RAFTQ} {}", words(folder, text).join(" "));
+    let raftq =
+        format!("stty rows 24 cols {columns}; exec {RAFTQ} {}", words(folder, text).join(" "));
     let typescript = folder.path().join("screen").display().to_string();
     start(folder, "script", vec!["-q".into(), "-f".into(), "-c".into(), raftq, typescript])
 }
