@@ -90,8 +90,8 @@ impl Loads {
         if span >= SPAN {
             // The first span began with the machine.
             if then > Nanos::ZERO {
-                let calls = answered.saturating_sub(before) as f64;
-                self.rate.set((calls / span.as_secs_f64()).round() as u64);
+                let calls = answered.saturating_sub(before);
+                self.rate.set(calls.saturating_mul(1_000_000_000) / span.0);
             }
             self.counted.set((now, answered));
         }
