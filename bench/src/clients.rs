@@ -16,6 +16,7 @@ use crate::world::World;
 use clap::Args;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 const ATTACH_MS: u64 = 20_000;
@@ -110,7 +111,7 @@ fn measure(world: &World, options: &Options, clients: usize) -> Result<Sample, F
     let seconds = options.seconds;
     let source = format!("flood 10.77.0.1:39000 10.77.0.2:9000 {seconds} --rate {DELAY_RATE}");
     let mut source = Child::load(world, SOURCE_CPU, &world.n1, &source)?;
-    source.finish(world, (seconds * 1e3) as u64 + 10_000)?;
+    source.finish(world, std::time::Duration::from_secs_f64(seconds + 10.0).as_millis() as u64)?;
     let printed = raftq.stop(world, Signal::SIGINT)?;
     let document: Value = serde_json::from_str(&printed)
         .map_err(|error| format!("`beside` printed no JSON ({error}): {printed}"))?;
@@ -134,13 +135,14 @@ fn table(options: &Options, without: [f64; 3], with: [f64; 3]) -> String {
     );
     for (i, name) in ["p50", "p99"].into_iter().enumerate() {
         let met = if with[i] <= MOST_US[i] { "met" } else { "MISSED" };
-        text += &format!(
+        let _ = write!(
+            text,
             "\n| lateness of 10 ms at 20,000/s, {name}, us | {} | {} | at most {} us | {met} |",
             show(without[i]),
             show(with[i]),
             MOST_US[i],
         );
     }
-    text += &format!("\n| calls answered a second | - | {} |  |  |", show(with[2]));
+    let _ = write!(text, "\n| calls answered a second | - | {} |  |  |", show(with[2]));
     text
 }
