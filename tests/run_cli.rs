@@ -59,6 +59,53 @@ fn rules_that_contradict_themselves_are_refused_in_the_scenario_s_own_lines() {
 }
 
 #[test]
+fn an_adapter_that_is_unknown_is_shown_in_its_line() {
+    let told = refused("cluster: { adapter: zookeeper }\nload: { workload: set }\nrules: []\n");
+    assert!(told.contains("s.yaml:1:21"), "{told}");
+}
+
+#[test]
+fn a_folder_that_has_files_already_or_is_one_is_not_written_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("notes");
+    fs::write(&file, "mine").expect("a file");
+    let refuse = |out: &Path| {
+        let out = out.to_str().expect("a path");
+        let (code, _, stderr) = raftq(&["run", "tests/scenarios/sanity.yaml", "--out", out]);
+        assert_eq!(code, Some(4), "{stderr}");
+        assert!(stderr.contains(out), "{stderr}");
+        stderr
+    };
+    assert!(refuse(folder.path()).contains("has files in it already"));
+    assert!(refuse(&file).contains("this is a file"));
+    assert_eq!(fs::read_to_string(&file).expect("it"), "mine");
+    let (code, _, stderr) =
+        raftq(&["run", "tests/scenarios/sanity.yaml", "--out", "/proc/no/folder"]);
+    assert_eq!(code, Some(5), "{stderr}");
+    assert!(stderr.contains("the run folder /proc/no/folder"), "{stderr}");
+}
+
+#[test]
+fn files_that_are_no_scenario_are_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("empty.yaml"), "").expect("a file");
+    fs::write(path("binary.yaml"), [0xff, 0xfe, 0]).expect("a file");
+    for (file, part) in [
+        (folder.path().display().to_string(), "it is a directory"),
+        (path("missing.yaml"), "there is no such file"),
+        (path("empty.yaml"), "the file is empty"),
+        (path("binary.yaml"), "not UTF-8"),
+    ] {
+        let (code, _, stderr) = raftq(&["run", &file]);
+        assert_eq!(code, Some(4), "{stderr}");
+        assert!(stderr.contains(part) && stderr.contains(&file), "{stderr}");
+    }
+    let (code, _, stderr) = raftq(&["run", "tests/scenarios/sanity.yaml", "--nodes", "0"]);
+    assert_eq!(code, Some(4), "{stderr}");
+}
+
+#[test]
 fn a_system_that_lacks_an_operation_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let adapter = folder.path().join("a.yaml");

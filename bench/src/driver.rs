@@ -3,7 +3,7 @@
 use crate::Fault;
 use crate::engine::{Binaries, Engine, Hook, rules_of_raftq};
 use crate::measure::{Bench, Lengths};
-use crate::report::{Answer, Figure, Samples, write_into};
+use crate::report::{Answer, FIGURES, Figure, Samples, write_into};
 use crate::world::World;
 use clap::Args;
 use std::fs;
@@ -82,7 +82,11 @@ pub(crate) fn run(options: &Options) -> Result<u8, Fault> {
         }
     }
     if let Some(path) = &options.write {
-        write_into(path, &format!("{}\n\n{table}", how_taken(options, rounds, lengths, load)))?;
+        write_into(
+            path,
+            FIGURES,
+            &format!("{}\n\n{table}", how_taken(options, rounds, lengths, load)),
+        )?;
     }
     let is = |which| answers.iter().any(|(_, answer)| *answer == which);
     Ok(match (options.check, is(Answer::Missed), is(Answer::Undecided)) {
@@ -145,21 +149,27 @@ fn one_round(bench: &Bench, engines: &[Engine], samples: &mut Samples) -> Result
 }
 
 fn how_taken(options: &Options, rounds: u32, lengths: Lengths, load: f64) -> String {
+    let (date, run_ms) = (&options.date, lengths.run);
+    format!(
+        "Taken on {date} by `bench/run`: {}, load average\n\
+         {load} before it began. Medians of {rounds} rounds, each of them every engine once for\n\
+         {run_ms} ms a figure, after a round that was thrown away; in brackets the least and the\n\
+         greatest ratio within one round.",
+        machine()
+    )
+}
+
+/// Kernel, cores and processor.
+pub(crate) fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("an unnamed processor", |(_, name)| name);
     let cores = available_parallelism().map_or(0, usize::from);
-    let (date, kernel, run_ms) = (&options.date, kernel.trim(), lengths.run);
-    format!(
-        "Taken on {date} by `bench/run`: kernel {kernel}, {cores} cores of {model}, load average\n\
-         {load} before it began. Medians of {rounds} rounds, each of them every engine once for\n\
-         {run_ms} ms a figure, after a round that was thrown away; in brackets the least and the\n\
-         greatest ratio within one round."
-    )
+    format!("kernel {}, {cores} cores of {model}", kernel.trim())
 }
 
-fn load_average() -> f64 {
+pub(crate) fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or_default()
 }

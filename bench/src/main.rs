@@ -3,6 +3,7 @@
 //! ```text
 //! main.rs    the commands
 //! driver.rs   the rounds of `run`, and what it leaves in BENCHMARKS.md
+//! clients.rs  those of `clients`: the verdict loop with and without a thousand clients
 //! measure.rs  one sample of each experiment
 //! engine.rs   nothing, the C loop, or raftq between the packets' ends
 //! world.rs    the namespaces, removed on every way out
@@ -12,10 +13,13 @@
 //! clock.rs    time, and the CPU time of another process
 //! ```
 //!
-//! It imports nothing of raftq: what is measured does not take part in measuring. It refuses to
+//! It imports nothing of raftq: what is measured does not take part in measuring. The exception is
+//! `load/beside.rs`, which puts the verdict loop and clients into one process, as `raftq run` does,
+//! and is itself what is measured. The driver refuses to
 //! tune the machine; what it needs to be fair it does to all engines alike.
 
 mod child;
+mod clients;
 mod clock;
 mod driver;
 mod engine;
@@ -66,6 +70,14 @@ enum Command {
         #[arg(value_parser = clap::value_parser!(u8).range(1..=100))]
         percent: u8,
     },
+    /// Compare the verdict loop with and without a thousand clients beside it; as root
+    #[command(args_override_self = true)]
+    Clients(clients::Options),
+    /// Be raftq with a rule file, and with clients of a system that is a map in this process
+    Beside(load::beside::Options),
+    /// The process that removes the rules when `beside` cannot; started by it
+    #[command(hide = true)]
+    Guardian,
     /// Compare no queue, the C loop and raftq; as root
     #[command(args_override_self = true)]
     Run(driver::Options),
@@ -85,7 +97,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse().command) {
+    let command = Cli::parse().command;
+    if matches!(command, Command::Guardian) {
+        return raftq::run::guardian::main();
+    }
+    match dispatch(command) {
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
             eprintln!("raftq-bench: {fault}");
@@ -104,6 +120,9 @@ fn dispatch(command: Command) -> Result<u8, Fault> {
         Command::Drain { at } => load::tcp::drain(at)?,
         Command::Spin { percent } => load::spin::spin(percent),
         Command::Run(options) => return driver::run(&options),
+        Command::Clients(options) => return clients::run(&options),
+        Command::Beside(options) => load::beside::beside(&options)?,
+        Command::Guardian => unreachable!("it has an exit code of its own"),
         Command::Within { parent, cpu, words } => return Err(child::within(parent, cpu, &words)),
         Command::Reap { folder, namespaces } => world::reap(&folder, &namespaces)?,
     }

@@ -10,14 +10,14 @@ use crate::engine::{self, Binaries, Engine, Hook};
 use crate::world::World;
 use serde_json::Value;
 
-const SOURCE_CPU: usize = 0;
-const READER_CPU: usize = 1;
+pub(crate) const SOURCE_CPU: usize = 0;
+pub(crate) const READER_CPU: usize = 1;
 /// What the saturated flood leaves the reader of its core.
 const TAKEN_PERCENT: u8 = 80;
 /// With so many packets waiting, the reader is the limit. The pauses of the saturated flood alone
 /// leave a fifth of that.
 const BACKLOG: u64 = 1_000;
-const DELAY_RATE: u32 = 20_000;
+pub(crate) const DELAY_RATE: u32 = 20_000;
 
 /// How long each part of a sample takes, in milliseconds.
 #[derive(Clone, Copy)]
@@ -161,7 +161,7 @@ fn seconds(ms: u64) -> f64 {
 
 /// The lateness in raftq's document: the numbers `p50_us` and `p99_us` of one object. Only one
 /// direction is delayed, and links without delay have nothing or null there.
-fn find_lateness(value: &Value) -> Option<[f64; 2]> {
+pub(crate) fn find_lateness(value: &Value) -> Option<[f64; 2]> {
     match value {
         Value::Object(map) => {
             let number = |key: &str| map.get(key).and_then(Value::as_f64);

@@ -8,8 +8,24 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-const OPENING: &str = "<!-- figures: written by bench/run -->";
-const CLOSING: &str = "<!-- end of figures -->";
+/// Lines of a file between which figures stand.
+#[derive(Clone, Copy)]
+pub(crate) struct Markers {
+    opening: &'static str,
+    closing: &'static str,
+}
+
+/// Around the figures of `run`.
+pub(crate) const FIGURES: Markers = Markers {
+    opening: "<!-- figures: written by bench/run -->",
+    closing: "<!-- end of figures -->",
+};
+
+/// Around those of `clients`.
+pub(crate) const CLIENTS: Markers = Markers {
+    opening: "<!-- clients: written by bench/clients -->",
+    closing: "<!-- end of clients -->",
+};
 
 /// One line of the table, in the order they are printed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,17 +201,18 @@ impl Samples {
 }
 
 /// Replaces what stands between the two markers of a file.
-pub(crate) fn write_into(path: &Path, section: &str) -> Result<(), Fault> {
+pub(crate) fn write_into(path: &Path, markers: Markers, section: &str) -> Result<(), Fault> {
     let text = fs::read_to_string(path)?;
-    let new = between_markers(&text, section)
-        .ok_or_else(|| format!("{} lacks the lines `{OPENING}` and `{CLOSING}`", path.display()))?;
+    let Markers { opening, closing } = markers;
+    let new = between(&text, markers, section)
+        .ok_or_else(|| format!("{} lacks the lines `{opening}` and `{closing}`", path.display()))?;
     Ok(fs::write(path, new)?)
 }
 
-fn between_markers(text: &str, section: &str) -> Option<String> {
-    let (before, rest) = text.split_once(OPENING)?;
-    let (_, after) = rest.split_once(CLOSING)?;
-    Some(format!("{before}{OPENING}\n\n{}\n\n{CLOSING}{after}", section.trim()))
+fn between(text: &str, Markers { opening, closing }: Markers, section: &str) -> Option<String> {
+    let (before, rest) = text.split_once(opening)?;
+    let (_, after) = rest.split_once(closing)?;
+    Some(format!("{before}{opening}\n\n{}\n\n{closing}{after}", section.trim()))
 }
 
 fn span(ratio: Option<Ratio>, engine: Engine) -> String {
@@ -205,7 +222,7 @@ fn span(ratio: Option<Ratio>, engine: Engine) -> String {
     })
 }
 
-fn show(value: Option<f64>) -> String {
+pub(crate) fn show(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(value) if value >= 100.0 => format!("{value:.0}"),
@@ -245,9 +262,10 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_markers_changes() {
-        let text = format!("a\n{OPENING}\nold\n{CLOSING}\nb\n");
-        let new = format!("a\n{OPENING}\n\nnew\n\n{CLOSING}\nb\n");
-        assert_eq!(between_markers(&text, "new\n"), Some(new));
-        assert_eq!(between_markers("no markers", "new"), None);
+        let Markers { opening, closing } = FIGURES;
+        let text = format!("a\n{opening}\nold\n{closing}\nb\n");
+        let new = format!("a\n{opening}\n\nnew\n\n{closing}\nb\n");
+        assert_eq!(between(&text, FIGURES, "new\n"), Some(new));
+        assert_eq!(between(&text, CLIENTS, "new"), None);
     }
 }

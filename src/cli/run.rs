@@ -8,8 +8,9 @@ use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, UNDECIDED};
 use crate::run::{status, verdict_text};
 use raftq_harness::adapter::Adapter;
 use raftq_harness::check::Budget;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Arguments of `raftq run`.
@@ -69,14 +70,13 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     status::put(&warnings.render(color));
     let adapter = match Adapter::load(&scenario.adapter) {
         Ok(adapter) => adapter,
-        Err(e) => return bad_input(&format!("raftq: {}: {e}\n", args.scenario.display())),
+        Err(e) => return bad_input(&scenario.refuse_adapter(&e.to_string()).render(color)),
     };
     let folder = args.out.clone().unwrap_or_else(|| {
         PathBuf::from("runs").join(format!("{}-{}", clock::stamp(), scenario.name))
     });
-    if folder.join("summary.json").exists() {
-        let shown = folder.display();
-        return bad_input(&format!("raftq: {shown} has a run already; name another --out\n"));
+    if let Err(why) = is_free(&folder) {
+        return bad_input(&format!("raftq: {}: {why}\n", folder.display()));
     }
     let experiment = Experiment {
         scenario,
@@ -103,6 +103,21 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         Err(Failure::Input(report)) => bad_input(&report.render(color)),
         Err(Failure::Environment(why)) => ended(&why, ENVIRONMENT),
         Err(Failure::Interrupted(why)) => ended(&why, UNDECIDED),
+    }
+}
+
+/// Whether a folder is there to be filled: files of another run would be taken for this one's.
+fn is_free(folder: &Path) -> Result<(), String> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err("this folder has files in it already; name another --out".into()),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            Err("this is a file; name a folder by --out".into())
+        }
+        Err(e) => Err(format!("{e}; name another --out")),
     }
 }
 

@@ -48,8 +48,11 @@ pub struct Run<'a> {
     pub told: Option<&'a dyn Fn(&Happened)>,
     /// Asked ten times a second what the status line is to show instead of packets; none where
     /// the run has to end.
-    pub beside: Option<&'a dyn Fn(&Progress) -> Option<String>>,
+    pub beside: Option<Beside<'a>>,
 }
+
+/// Turns how far the rules are into a status line.
+pub type Beside<'a> = &'a dyn Fn(&Progress) -> Option<String>;
 
 /// How far the rules are.
 #[derive(Debug)]

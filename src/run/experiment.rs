@@ -108,7 +108,7 @@ impl Experiment {
                     self.adapter.name()
                 );
                 let help = "choose another workload or mix, or another adapter";
-                return Err(self.scenario.refuse(&why.to_lowercase(), help));
+                return Err(self.scenario.refuse_load(load, &why.to_lowercase(), help));
             }
         }
         let rehearsal = self.scenario.rehearse()?;
@@ -129,6 +129,10 @@ impl Experiment {
         };
         let result = course.phases();
         course.status.borrow_mut().clear();
+        if result.is_err() && !self.folder.join("nodes").exists() {
+            // Not even a node was started: nothing in it says more than the error does.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
         match result {
             Err(Failure::Environment(_)) if interrupted() => {
                 Err(Failure::Interrupted(self.interrupted_while(course.phase.get())))

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// The time over which calls are counted for a rate.
 const SPAN: Nanos = Nanos::from_secs(1);
 
+/// How long a system is asked at the end that has answered nothing before.
+const MUTE: Duration = Duration::from_secs(2);
+
 /// All loads under way; dropping stops them.
 pub(super) struct Loads {
     running: Vec<Running>,
@@ -87,8 +90,8 @@ impl Loads {
         if span >= SPAN {
             // The first span began with the machine.
             if then > Nanos::ZERO {
-                let calls = answered.saturating_sub(before) as f64;
-                self.rate.set((calls / span.as_secs_f64()).round() as u64);
+                let calls = answered.saturating_sub(before);
+                self.rate.set(calls.saturating_mul(1_000_000_000) / span.0);
             }
             self.counted.set((now, answered));
         }
@@ -118,6 +121,9 @@ impl Loads {
             let stopped = load.stop();
             let recorder = writer.recorder();
             let (keys, process) = (&stopped.keys, stopped.process);
+            // Who never answered is asked again, but not for long.
+            let mute = stopped.counts.totals()[0] == 0;
+            let limit = if mute { limit.min(MUTE) } else { limit };
             let read =
                 clients::read_back(workload, keys, sessions, &recorder, from, process, limit);
             drop(recorder);

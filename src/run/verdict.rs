@@ -247,7 +247,9 @@ fn recovers(found: &Findings) -> Finding {
     let seconds = |ns: u64| ns as f64 / 1e9;
     let (verdict, detail) = match found.recovery {
         None => ("undecided", "the run was ended before".to_owned()),
-        Some(_) if found.availability.tried == 0 => ("undecided", "no write was tried".to_owned()),
+        Some(_) if found.availability.succeeded == 0 => {
+            ("undecided", "no write ever succeeded, not before faults either".to_owned())
+        }
         Some(Recovery { after_ns: Some(after), limit_ns, .. }) if after <= limit_ns => {
             ("holds", format!("a write succeeded {:.2} s after healing", seconds(after)))
         }

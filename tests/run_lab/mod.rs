@@ -9,7 +9,7 @@
 use nix::sys::signal::Signal;
 use raftq_harness::clock::wait_for;
 use raftq_harness::owner::{Scratch, runs, unique};
-use raftq_harness::process::{Launch, Process};
+use raftq_harness::process::{Launch, Process, running};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
@@ -205,6 +205,24 @@ pub fn start_text(text: &str, args: &[&str]) -> Run {
 #[must_use]
 pub fn run_text(text: &str, args: &[&str]) -> Ran {
     start_text(text, args).ends()
+}
+
+/// Waits until no node of any run is left, and no namespace whose maker is gone: for tests that
+/// start raftq in ways of their own. What belongs to a raftq that still runs is somebody else's.
+pub fn no_orphans() {
+    let gone = wait_for("everything to be gone", Duration::from_secs(5), STEP, || {
+        orphans().is_empty().then_some(())
+    });
+    assert!(gone.is_ok(), "left behind: {:?}", orphans());
+}
+
+fn orphans() -> Vec<String> {
+    let names = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let ours = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let maker = |name: &str| name.strip_prefix("rqrun-")?.split('-').next()?.parse::<u32>().ok();
+    let spaces = ours.filter(|name| maker(name).is_some_and(|pid| !runs(pid)));
+    let raftq = fs::canonicalize(RAFTQ).expect("the program");
+    spaces.chain(running(&raftq).iter().map(|pid| format!("process {pid}"))).collect()
 }
 
 /// `raftq clean`, and what it said.

@@ -66,8 +66,9 @@ impl NodeSession {
     }
 
     /// The same for calls about this node.
-    pub(super) fn about(self, target: Value) -> Self {
-        Self { target, ..self }
+    pub(super) fn about(mut self, target: Value) -> Self {
+        self.target = target;
+        self
     }
 
     /// Makes a call and says what its answer is worth.

@@ -152,7 +152,7 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
 /// Hands out writes, to one node after the other so that they are spread evenly.
 fn keep_time(nodes: &mut [Node], stop: &AtomicBool) {
     let turns = nodes.len().max(1) as u32;
-    let step = EVERY / turns;
+    let gap = EVERY / turns;
     let (mut due, mut value) = (now(), 0_u64);
     while !stop.load(Ordering::Relaxed) {
         let left = due.saturating_sub(now());
@@ -167,7 +167,7 @@ fn keep_time(nodes: &mut [Node], stop: &AtomicBool) {
             node.send(Job { due, value }, missed);
         }
         value += 1;
-        due += step;
+        due += gap;
     }
 }
 

@@ -54,7 +54,7 @@ impl Store {
     fn apply(&self, request: &Request) -> (Answer, bool) {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         map.calls += 1;
-        let acts = |every: u64| map.calls % every == 0;
+        let acts = |every: u64| map.calls.is_multiple_of(every);
         let (forgets, overwrites, remembers, denies) = match self.bug {
             Bug::None => (false, false, false, false),
             Bug::Forgets(n) => (acts(n), false, false, false),

@@ -72,9 +72,12 @@ mod tests {
 
     /// A write each 50 ms; those in `fails` are given up after 300 ms.
     fn steady(n: u64, fails: std::ops::Range<u64>) -> Vec<Sample> {
-        let one = |i: u64| match fails.contains(&i) {
-            true => at(i * 50, i * 50 + 300, false),
-            false => at(i * 50, i * 50 + 2, true),
+        let one = |i: u64| {
+            if fails.contains(&i) {
+                at(i * 50, i * 50 + 300, false)
+            } else {
+                at(i * 50, i * 50 + 2, true)
+            }
         };
         (0..n).map(one).collect()
     }

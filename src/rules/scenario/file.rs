@@ -29,7 +29,7 @@ pub(super) struct ScenarioFile {
 /// The system under test.
 #[derive(Debug)]
 pub(super) struct ClusterFields {
-    pub(super) adapter: String,
+    pub(super) adapter: At<String>,
     pub(super) variant: Option<String>,
     pub(super) nodes: u32,
     pub(super) topology: TopologyWord,

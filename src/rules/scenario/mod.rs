@@ -10,8 +10,10 @@
 mod file;
 mod parse;
 
-use super::diagnostic::{Diagnostic, FileId, Sink};
-use super::{Compiled, Inputs, Report, Roles, SetArg, Source, document, fields::Reader};
+use super::diagnostic::{Diagnostic, FileId, Sink, Span};
+use super::{
+    Compiled, Inputs, Report, Roles, SetArg, Source, Table, document, fields::Reader, scalar,
+};
 use crate::time::Nanos;
 use file::{RulesAt, ScenarioFile};
 use raftq_harness::history::{Function, Workload};
@@ -55,6 +57,9 @@ pub struct Scenario {
     pub checks: Vec<CheckWord>,
     /// The longest from healing until writes succeed again.
     pub recovers_within: Nanos,
+    /// Where the file names the adapter, unless the command line did.
+    adapter_at: Option<Span>,
+    lasts_at: Option<Span>,
     source: Source,
     rules: RulesAt,
     sets: Vec<SetArg>,
@@ -63,6 +68,8 @@ pub struct Scenario {
 /// What a number of clients does.
 #[derive(Clone, Debug)]
 pub struct Load {
+    /// Where its workload is named, for what is wrong with it.
+    pub at: Option<Span>,
     /// Which workload.
     pub workload: Workload,
     /// How many clients.
@@ -110,12 +117,51 @@ impl Scenario {
         let mut scenario = Self::read(source, path, replace)?;
         scenario.sets.clone_from(&replace.sets);
         let rehearsal = scenario.rehearse()?;
+        scenario.fits(&rehearsal.table)?;
         Ok((scenario, rehearsal.warnings))
     }
 
     /// Its rules, compiled for nodes that do not run yet.
     pub fn rehearse(&self) -> Result<Compiled, Report> {
         self.compile(&self.imagined_cluster(), Roles::imagined())
+    }
+
+    /// Refuses rules that the fault phase is too short for.
+    fn fits(&self, table: &Table) -> Result<(), Report> {
+        let Some(lasts) = self.lasts else { return Ok(()) };
+        let rules = table.rules.iter().map(|rule| (&rule.name, rule.window, rule.window.end()));
+        let faults = table
+            .faults
+            .iter()
+            .map(|fault| (&fault.name, fault.window, fault.window.end_of_fault(fault.action)));
+        let mut sink = Sink::default();
+        for (name, window, end) in rules.chain(faults) {
+            let (over, phase) = (scalar::show(end), scalar::show(lasts));
+            let (why, help) = if window.at >= lasts {
+                let begins = scalar::show(window.at);
+                let why =
+                    format!("the rule `{name}` begins at {begins}, when all is over after {phase}");
+                (why, "let `lasts` end later, or leave it out: it ends with the last rule")
+            } else if end < Nanos::MAX && end > lasts {
+                let why =
+                    format!("the rule `{name}` ends at {over}, but all is over after {phase}");
+                (
+                    why,
+                    "let `lasts` end later, or leave the rule's `for` out: it ends with the phase",
+                )
+            } else {
+                continue;
+            };
+            let wrong = Diagnostic::error(why).help(help).field("lasts");
+            sink.push(match self.lasts_at {
+                Some(span) => wrong.at(span),
+                None => wrong,
+            });
+        }
+        match sink.errors() {
+            0 => Ok(()),
+            _ => Err(sink.into_report(vec![self.source.clone()])),
+        }
     }
 
     fn read(source: Source, path: &Path, replace: &Replacements) -> Result<Self, Report> {
@@ -145,7 +191,8 @@ impl Scenario {
         Self {
             name: path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned()),
             about: file.about.map(|about| about.value),
-            adapter: replace.adapter.clone().unwrap_or(cluster.adapter)
+            adapter_at: replace.adapter.is_none().then_some(cluster.adapter.span),
+            adapter: replace.adapter.clone().unwrap_or(cluster.adapter.value)
                 + &cluster.variant.map_or(String::new(), |variant| format!(":{variant}")),
             nodes: replace.nodes.unwrap_or(cluster.nodes),
             topology: replace.topology.unwrap_or(cluster.topology),
@@ -153,6 +200,7 @@ impl Scenario {
             seed: replace.seed.unwrap_or(file.seed),
             loads: file.loads,
             warm_up: or(file.warm_up, Nanos::from_secs(1)),
+            lasts_at: file.lasts.map(|at| at.span),
             lasts: file.lasts.map(|at| at.value),
             settle: or(file.settle, Nanos::from_secs(3)),
             checks: file.checks,
@@ -233,11 +281,26 @@ impl Scenario {
         }
     }
 
-    /// An error about the whole scenario, in the form of those about its lines.
+    /// An error about a load, in the form of those about a scenario's lines.
     #[must_use]
-    pub fn refuse(&self, why: &str, help: &str) -> Report {
-        let message = format!("{}: {why}", self.source.name());
-        Report::without_place(vec![Diagnostic::error(message).help(help)])
+    pub fn refuse_load(&self, load: &Load, why: &str, help: &str) -> Report {
+        self.refuse(load.at, why, help)
+    }
+
+    /// The same about the adapter.
+    #[must_use]
+    pub fn refuse_adapter(&self, why: &str) -> Report {
+        self.refuse(self.adapter_at, why, "`adapter:` names one, and --adapter another")
+    }
+
+    fn refuse(&self, at: Option<Span>, why: &str, help: &str) -> Report {
+        let Some(span) = at else {
+            let message = format!("{}: {why}", self.source.name());
+            return Report::without_place(vec![Diagnostic::error(message).help(help)]);
+        };
+        let mut sink = Sink::default();
+        sink.push(Diagnostic::error(why).at(span).help(help));
+        sink.into_report(vec![self.source.clone()])
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn scenario(reader: &mut Reader<'_>, root: &Node) -> Option<ScenarioF
     reader.require(&object, "cluster", "a scenario", "write `cluster: { adapter: embedded }`");
     reader.require(&object, "load", "a scenario", "write `load: { workload: register }`");
     let cluster = reader.field(&object, "cluster", cluster);
-    let loads = reader.field(&object, "load", |r, node| r.one_or_list(node, load));
+    let loads = reader.field(&object, "load", loads);
     let rules = rules_at(reader, &object);
     if let RulesAt::File(_) = rules
         && let Some(at) = object.key("groups")
@@ -61,7 +61,7 @@ pub(super) fn scenario(reader: &mut Reader<'_>, root: &Node) -> Option<ScenarioF
         checks: reader
             .field(&object, "checks", |r, node| r.one_or_list(node, Reader::word::<CheckWord>))
             .map_or_else(Vec::new, |checks| checks.into_iter().map(|at| at.value).collect()),
-        recovers_within: reader.field(&object, "recovers_within", phase),
+        recovers_within: reader.field(&object, "recovers_within", limit),
         cluster: cluster?,
         loads: loads?,
         rules,
@@ -98,6 +98,30 @@ fn phase(reader: &mut Reader<'_>, node: &Node) -> Option<At<Nanos>> {
     Some(length)
 }
 
+/// The longest that something may take; it needs some time at least.
+fn limit(reader: &mut Reader<'_>, node: &Node) -> Option<At<Nanos>> {
+    let length = phase(reader, node)?;
+    if length.value == Nanos::ZERO {
+        let message = "nothing recovers in no time at all";
+        reader.report(Diagnostic::error(message).at(node.span).help("write `10s`"));
+        return None;
+    }
+    Some(length)
+}
+
+/// One load or several, which together have no more clients than raftq has threads for.
+fn loads(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<Load>> {
+    let loads = reader.one_or_list(node, load)?;
+    let clients: u64 = loads.iter().map(|load| u64::from(load.clients)).sum();
+    if clients > u64::from(CLIENTS_MAX) {
+        let message = format!("these are {clients} clients together");
+        let help = format!("raftq starts {CLIENTS_MAX} at most");
+        reader.report(Diagnostic::error(message).at(node.span).help(help));
+        return None;
+    }
+    Some(loads)
+}
+
 fn cluster(reader: &mut Reader<'_>, node: &Node) -> Option<ClusterFields> {
     let object = reader.object(node, "`cluster`", CLUSTER_KEYS)?;
     let help = "write `adapter: embedded`, or the name of another one in adapters/";
@@ -110,7 +134,7 @@ fn cluster(reader: &mut Reader<'_>, node: &Node) -> Option<ClusterFields> {
         topology: topology.map_or_else(TopologyWord::default, |word| word.value),
         args: reader.field(&object, "args", args).unwrap_or_default(),
         variant: reader.field(&object, "variant", Reader::text).map(|variant| variant.value),
-        adapter: reader.field(&object, "adapter", Reader::text)?.value,
+        adapter: reader.field(&object, "adapter", Reader::text)?,
     };
     Some(fields)
 }
@@ -140,10 +164,11 @@ fn load(reader: &mut Reader<'_>, node: &Node) -> Option<Load> {
         reader.report(Diagnostic::error(message).at(at).help("write `timeout: 1s`"));
     }
     let sticky = reader.field(&object, "sticky", Reader::boolean).is_some_and(|flag| flag.value);
+    let at = workload.as_ref().map(|word| word.span);
     let workload = workload?.value.0;
     let mix = reader.field(&object, "mix", |r, node| mix(r, node, workload)).unwrap_or_default();
     let skew = skew.map_or(0.0, |skew| skew.value);
-    Some(Load { workload, clients, rate, keys, skew, mix, think, timeout, sticky, per_key })
+    Some(Load { at, workload, clients, rate, keys, skew, mix, think, timeout, sticky, per_key })
 }
 
 /// An exponent such as 1.1.

@@ -8,7 +8,8 @@ fn read(text: &str) -> Result<Scenario, Report> {
         Path::new("folder/s.yaml"),
         &Replacements::default(),
     )?;
-    scenario.compile(&scenario.imagined_cluster(), Roles::imagined())?;
+    let compiled = scenario.compile(&scenario.imagined_cluster(), Roles::imagined())?;
+    scenario.fits(&compiled.table)?;
     Ok(scenario)
 }
 
@@ -122,6 +123,44 @@ fn a_rule_file_is_found_beside_the_scenario() {
         .compile("cluster: { nodes: { n1: 10.0.0.1:1 } }", Roles::imagined())
         .expect_err("no file");
     assert!(told.render(false).contains("folder/rules/p.yaml"));
+}
+
+#[test]
+fn rules_that_the_fault_phase_is_too_short_for_are_refused_at_its_line() {
+    let with = |rule: &str| format!("{LEAST}lasts: 5s\n").replace("[]", &format!("[{rule}]"));
+    let told = refused(&with("{ name: cut, from: n1, do: drop, at: 5s }"));
+    assert!(told.contains("s.yaml:4:8") && told.contains("`cut` begins at 5s"), "{told}");
+    let told = refused(&with("{ name: cut, from: n1, do: drop, at: 1s, for: 5s }"));
+    assert!(told.contains("s.yaml:4:8") && told.contains("`cut` ends at 6s"), "{told}");
+    let told = refused(&with("{ name: gone, node: n1, do: restart, at: 6s }"));
+    assert!(told.contains("`gone` begins at 6s"), "{told}");
+    for right in [
+        "{ from: n1, do: drop, at: 1s, for: 4s }",
+        "{ from: n1, do: drop, at: 1s }",
+        "{ from: n1, do: drop, at: 1s, for: 1s, every: 2s }",
+        "{ node: n1, do: restart, at: 4s }",
+    ] {
+        assert!(read(&with(right)).is_ok(), "{right}");
+    }
+}
+
+#[test]
+fn no_time_to_warm_up_is_fine_and_none_to_recover_is_not() {
+    assert!(read(&format!("{LEAST}warm_up: 0s\nsettle: 0s\n")).is_ok());
+    let told = refused(&format!("{LEAST}recovers_within: 0s\n"));
+    assert!(told.contains("s.yaml:4:18") && told.contains("in no time at all"), "{told}");
+}
+
+#[test]
+fn clients_are_counted_over_all_loads_and_there_is_one_at_least() {
+    let loads = |loads: &str| LEAST.replace("{ workload: register }", loads);
+    let told = refused(&loads("[]"));
+    assert!(told.contains("s.yaml:2:7") && told.contains("this list is empty"), "{told}");
+    let many = "[{ workload: set, clients: 3000 }, { workload: register, clients: 3000 }]";
+    let told = refused(&loads(many));
+    assert!(told.contains("s.yaml:2:7") && told.contains("6000 clients"), "{told}");
+    let told = refused(&loads("{ workload: set, rate: 0, keys: 0 }"));
+    assert!(told.contains("s.yaml:2:30") && told.contains("s.yaml:2:39"), "{told}");
 }
 
 #[test]

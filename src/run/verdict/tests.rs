@@ -7,9 +7,10 @@ const S: u64 = 1_000_000_000;
 
 fn found(recovery: Option<Recovery>) -> Findings {
     let availability = Availability { tried: 10, succeeded: 9, ..Availability::default() };
-    Findings { recovery, availability, ..Findings::default() }
+    Findings { availability, recovery, ..Findings::default() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as it stands among the findings")]
 fn recovery(after_ns: Option<u64>) -> Option<Recovery> {
     Some(Recovery { healed_ns: 0, after_ns, limit_ns: 5 * S })
 }

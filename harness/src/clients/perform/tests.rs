@@ -39,6 +39,7 @@ fn not_done() -> Answered {
     Err(Failure::NotDone("refused".into()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one answer among others")]
 fn value(text: &str) -> Answered {
     Ok(Answer::Value(Some(text.to_owned())))
 }
@@ -75,7 +76,7 @@ fn what_changes_something_is_unknown_unless_the_system_decided_it() {
             (ABSENT, Kind::Info, true),
             (Ok(Answer::Listing(Vec::new())), Kind::Info, true),
         ] {
-            let (outcome, _) = called(workload, f, argument.clone(), &[answer.clone()]);
+            let (outcome, _) = called(workload, f, argument.clone(), std::slice::from_ref(&answer));
             let what = format!("{workload:?} {f:?} {argument}: {answer:?}");
             assert_eq!((outcome.kind, outcome.done), (kind, done), "{what}");
             assert_eq!(outcome.value, argument, "{what}");
@@ -89,7 +90,8 @@ fn a_read_is_answered_or_did_nothing_and_shows_nothing_then() {
     use Workload::{Append, Counter, Files, Register, Set};
     for workload in [Register, Append, Counter, Set, Files] {
         for answer in [not_done(), unknown(), DONE, REFUSED] {
-            let (outcome, _) = called(workload, Function::Read, Value::Null, &[answer.clone()]);
+            let (outcome, _) =
+                called(workload, Function::Read, Value::Null, std::slice::from_ref(&answer));
             let what = format!("{workload:?}: {answer:?}");
             assert_eq!((outcome.kind, outcome.value), (Kind::Fail, Value::Null), "{what}");
         }

@@ -54,7 +54,7 @@ fn sent_on_time(seen: &Availability) {
 #[test]
 fn answers_that_are_late_hold_up_no_later_write() {
     let late = |limit: Duration| {
-        pause(limit - Duration::from_millis(20));
+        pause(limit.saturating_sub(Duration::from_millis(20)));
         Ok(Answer::Done)
     };
     let seen = after(20, probe(late));
