@@ -306,4 +306,13 @@ fn a_member_that_missed_its_removal_disturbs_nobody() {
     assert_eq!(code, 503, "it does not read for anybody");
     assert_eq!(status(leads)["role"], "leader");
     assert_eq!(status(leads)["term"], term);
+
+    // The leader may be removed, too, and the last one goes on alone.
+    admin(&[leads], "remove", &json!({ "name": format!("n{leads}") }));
+    assert_eq!(status(leads)["role"], "removed");
+    let last = others.into_iter().find(|i| *i != leads).expect("one of two");
+    assert_eq!(leader(&[last]), last);
+    put(last, "k", "w");
+    let (_, read) = call(last, "GET", "/kv/k", &Value::Null).expect("an answer");
+    assert_eq!(read["value"], "w");
 }

@@ -143,11 +143,11 @@ impl Core {
             }
             let now = clock::now();
             if now >= next_tick {
+                self.pending.expire(now);
                 if !self.is_removed() {
                     self.node.tick();
+                    self.ask_reads_anew(now);
                 }
-                self.pending.expire(now);
-                self.ask_reads_anew(now);
                 // A node that was stopped does not catch up on ticks: its peers moved on.
                 next_tick = (next_tick + tick).max(now);
             }
@@ -302,6 +302,9 @@ impl Core {
     }
 
     fn send(&mut self, messages: Vec<Message>) {
+        if self.is_removed() {
+            return;
+        }
         let all = self.machine.members.ids();
         for message in messages {
             self.made_up.extend(self.bugs.made_up(&message, &all, self.start.elapsed()));

@@ -134,23 +134,28 @@ impl Core {
     }
 
     /// Tells a member that is removed, with all that it misses up to there: the crate does not
-    /// speak with it any more, and it would ask for votes for ever.
+    /// speak with it any more, and it would ask for votes for ever. A leader that is removed
+    /// itself tells all others: who remains alone would ask for its vote for ever.
     fn bid_farewell(&mut self, node: u64, removal: u64) {
-        let raft = &self.node.raft;
-        let Some(peer) = raft.prs().get(node).filter(|_| node != self.id) else { return };
-        if raft.state != StateRole::Leader {
+        if self.node.raft.state != StateRole::Leader {
             return;
         }
-        let mut farewell = Message { from: self.id, to: node, ..Message::default() };
-        farewell.set_msg_type(MessageType::MsgAppend);
-        (farewell.term, farewell.index, farewell.commit) = (raft.term, peer.matched, removal);
-        let kept = self.node.store().kept().iter();
-        let missed = kept.filter(|entry| (peer.matched + 1..=removal).contains(&entry.index));
-        farewell.entries = missed.cloned().collect();
-        // Where the log that it misses is dropped, only a snapshot would do, and it is too late.
-        if let Ok(term) = self.node.store().term(peer.matched) {
-            farewell.log_term = term;
-            self.peers.send(farewell);
+        let others = self.node.raft.prs().iter().map(|(id, peer)| (*id, peer.matched));
+        let meant = others.filter(|(id, _)| *id != self.id && (*id == node || node == self.id));
+        for (to, matched) in meant.collect::<Vec<_>>() {
+            let mut farewell = Message { from: self.id, to, ..Message::default() };
+            farewell.set_msg_type(MessageType::MsgAppend);
+            farewell.term = self.node.raft.term;
+            (farewell.index, farewell.commit) = (matched, removal);
+            let kept = self.node.store().kept().iter();
+            let missed = kept.filter(|entry| (matched + 1..=removal).contains(&entry.index));
+            farewell.entries = missed.cloned().collect();
+            // Where the log that it misses is dropped, only a snapshot would do, and it is too
+            // late for one.
+            if let Ok(term) = self.node.store().term(matched) {
+                farewell.log_term = term;
+                self.peers.send(farewell);
+            }
         }
     }
 
