@@ -137,7 +137,8 @@ impl<'a> Disturb<'a> {
         if hosted.is_none() && schedule.needs_roles() {
             return Err(Trouble::new(
                 "nobody can say who leads this cluster",
-                "name a group instead, and say who it is: --set victim=NODE",
+                "let it be asked: --adapter NAME --attach http://HOST:PORT; or name a group, and say \
+                 who it is: --set victim=NODE",
             ));
         }
         Ok(Self {

@@ -6,6 +6,7 @@ pub mod attached;
 pub mod control;
 pub mod disturb;
 pub mod experiment;
+pub mod found;
 pub mod guardian;
 pub mod host;
 pub mod mailbox;
