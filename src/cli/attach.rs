@@ -96,6 +96,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     };
     let host = found.as_ref().map(|found| Hosted {
         host: Arc::<Found>::clone(found),
+        owned: false,
         bind: Box::new(|roles| compile(args, Inputs { roles: Some(roles), ..inputs.clone() })),
     });
     let run = Run {

@@ -308,6 +308,7 @@ impl Experiment {
             reload: Box::new(|| compile(Roles::imagined())),
             host: Some(Hosted {
                 host: Arc::new(ClusterHost(Arc::clone(cluster))),
+                owned: true,
                 bind: Box::new(compile),
             }),
             told: Some(&told),
