@@ -160,8 +160,7 @@ fn read(args: &AttachArgs, found: Option<&Found>) -> Result<Inputs, Report> {
     let rules = args.rules.as_deref().unwrap_or_else(|| std::path::Path::new(""));
     let inputs = Inputs::read(rules, args.cluster.as_deref(), &args.sets)?;
     let Some(found) = found else { return Ok(inputs) };
-    let (cluster, roles) = (Some(found.cluster()), Some(Roles::imagined()));
-    Ok(Inputs { cluster, roles, ..inputs })
+    Ok(Inputs { cluster: Some(found.cluster()), roles: Some(Roles::imagined()), ..inputs })
 }
 
 fn compile(args: &AttachArgs, inputs: Inputs) -> Result<Compiled, Report> {
