@@ -1,16 +1,20 @@
 //! `raftq --rules FILE`: attach to a running cluster.
 
 use crate::kernel::restore::Flavour;
-use crate::rules::{Compiled, Inputs, Report, SetArg};
+use crate::rules::{Compiled, Inputs, Report, Roles, SetArg};
 use crate::run::attach::{Options, QueueKind};
 use crate::run::control::{self, Run};
+use crate::run::disturb::Hosted;
+use crate::run::found::Found;
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
 use crate::run::{status, summary};
 use crate::time::Nanos;
 use clap::ValueEnum;
+use raftq_harness::adapter::Adapter;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Arguments of attaching.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,6 +25,13 @@ pub(super) struct AttachArgs {
     /// Take the cluster from this file, instead of the one in the rule file
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
+    /// Ask the running cluster at this URL for its members, instead of naming them in a file; rules
+    /// may then say `leader` and the like (repeatable: the first that answers is taken)
+    #[arg(long, value_name = "URL", requires = "adapter", conflicts_with = "cluster")]
+    attach: Vec<String>,
+    /// How the system at --attach is spoken to: a name in adapters/, or a file
+    #[arg(long, value_name = "NAME", requires = "attach")]
+    adapter: Option<String>,
     /// Say which nodes a group stands for (repeatable)
     #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
     sets: Vec<SetArg>,
@@ -67,16 +78,27 @@ enum FlavourArg {
 /// Attaches, and prints what came of it.
 pub(super) fn run(args: &AttachArgs) -> ExitCode {
     let color = status::color();
-    let table = match read(args) {
-        Ok(compiled) => {
+    let found = match find(args) {
+        Ok(found) => found.map(Arc::new),
+        Err(code) => return code,
+    };
+    let read = || read(args, found.as_deref());
+    let given = read().and_then(|inputs| Ok((compile(args, inputs.clone())?, inputs)));
+    let (table, inputs) = match given {
+        Ok((compiled, inputs)) => {
             status::put(&compiled.warnings.render(color));
-            compiled.table
+            (compiled.table, inputs)
         }
         Err(report) => {
             status::put(&report.render(color));
             return ExitCode::from(BAD_INPUT);
         }
     };
+    let host = found.as_ref().map(|found| Hosted {
+        host: Arc::<Found>::clone(found),
+        owned: false,
+        bind: Box::new(|roles| compile(args, Inputs { roles: Some(roles), ..inputs.clone() })),
+    });
     let run = Run {
         options: Options {
             queue: match args.queue {
@@ -92,8 +114,8 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         },
         lasts: args.lasts,
         quiet: args.quiet,
-        reload: Box::new(|| read(args)),
-        host: None,
+        reload: Box::new(|| compile(args, read()?)),
+        host,
         told: None,
         beside: None,
     };
@@ -118,9 +140,32 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     }
 }
 
-fn read(args: &AttachArgs) -> Result<Compiled, Report> {
+/// The cluster at `--attach`, if it is named so; else the exit code.
+fn find(args: &AttachArgs) -> Result<Option<Found>, ExitCode> {
+    let Some(name) = &args.adapter else { return Ok(None) };
+    let fail = |why: &dyn std::fmt::Display, code| {
+        status::put(&format!("raftq: {why}\n"));
+        ExitCode::from(code)
+    };
+    let adapter = Adapter::load(name).map_err(|e| fail(&e, BAD_INPUT))?;
+    adapter.check_members(&args.attach).map_err(|e| fail(&e, BAD_INPUT))?;
+    let found = Found::ask(&adapter, &args.attach).map_err(|e| fail(&e, ENVIRONMENT))?;
+    if !args.quiet {
+        status::put(&format!("raftq: found {}\n", found.names()));
+    }
+    Ok(Some(found))
+}
+
+/// The files, and the cluster that was found.
+fn read(args: &AttachArgs, found: Option<&Found>) -> Result<Inputs, Report> {
     let rules = args.rules.as_deref().unwrap_or_else(|| std::path::Path::new(""));
-    let mut compiled = Inputs::read(rules, args.cluster.as_deref(), &args.sets)?.compile()?;
+    let inputs = Inputs::read(rules, args.cluster.as_deref(), &args.sets)?;
+    let Some(found) = found else { return Ok(inputs) };
+    Ok(Inputs { cluster: Some(found.cluster()), roles: Some(Roles::imagined()), ..inputs })
+}
+
+fn compile(args: &AttachArgs, inputs: Inputs) -> Result<Compiled, Report> {
+    let mut compiled = inputs.compile()?;
     if let Some(seed) = args.seed {
         compiled.table.seed = seed;
     }

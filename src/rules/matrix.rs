@@ -340,8 +340,8 @@ fn long(table: &Table, action: &Action) -> String {
     match action {
         Action::Trigger(trigger) => {
             let fault = &table.faults[usize::from(trigger.fault)];
-            let named = |(i, _): &(usize, _)| trigger.nodes & (1 << i) != 0;
-            let nodes = table.nodes.iter().enumerate().filter(named);
+            let meant = |(i, _): &(usize, _)| trigger.nodes & (1 << i) != 0;
+            let nodes = table.nodes.iter().enumerate().filter(meant);
             let names: Vec<&str> = nodes.map(|(_, node)| node.name.as_str()).collect();
             let who = if names.is_empty() { "the sender".into() } else { names.join(", ") };
             format!("{} {who}, by the first packet", fault.action.name())

@@ -35,6 +35,8 @@ const AGAIN: Nanos = Nanos::from_millis(20);
 pub struct Hosted<'a> {
     /// The cluster.
     pub host: Arc<dyn Host>,
+    /// Whether raftq started its processes, and may do things to them.
+    pub owned: bool,
     /// Compiles the rules with these roles.
     pub bind: Box<dyn Fn(Roles) -> Result<Compiled, rules::Report> + 'a>,
 }
@@ -124,13 +126,14 @@ impl<'a> Disturb<'a> {
     pub fn new(table: &Table, hosted: Option<&'a Hosted<'a>>) -> Result<Self, Trouble> {
         let schedule = Schedule::new(table);
         let worker = match hosted {
-            Some(hosted) if !table.faults.is_empty() => {
+            Some(hosted) if hosted.owned && !table.faults.is_empty() => {
                 let worker = Worker::start(&hosted.host);
                 Some(worker.map_err(|e| Trouble::new(format!("no thread for faults ({e})"), ""))?)
             }
             _ => None,
         };
-        if let (None, Some(fault)) = (hosted, table.faults.first()) {
+        let owned = hosted.is_some_and(|hosted| hosted.owned);
+        if let Some(fault) = table.faults.first().filter(|_| !owned) {
             return Err(Trouble::new(
                 format!("the rule `{}` is done to a process that raftq did not start", fault.name),
                 "write a scenario, and let `raftq run` start the cluster",
@@ -139,7 +142,8 @@ impl<'a> Disturb<'a> {
         if hosted.is_none() && schedule.needs_roles() {
             return Err(Trouble::new(
                 "nobody can say who leads this cluster",
-                "name a group instead, and say who it is: --set victim=NODE",
+                "let it be asked: --adapter NAME --attach http://HOST:PORT; or name a group, and say \
+                 who it is: --set victim=NODE",
             ));
         }
         Ok(Self {

@@ -309,7 +309,7 @@ impl Course<'_> {
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
-            host: Some(Hosted { host, bind: Box::new(compile) }),
+            host: Some(Hosted { host, owned: true, bind: Box::new(compile) }),
             told: Some(&told),
             beside: Some(&beside),
         };

@@ -7,6 +7,7 @@ mod cluster_host;
 pub mod control;
 pub mod disturb;
 pub mod experiment;
+pub mod found;
 pub mod guardian;
 pub mod healing;
 pub mod host;

@@ -40,9 +40,11 @@ impl Member {
 }
 
 impl Adapter {
-    /// Whether members can be asked for; the error says what the adapter lacks.
-    pub fn check_members(&self) -> Result<()> {
-        self.members_fields().map(|_| ())
+    /// Whether members can be asked for at these URLs; the error says what the adapter lacks, or
+    /// which of them is none.
+    pub fn check_members(&self, urls: &[String]) -> Result<()> {
+        self.members_fields()?;
+        urls.iter().try_for_each(|url| endpoint(url).map(|_| ()))
     }
 
     fn members_fields(&self) -> Result<&MembersFields> {

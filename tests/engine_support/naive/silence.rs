@@ -23,7 +23,9 @@ impl Naive {
         held: bool,
         by: Option<LinkId>,
     ) -> Vec<Event> {
-        nodes.iter().for_each(|&node| *self.silences.entry(node).or_default() += 1);
+        for node in &nodes {
+            *self.silences.entry(*node).or_default() += 1;
+        }
         let mut events = Vec::new();
         self.held.sort_by_key(|held| (held.due, held.arrival));
         for one in std::mem::take(&mut self.held) {
