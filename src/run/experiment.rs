@@ -115,7 +115,7 @@ impl Experiment {
         check_offered(&rehearsal.table, &self.adapter).map_err(|why| {
             let help = "choose another adapter, add the call to its `admin` section \
                         (adapters/README.md), or mark the rule `optional: true`";
-            self.scenario.refuse(&why, help)
+            self.scenario.refuse_rule(&why, help)
         })
     }
 

@@ -293,6 +293,12 @@ impl Scenario {
         self.refuse(self.adapter_at, why, "`adapter:` names one, and --adapter another")
     }
 
+    /// The same about a rule that the adapter has no call for.
+    #[must_use]
+    pub fn refuse_rule(&self, why: &str, help: &str) -> Report {
+        self.refuse(self.adapter_at, why, help)
+    }
+
     fn refuse(&self, at: Option<Span>, why: &str, help: &str) -> Report {
         let Some(span) = at else {
             let message = format!("{}: {why}", self.source.name());
