@@ -8,6 +8,7 @@
 //! world.rs    the namespaces, removed on every way out
 //! child.rs    processes that cannot outlive the driver
 //! load/       sources and sinks of traffic, one process each
+//! checker.rs  `raftq check` on a million calls; history.rs: which calls
 //! report.rs   the table, ratios and targets; stats.rs: medians
 //! clock.rs    time, and the CPU time of another process
 //! ```
@@ -15,10 +16,12 @@
 //! It imports nothing of raftq: what is measured does not take part in measuring. It refuses to
 //! tune the machine; what it needs to be fair it does to all engines alike.
 
+mod checker;
 mod child;
 mod clock;
 mod driver;
 mod engine;
+mod history;
 mod load;
 mod measure;
 mod report;
@@ -26,6 +29,7 @@ mod stats;
 mod world;
 
 use clap::{Parser, Subcommand};
+use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,6 +73,13 @@ enum Command {
     /// Compare no queue, the C loop and raftq; as root
     #[command(args_override_self = true)]
     Run(driver::Options),
+    /// Measure `raftq check` on a million calls
+    Check(checker::Options),
+    /// Write such a history to stdout
+    History(history::Shape),
+    /// Measure one history once
+    #[command(hide = true)]
+    CheckOnce { raftq: PathBuf, history: PathBuf },
     /// Become another program that ends with its parent
     #[command(hide = true)]
     Within {
@@ -104,6 +115,11 @@ fn dispatch(command: Command) -> Result<u8, Fault> {
         Command::Drain { at } => load::tcp::drain(at)?,
         Command::Spin { percent } => load::spin::spin(percent),
         Command::Run(options) => return driver::run(&options),
+        Command::Check(options) => return checker::run(&options),
+        Command::History(shape) => {
+            history::write(&shape, &mut BufWriter::new(std::io::stdout().lock()))?;
+        }
+        Command::CheckOnce { raftq, history } => checker::once(&raftq, &history)?,
         Command::Within { parent, cpu, words } => return Err(child::within(parent, cpu, &words)),
         Command::Reap { folder, namespaces } => world::reap(&folder, &namespaces)?,
     }
