@@ -54,7 +54,10 @@ pub(crate) fn run(options: &Options) -> Result<u8, Fault> {
         let word = if met { "met" } else { "missed" };
         println!("a million calls, {name}: {seconds:.2} s, {megabytes:.0} MB at most; {word}");
     }
-    println!("targets: under {TARGET_S} s and {TARGET_MB} MB; medians of {} rounds", options.rounds);
+    println!(
+        "targets: under {TARGET_S} s and {TARGET_MB} MB; medians of {} rounds",
+        options.rounds
+    );
     Ok(u8::from(missed))
 }
 
