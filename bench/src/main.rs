@@ -9,6 +9,7 @@
 //! world.rs    the namespaces, removed on every way out
 //! child.rs    processes that cannot outlive the driver
 //! load/       sources and sinks of traffic, one process each
+//! checker.rs  `raftq check` on a million calls; history.rs: which calls
 //! report.rs   the table, ratios and targets; stats.rs: medians
 //! clock.rs    time, and the CPU time of another process
 //! ```
@@ -18,11 +19,13 @@
 //! and is itself what is measured. The driver refuses to
 //! tune the machine; what it needs to be fair it does to all engines alike.
 
+mod checker;
 mod child;
 mod clients;
 mod clock;
 mod driver;
 mod engine;
+mod history;
 mod load;
 mod measure;
 mod report;
@@ -30,6 +33,7 @@ mod stats;
 mod world;
 
 use clap::{Parser, Subcommand};
+use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +85,13 @@ enum Command {
     /// Compare no queue, the C loop and raftq; as root
     #[command(args_override_self = true)]
     Run(driver::Options),
+    /// Measure `raftq check` on a million calls
+    Check(checker::Options),
+    /// Write such a history to stdout
+    History(history::Shape),
+    /// Measure one history once
+    #[command(hide = true)]
+    CheckOnce { raftq: PathBuf, history: PathBuf },
     /// Become another program that ends with its parent
     #[command(hide = true)]
     Within {
@@ -123,6 +134,11 @@ fn dispatch(command: Command) -> Result<u8, Fault> {
         Command::Clients(options) => return clients::run(&options),
         Command::Beside(options) => load::beside::beside(&options)?,
         Command::Guardian => unreachable!("it has an exit code of its own"),
+        Command::Check(options) => return checker::run(&options),
+        Command::History(shape) => {
+            history::write(&shape, &mut BufWriter::new(std::io::stdout().lock()))?;
+        }
+        Command::CheckOnce { raftq, history } => checker::once(&raftq, &history)?,
         Command::Within { parent, cpu, words } => return Err(child::within(parent, cpu, &words)),
         Command::Reap { folder, namespaces } => world::reap(&folder, &namespaces)?,
     }

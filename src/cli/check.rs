@@ -16,7 +16,7 @@ pub(super) struct CheckArgs {
     #[arg(required = true, value_name = "HISTORY")]
     histories: Vec<PathBuf>,
     /// Configurations that may be remembered for one key before it is given up as undecided;
-    /// about 50 bytes each
+    /// at most 256 bytes each
     #[arg(long, value_name = "N", default_value_t = Budget::default().configurations)]
     budget: usize,
     /// Print the result as one JSON document on stdout

@@ -3,15 +3,19 @@
 
 use super::evidence::{Evidence, Line, text};
 use super::operation::{Object, Operation};
-use super::state::Action;
+use super::state::{Action, Listing};
 use super::{Check, Verdict};
 use crate::history::{Calls, Workload};
 use std::collections::HashMap;
 
 /// A contradiction within an object: what is wrong, and the calls that show it.
-type Wrong<'o> = Option<(String, Vec<&'o Operation>)>;
+type Wrong<'o> = Option<(String, Vec<&'o Operation<'o>>)>;
 
-fn check(name: &'static str, objects: &[Object], look: impl Fn(&Object) -> Wrong<'_>) -> Check {
+fn check<'o>(
+    name: &'static str,
+    objects: &'o [Object<'o>],
+    look: impl Fn(&'o Object<'o>) -> Wrong<'o>,
+) -> Check {
     let found = objects.iter().find_map(|object| Some((object, look(object)?)));
     let verdict = match found {
         None => Verdict::Holds,
@@ -19,8 +23,8 @@ fn check(name: &'static str, objects: &[Object], look: impl Fn(&Object) -> Wrong
             let last = shown.len().saturating_sub(1);
             let lines = shown.into_iter().enumerate().map(|(i, operation)| Line {
                 process: operation.call.process,
-                node: operation.call.node.clone(),
-                text: text(&operation.call, operation.end.is_some()),
+                node: operation.call.node.as_deref().map(str::to_owned),
+                text: text(operation.call, operation.end.is_some()),
                 begin: operation.begin,
                 end: operation.end,
                 blamed: i == last,
@@ -35,35 +39,65 @@ fn check(name: &'static str, objects: &[Object], look: impl Fn(&Object) -> Wrong
 
 /// Reads that are promised to be stale at worst: what they answer was there once, or at least
 /// somebody had asked for it by then. None where no such read is promised.
-pub(super) fn stale_reads(calls: &Calls, objects: &[Object]) -> Option<Check> {
+pub(super) fn stale_reads(calls: &Calls, objects: &[Object<'_>]) -> Option<Check> {
     let any = objects.iter().flat_map(|o| &o.operations).any(|operation| !operation.judged);
-    let register = matches!(calls.header.workload, Workload::Register);
-    (any && register).then(|| {
-        check("stale reads", objects, |object| {
-            let mut begun: HashMap<u32, &Operation> = HashMap::new();
-            for operation in &object.operations {
-                if let Action::Write(Some(value)) | Action::Cas(_, Some(value)) = operation.action {
-                    begun.entry(value).or_insert(operation);
-                }
+    let applies = matches!(calls.header.workload, Workload::Register | Workload::Files);
+    (any && applies).then(|| check("stale reads", objects, never_there))
+}
+
+/// What a read can answer with, and somebody has to have asked for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Thing {
+    Value(u32),
+    Content(u32, u32),
+    /// A file or directory, whatever is in it.
+    Path(u32),
+}
+
+fn never_there<'o>(object: &'o Object<'o>) -> Wrong<'o> {
+    let mut begun: HashMap<Thing, &Operation<'_>> = HashMap::new();
+    for operation in &object.operations {
+        let things: &[Thing] = match operation.action {
+            Action::Write(Some(value)) | Action::Cas(_, Some(value)) => &[Thing::Value(value)],
+            Action::Make(path) => &[Thing::Path(path)],
+            Action::WriteFile(path, content) => &[Thing::Content(path, content), Thing::Path(path)],
+            _ => &[],
+        };
+        for thing in things {
+            begun.entry(thing.clone()).or_insert(operation);
+        }
+    }
+    object.operations.iter().find_map(|read| {
+        let by_then = |thing: &Thing| match begun.get(thing) {
+            None => Some(("a read of what nobody wrote", vec![read])),
+            Some(write) if read.end? < write.begin => {
+                Some(("a read of what was written only later", vec![*write, read]))
             }
-            object.operations.iter().find_map(|read| {
-                let Action::Read(Some(value)) = read.action else { return None };
-                let written = begun.get(&value);
-                match written {
-                    None => Some(("a read of what nobody wrote".into(), vec![read])),
-                    Some(write) if read.end? < write.begin => {
-                        Some(("a read of what was written only later".into(), vec![*write, read]))
-                    }
-                    Some(_) => None,
-                }
-            })
-        })
+            Some(_) => None,
+        };
+        let (what, shown) = match &read.action {
+            Action::Read(Some(value)) => by_then(&Thing::Value(*value))?,
+            Action::ReadFile(path, Some(content)) => by_then(&Thing::Content(*path, *content))?,
+            Action::List(Listing { directory, names: Some(names), below }) => {
+                let absent = directory.and_then(|path| by_then(&Thing::Path(path)));
+                // A name is there by any path that shows it.
+                let mut wrong = names.iter().filter_map(|name| {
+                    let paths = below.iter().filter(|(_, shows)| *shows == name);
+                    let mut found = paths.map(|(path, _)| by_then(&Thing::Path(*path)));
+                    let none = ("a listing of what nobody made", vec![read]);
+                    found.try_fold(none, |_, wrong| wrong)
+                });
+                absent.or_else(|| wrong.next())?
+            }
+            _ => return None,
+        };
+        Some((what.to_owned(), shown))
     })
 }
 
 /// A set: acknowledged and missing is lost, never asked for is a phantom, seen and then gone is
 /// a violation.
-pub(super) fn set(objects: &[Object]) -> Check {
+pub(super) fn set(objects: &[Object<'_>]) -> Check {
     check("set", objects, |object| {
         contents(object, |action| match action {
             Action::ReadSet(elements) => Some(elements),
@@ -73,7 +107,7 @@ pub(super) fn set(objects: &[Object]) -> Check {
 }
 
 /// A list: the same, and an element appears once, and every read begins like every longer one.
-pub(super) fn append(objects: &[Object]) -> Check {
+pub(super) fn append(objects: &[Object<'_>]) -> Check {
     check("append", objects, |object| {
         let list = |action: &'_ Action| match action {
             Action::ReadList(elements) => Some(elements.clone()),
@@ -112,13 +146,13 @@ pub(super) fn append(objects: &[Object]) -> Check {
 }
 
 fn contents<'o>(
-    object: &'o Object,
+    object: &'o Object<'o>,
     read: impl Fn(&'o Action) -> Option<&'o Vec<u32>>,
 ) -> Wrong<'o> {
     // Who asked first for an element, and, with the earliest moment from which every read must
     // have it, who says so.
-    let mut added: HashMap<u32, &Operation> = HashMap::new();
-    let mut must: HashMap<u32, (u64, &Operation)> = HashMap::new();
+    let mut added: HashMap<u32, &Operation<'_>> = HashMap::new();
+    let mut must: HashMap<u32, (u64, &Operation<'_>)> = HashMap::new();
     for operation in &object.operations {
         let (Action::Put(element) | Action::Append(element)) = operation.action else { continue };
         added.entry(element).or_insert(operation);
@@ -129,7 +163,7 @@ fn contents<'o>(
             }
         }
     }
-    let mut reads: Vec<(&Operation, &Vec<u32>)> =
+    let mut reads: Vec<(&Operation<'_>, &Vec<u32>)> =
         object.operations.iter().filter_map(|o| Some((o, read(&o.action)?))).collect();
     reads.sort_by_key(|(o, _)| o.end);
     for (by, elements) in &reads {
@@ -164,7 +198,7 @@ fn contents<'o>(
             } else {
                 "an element was acknowledged, and is missing: it was lost"
             };
-            let mut shown: Vec<&Operation> = add.into_iter().collect();
+            let mut shown: Vec<&Operation<'_>> = add.into_iter().collect();
             if says.action.only_reads() {
                 shown.push(says);
             }
@@ -176,9 +210,9 @@ fn contents<'o>(
 }
 
 /// A sum: at least what was surely added by then, at most what may have been.
-pub(super) fn counter(objects: &[Object]) -> Check {
+pub(super) fn counter(objects: &[Object<'_>]) -> Check {
     check("counter", objects, |object| {
-        let adds: Vec<(&Operation, i64)> = object
+        let adds: Vec<(&Operation<'_>, i64)> = object
             .operations
             .iter()
             .filter_map(|o| match o.action {
@@ -211,13 +245,13 @@ pub(super) fn counter(objects: &[Object]) -> Check {
 }
 
 /// What was acknowledged is there at the end, or something that came later.
-pub(super) fn durable(workload: Workload, objects: &[Object]) -> Option<Check> {
+pub(super) fn durable(workload: Workload, objects: &[Object<'_>]) -> Option<Check> {
     let finals = objects.iter().flat_map(|o| &o.operations).any(|o| o.call.is_final && o.judged);
     let applies = matches!(workload, Workload::Register | Workload::Set | Workload::Append);
     (finals && applies).then(|| check("durable", objects, lost_at_the_end))
 }
 
-fn lost_at_the_end(object: &Object) -> Wrong<'_> {
+fn lost_at_the_end<'o>(object: &'o Object<'o>) -> Wrong<'o> {
     let finals = object.operations.iter().filter(|o| o.call.is_final && o.judged);
     finals.into_iter().find_map(|read| {
         let all = || object.operations.iter();
@@ -231,7 +265,7 @@ fn lost_at_the_end(object: &Object) -> Wrong<'_> {
                 if all().any(|o| matches!(o.action, Action::Write(None) | Action::Remove)) {
                     return None;
                 }
-                let wrote = |o: &&Operation| match o.action {
+                let wrote = |o: &&Operation<'_>| match o.action {
                     Action::Write(written) | Action::Cas(_, written) => written == *value,
                     _ => false,
                 };

@@ -95,11 +95,11 @@ fn bar(line: &Line, from: u64, to: u64) -> String {
 }
 
 /// Why no order explains the judged operations of this object.
-pub(super) fn of(object: &Object, budget: Budget) -> Evidence {
-    let all: Vec<Operation> = object.judged().into_iter().cloned().collect();
+pub(super) fn of(object: &Object<'_>, budget: Budget) -> Evidence {
+    let all: Vec<Operation<'_>> = object.judged().into_iter().cloned().collect();
     let (prefix, blamed) = shortest_prefix(&all, &object.initial, budget);
     let few = Shrink { initial: &object.initial, tries: TRIES }.run(prefix, &blamed);
-    let said = text(&blamed.call, true);
+    let said = text(blamed.call, true);
     let mut summary = format!(
         "no order of its calls explains every answer. Up to the moment before it was answered \
          there is one; process {}'s \"{said}\" fits nowhere in it.",
@@ -113,30 +113,30 @@ pub(super) fn of(object: &Object, budget: Budget) -> Evidence {
     );
     let lines = few.iter().map(|operation| Line {
         process: operation.call.process,
-        node: operation.call.node.clone(),
-        text: text(&operation.call, operation.end.is_some()),
+        node: operation.call.node.as_deref().map(str::to_owned),
+        text: text(operation.call, operation.end.is_some()),
         begin: operation.begin,
         end: operation.end,
-        blamed: operation.call == blamed.call,
+        blamed: std::ptr::eq(operation.call, blamed.call),
     });
     Evidence { object: object.name.clone(), summary, lines: lines.collect() }
 }
 
-fn violates(operations: &[Operation], initial: &State, budget: Budget) -> bool {
-    let operations: Vec<&Operation> = operations.iter().collect();
+fn violates(operations: &[Operation<'_>], initial: &State, budget: Budget) -> bool {
+    let operations: Vec<&Operation<'_>> = operations.iter().collect();
     decide(&operations, initial, budget) == Found::None
 }
 
 /// The shortest beginning of the history that has no order, and the answer that ends it. What
 /// was under way at that moment is unknown.
-fn shortest_prefix(
-    all: &[Operation],
+fn shortest_prefix<'c>(
+    all: &[Operation<'c>],
     initial: &State,
     budget: Budget,
-) -> (Vec<Operation>, Operation) {
+) -> (Vec<Operation<'c>>, Operation<'c>) {
     let mut ends: Vec<u64> = all.iter().filter_map(|operation| operation.end).collect();
     ends.sort_unstable();
-    let upto = |end: u64| -> Vec<Operation> {
+    let upto = |end: u64| -> Vec<Operation<'c>> {
         let begun = all.iter().filter(|operation| operation.begin <= end).cloned();
         let cut = begun
             .map(|operation| Operation { end: operation.end.filter(|e| *e <= end), ..operation });
@@ -158,29 +158,34 @@ struct Shrink<'a> {
 }
 
 impl Shrink<'_> {
-    fn run(mut self, mut few: Vec<Operation>, blamed: &Operation) -> Vec<Operation> {
+    fn run<'c>(
+        mut self,
+        mut few: Vec<Operation<'c>>,
+        blamed: &Operation<'c>,
+    ) -> Vec<Operation<'c>> {
         self.leave_out_reads(&mut few, blamed);
         self.forget_answers(&mut few, blamed);
         self.leave_out_reads(&mut few, blamed);
         few
     }
 
-    fn still(&mut self, operations: &[Operation]) -> bool {
+    fn still(&mut self, operations: &[Operation<'_>]) -> bool {
         self.tries = self.tries.saturating_sub(1);
         self.tries > 0 && violates(operations, self.initial, SMALL)
     }
 
     /// In halves, quarters and so on, then one by one.
-    fn leave_out_reads(&mut self, few: &mut Vec<Operation>, blamed: &Operation) {
-        let may_go = |o: &Operation| o.action.only_reads() && o.call != blamed.call;
+    fn leave_out_reads(&mut self, few: &mut Vec<Operation<'_>>, blamed: &Operation<'_>) {
+        let may_go =
+            |o: &Operation<'_>| o.action.only_reads() && !std::ptr::eq(o.call, blamed.call);
         let mut size = few.len().max(1);
         loop {
             let reads: Vec<usize> = (0..few.len()).filter(|&i| may_go(&few[i])).collect();
             for chunk in reads.chunks(size).rev() {
-                let rest: Vec<Operation> = few
+                let rest: Vec<Operation<'_>> = few
                     .iter()
                     .enumerate()
-                    .filter(|(i, _)| !chunk.contains(i))
+                    .filter(|(i, _)| chunk.binary_search(i).is_err())
                     .map(|(_, operation)| operation.clone())
                     .collect();
                 if self.still(&rest) {
@@ -195,11 +200,11 @@ impl Shrink<'_> {
     }
 
     /// Answered changes become unknown, and unknown ones that nobody saw are left out.
-    fn forget_answers(&mut self, few: &mut Vec<Operation>, blamed: &Operation) {
+    fn forget_answers(&mut self, few: &mut Vec<Operation<'_>>, blamed: &Operation<'_>) {
         for i in 0..few.len() {
             let operation = &few[i];
             let is_change = !operation.action.only_reads();
-            if !is_change || operation.end.is_none() || operation.call == blamed.call {
+            if !is_change || operation.end.is_none() || std::ptr::eq(operation.call, blamed.call) {
                 continue;
             }
             let mut rest = few.clone();
@@ -208,8 +213,8 @@ impl Shrink<'_> {
                 *few = rest;
             }
         }
-        let seen: Vec<Operation> = {
-            let all: Vec<&Operation> = few.iter().collect();
+        let seen: Vec<Operation<'_>> = {
+            let all: Vec<&Operation<'_>> = few.iter().collect();
             without_unseen(&all).into_iter().cloned().collect()
         };
         if self.still(&seen) {

@@ -9,6 +9,7 @@
 //! state      what an object can be, and what an operation makes of it
 //! zones      registers whose values are unique, in n log n
 //! search     everything else: which order explains the answers?
+//! tree       the paths of `files`, and which of them make one object
 //! evidence   the fewest operations that still contradict each other, in words
 //! direct     sets, lists, counters, and what was acknowledged: questions without a search
 //! ```
@@ -18,6 +19,7 @@ mod evidence;
 mod operation;
 mod search;
 mod state;
+mod tree;
 mod zones;
 
 use crate::Result;
@@ -32,13 +34,22 @@ pub use evidence::{Evidence, Line};
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     /// Configurations (a set of operations done, and the state they led to) that are remembered
-    /// for one object; about 50 bytes each.
+    /// for one object at a time; at most [`Budget::BYTES`] each.
     pub configurations: usize,
+}
+
+impl Budget {
+    /// What one configuration may take, with its share of the states and of the room that tables
+    /// keep free or copy themselves to as they grow.
+    pub const BYTES: usize = 256;
+
+    /// What the states may take for each configuration.
+    const STATE_BYTES: usize = 80;
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { configurations: 10_000_000 }
+        Self { configurations: 5_000_000 }
     }
 }
 
@@ -133,14 +144,14 @@ pub fn judge_calls(calls: &Calls, model: Model, budget: Budget) -> Result<Judgem
 
 /// What is violated for a plain reason needs no search: no order explains it either. Only where
 /// all reads are promised linearizable, or the reason may be about one that is not.
-fn plain_reason(checks: &[Check], objects: &[operation::Object]) -> Option<Verdict> {
+fn plain_reason(checks: &[Check], objects: &[operation::Object<'_>]) -> Option<Verdict> {
     let all_judged = objects.iter().flat_map(|o| &o.operations).all(|operation| operation.judged);
     let plain = checks.iter().filter(|check| matches!(check.name, "set" | "append" | "counter"));
     let mut violated = plain.filter(|check| matches!(check.verdict, Verdict::Violated { .. }));
     violated.next().filter(|_| all_judged).map(|check| check.verdict.clone())
 }
 
-fn linearizable(objects: &[operation::Object], budget: Budget) -> Verdict {
+fn linearizable(objects: &[operation::Object<'_>], budget: Budget) -> Verdict {
     let mut verdict = Verdict::Holds;
     for object in objects {
         match search::decide(&object.judged(), &object.initial, budget) {
@@ -154,7 +165,9 @@ fn linearizable(objects: &[operation::Object], budget: Budget) -> Verdict {
                     object.name, budget.configurations
                 );
                 // A violation elsewhere is still worth finding.
-                verdict = Verdict::Undecided { why };
+                if verdict == Verdict::Holds {
+                    verdict = Verdict::Undecided { why };
+                }
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Calls that surely did nothing are left out, and so are reads without an answer. What is
 //! unknown has no end: it may take effect at any time after it began, or never.
 
-use super::state::{Action, State};
+use super::state::{Action, Listing, State};
+use super::tree::Tree;
 use crate::history::{Call, Calls, Function, Kind, Model, Workload};
 use crate::system::{Operation as Asked, Promise};
 use crate::{Error, Result};
@@ -11,8 +12,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
 /// One operation.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Operation {
+#[derive(Debug, Clone)]
+pub(super) struct Operation<'c> {
     /// What was done, or answered.
     pub(super) action: Action,
     /// When it began.
@@ -22,41 +23,41 @@ pub(super) struct Operation {
     /// Whether the system promises that it takes effect between both.
     pub(super) judged: bool,
     /// The call that it is.
-    pub(super) call: Call,
+    pub(super) call: &'c Call,
 }
 
 /// What splits a history: nothing is promised across two objects.
 #[derive(Debug, Clone)]
-pub(super) struct Object {
+pub(super) struct Object<'c> {
     /// For people: `key r3.0`.
     pub(super) name: String,
     /// What it is before anything was done.
     pub(super) initial: State,
     /// In order of their beginning.
-    pub(super) operations: Vec<Operation>,
+    pub(super) operations: Vec<Operation<'c>>,
 }
 
-impl Object {
+impl<'c> Object<'c> {
     /// The operations that linearizability is promised of.
-    pub(super) fn judged(&self) -> Vec<&Operation> {
+    pub(super) fn judged(&self) -> Vec<&Operation<'c>> {
         self.operations.iter().filter(|operation| operation.judged).collect()
     }
 }
 
 /// Splits a history by object, in order of their names.
-pub(super) fn objects(calls: &Calls, model: Model) -> Result<Vec<Object>> {
+pub(super) fn objects(calls: &Calls, model: Model) -> Result<Vec<Object<'_>>> {
     let workload = calls.header.workload;
-    let mut builder = Builder { workload, model, numbers: HashMap::new() };
-    let mut objects: BTreeMap<String, Object> = BTreeMap::new();
+    let mut builder = Builder::new(calls, model);
+    let mut objects: BTreeMap<&str, Object<'_>> = BTreeMap::new();
     for call in &calls.calls {
-        let name = object_of(workload, model, call);
         let promise = calls.header.promises.get(&asked(workload, call.f)).copied();
-        if promise == Some(Promise::Nothing) && call.f == Function::Read {
+        if promise == Some(Promise::Nothing) && matches!(call.f, Function::Read | Function::List) {
             continue;
         }
         let Some(action) = builder.action(call)? else { continue };
-        let object = objects.entry(name.clone()).or_insert_with(|| Object {
-            name: what(workload, &name),
+        let name = builder.object_of(call);
+        let object = objects.entry(name).or_insert_with(|| Object {
+            name: what(workload, name),
             initial: initial(workload, model),
             operations: Vec::new(),
         });
@@ -67,7 +68,7 @@ pub(super) fn objects(calls: &Calls, model: Model) -> Result<Vec<Object>> {
             begin: call.begin,
             end: if call.kind == Kind::Ok { call.end } else { None },
             judged,
-            call: call.clone(),
+            call,
         });
     }
     Ok(objects.into_values().collect())
@@ -82,17 +83,6 @@ fn asked(workload: Workload, f: Function) -> Asked {
         (_, Function::Remove) => Asked::Remove,
         (Workload::Append | Workload::Counter, _) | (_, Function::Cas) => Asked::Cas,
         _ => Asked::Write,
-    }
-}
-
-/// A directory is one object with its files: a listing reads them all.
-fn object_of(workload: Workload, model: Model, call: &Call) -> String {
-    match (workload, call.f) {
-        (Workload::Files, Function::Make | Function::List) => call.key.clone(),
-        (Workload::Files, _) if model == Model::Workload => {
-            call.key.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned())
-        }
-        _ => call.key.clone(),
     }
 }
 
@@ -112,19 +102,45 @@ fn initial(workload: Workload, model: Model) -> State {
         (_, Workload::Append) => State::List(Vec::new()),
         (_, Workload::Set) => State::Set(Vec::new()),
         (_, Workload::Counter) => State::Sum(0),
-        (_, Workload::Files) => State::Directory(false, BTreeMap::new()),
+        (_, Workload::Files) => State::Tree(BTreeMap::new()),
     }
 }
 
-struct Builder {
+struct Builder<'c> {
     workload: Workload,
     model: Model,
     numbers: HashMap<Value, u32>,
+    /// Whether the system tells a removal of what is absent from others. Where it never did in
+    /// this history, a removal that is done may have met nothing.
+    tells_absence: bool,
+    /// The paths of `files`.
+    tree: Tree<'c>,
 }
 
-impl Builder {
+impl<'c> Builder<'c> {
+    fn new(calls: &'c Calls, model: Model) -> Self {
+        let refused =
+            |call: &Call| call.f == Function::Remove && call.kind == Kind::Ok && !call.done;
+        let workload = calls.header.workload;
+        let is_tree = workload == Workload::Files && model == Model::Workload;
+        Self {
+            workload,
+            model,
+            numbers: HashMap::new(),
+            tells_absence: calls.calls.iter().any(refused),
+            tree: if is_tree { Tree::of(&calls.calls) } else { Tree::default() },
+        }
+    }
+
+    fn object_of(&self, call: &'c Call) -> &'c str {
+        match (self.workload, self.model) {
+            (Workload::Files, Model::Workload) => self.tree.object_of(call),
+            _ => &call.key,
+        }
+    }
+
     /// `None` for a call that says nothing.
-    fn action(&mut self, call: &Call) -> Result<Option<Action>> {
+    fn action(&mut self, call: &'c Call) -> Result<Option<Action>> {
         let unknown = call.kind != Kind::Ok;
         let reads = matches!(call.f, Function::Read | Function::List);
         if call.kind == Kind::Fail || (unknown && reads) {
@@ -170,33 +186,35 @@ impl Builder {
                 if refused { Action::IsNot(from) } else { Action::Cas(from, to) }
             }
             Function::Remove if refused => Action::Read(None),
-            Function::Remove if unknown => Action::Remove,
+            Function::Remove if unknown || !self.tells_absence => Action::Remove,
             Function::Remove => Action::Write(None),
             _ => Action::Write(self.val(&call.asked)),
         }
     }
 
-    fn files(&mut self, call: &Call, unknown: bool) -> Action {
+    fn files(&mut self, call: &'c Call, unknown: bool) -> Action {
         let refused = !unknown && !call.done;
-        let name = call.key.rsplit('/').next().unwrap_or_default();
-        let name = self.number(&Value::String(format!("/{name}")));
         match call.f {
-            Function::Make if refused => Action::IsThere,
-            Function::Make => Action::Make,
-            Function::Read => Action::ReadFile(name, self.val(&call.answer)),
-            Function::Remove if refused => Action::ReadFile(name, None),
-            Function::Remove if unknown => Action::RemoveAnyFile(name),
-            Function::Remove => Action::RemoveFile(name),
-            Function::List => Action::List(call.answer.as_array().map(|names| {
-                let number = |name: &Value| {
-                    let name = format!("/{}", name.as_str().unwrap_or_default());
-                    self.number(&Value::String(name))
-                };
-                let mut names: Vec<u32> = names.iter().map(number).collect();
-                names.sort_unstable();
-                names
-            })),
-            _ => Action::WriteFile(name, self.number(&call.asked)),
+            Function::Make if refused => Action::IsThere(self.tree.directory(&call.key)),
+            Function::Make => Action::Make(self.tree.directory(&call.key)),
+            Function::List => Action::List(Listing {
+                directory: (!call.key.is_empty()).then(|| self.tree.directory(&call.key)),
+                names: self.tree.names(&call.answer),
+                below: self.tree.below(&call.key),
+            }),
+            Function::Read => {
+                let content = self.val(&call.answer);
+                Action::ReadFile(self.tree.file(&call.key), content)
+            }
+            Function::Remove if refused => Action::ReadFile(self.tree.file(&call.key), None),
+            Function::Remove if unknown || !self.tells_absence => {
+                Action::RemoveAnyFile(self.tree.file(&call.key))
+            }
+            Function::Remove => Action::RemoveFile(self.tree.file(&call.key)),
+            _ => {
+                let content = self.number(&call.asked);
+                Action::WriteFile(self.tree.file(&call.key), content)
+            }
         }
     }
 

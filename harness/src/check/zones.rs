@@ -27,7 +27,7 @@ struct Cluster {
 }
 
 /// Whether an order exists; none where this cannot tell.
-pub(super) fn decide(operations: &[&Operation], initial: &State) -> Option<bool> {
+pub(super) fn decide(operations: &[&Operation<'_>], initial: &State) -> Option<bool> {
     let State::Value(initial) = initial else { return None };
     let mut clusters: HashMap<Val, Cluster> = HashMap::new();
     let fresh = Cluster {

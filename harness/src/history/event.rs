@@ -11,7 +11,7 @@
 //! | register | read | null | the value, or null |
 //! | register | write | the value | the same |
 //! | register | cas | `[from, to]` | the same |
-//! | register | remove | null | null |
+//! | register | remove | null | null; `done` is false where it was absent and the system says so |
 //! | append | append | the element | the same |
 //! | append | read | null | a list of elements in order, null or `[]` while there is none |
 //! | set | add | the element | the same |
@@ -22,11 +22,14 @@
 //! | files | write | the content | the same; the file `key` is written whole |
 //! | files | read | null | the content, or null |
 //! | files | list | null | the names in the directory `key`, sorted; null where it is absent |
-//! | files | remove | null | null; the file or empty directory `key` is removed |
+//! | files | remove | null | null; the file `key` is removed |
 //!
 //! Paths of `files` are relative with `/` between names, `""` is the root, which always is
 //! there. Directories exist by `make` only; where the system has no tree, an adapter's keys
-//! stand for them, and `write` does not ask whether its directory exists.
+//! stand for them: `write` does not ask whether its directory exists, and a listing shows the
+//! first name of whatever lies below, whether or not somebody made that directory.
+//!
+//! Lines of one process are in order of time; those of several may be interleaved in any way.
 
 use crate::system::{Operation, Promise};
 use serde::{Deserialize, Serialize};
@@ -132,11 +135,11 @@ pub enum Function {
     Make,
     /// Of a directory.
     List,
-    /// Of a register, file or empty directory.
+    /// Of a register or file.
     Remove,
 }
 
-fn yes() -> bool {
+pub(super) fn yes() -> bool {
     true
 }
 

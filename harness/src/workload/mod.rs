@@ -4,8 +4,8 @@
 //! after some calls a key makes room for a new one, which bounds what judging costs. Every
 //! value is written once only, so that whoever reads it knows who wrote it.
 //!
-//! `files` is a tree of one level: directories that are made and never removed, and files in
-//! them that are written, read and removed. No call spans two directories.
+//! `files` is a forest of small trees: directories within directories that are made and never
+//! removed, and files in them that are written, read and removed. No call spans two trees.
 
 mod keys;
 
@@ -19,7 +19,10 @@ use std::sync::Arc;
 pub use keys::{Keys, Skew};
 
 /// How many files each directory of `files` has room for.
-const FILES: u32 = 4;
+const FILES: u32 = 3;
+
+/// The directories of each tree of `files`, below its own name.
+const DIRECTORIES: [&str; 3] = ["", "/s0", "/s0/s1"];
 
 /// One call as the history will show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,12 +166,11 @@ impl Generator {
         Call { f, key, value }
     }
 
-    fn files(&mut self, f: Function, directory: &str) -> Call {
+    fn files(&mut self, f: Function, tree: &str) -> Call {
+        let directory = format!("{tree}{}", DIRECTORIES[self.rng.usize(0..DIRECTORIES.len())]);
         let file = format!("{directory}/f{}", self.rng.u32(0..FILES));
         match f {
-            Function::Make | Function::List => {
-                Call { f, key: directory.to_owned(), value: Value::Null }
-            }
+            Function::Make | Function::List => Call { f, key: directory, value: Value::Null },
             Function::Write => Call { f, key: file, value: self.unique() },
             _ => Call { f, key: file, value: Value::Null },
         }
@@ -183,6 +185,7 @@ pub fn final_calls(workload: Workload, keys: &Keys) -> Vec<Call> {
     match workload {
         Workload::Files => used
             .into_iter()
+            .flat_map(|tree| DIRECTORIES.map(|below| format!("{tree}{below}")))
             .flat_map(|directory| {
                 let files: Vec<Call> =
                     (0..FILES).map(|i| call(Function::Read, format!("{directory}/f{i}"))).collect();
@@ -239,6 +242,15 @@ mod tests {
         assert_eq!(count(&calls, Function::Cas), 0);
         let reads = count(&calls, Function::Read);
         assert!((2850..3150).contains(&reads), "{reads} reads of about 3000");
+    }
+
+    #[test]
+    fn clients_meet_in_directories_within_directories() {
+        let all = calls(Workload::Files, 5, 1, 400);
+        let made: HashSet<&str> =
+            all.iter().filter(|c| c.f == Function::Make).map(|c| c.key.as_str()).collect();
+        assert!(made.contains("k0.0") && made.contains("k0.0/s0"), "{made:?}");
+        assert!(all.iter().any(|c| c.f == Function::Write && c.key.starts_with("k0.0/s0/s1/f")));
     }
 
     #[test]
