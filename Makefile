@@ -2,13 +2,13 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-SCENARIOS := sanity clients restart partition slow flaky pause snapshot storm
+SCENARIOS := sanity clients restart partition slow flaky pause membership snapshot storm
 
 .PHONY: help setup build demo demo-etcd test test-bugs test-all $(SCENARIOS:%=test-%) test-deaths \
-	check bench lint clean-host
+	check bench bench-clients bench-check lint clean-host
 
 help:
-	@echo 'make setup       install what is missing (apt), unpack etcd into .tools/'
+	@echo 'make setup       install what is missing (apt), unpack etcd and NATS into .tools/'
 	@echo 'make build       release build of everything'
 	@echo 'make demo        start a Raft cluster, cut its leader off, kill another; was it right?'
 	@echo 'make demo-etcd   attach to a real etcd cluster, cut its leader off, and heal it'
@@ -21,6 +21,8 @@ help:
 	@echo 'make test-all    every adapter in every scenario; writes docs/matrix.md (half an hour)'
 	@echo 'make check       formatting, lints and the tests that need no root'
 	@echo 'make bench       compare with a plain queue and with none'
+	@echo 'make bench-clients   a thousand clients beside the verdict loop: how late are packets?'
+	@echo 'make bench-check how long raftq check takes for a million calls, and how much memory'
 	@echo 'make lint        formatting and lints'
 	@echo 'make clean-host  remove what killed runs left on this host'
 
@@ -64,6 +66,12 @@ check: lint
 bench: setup build
 	@tools/run.sh user make --silent -C bench OUT=$(abspath $(TARGET))/bench
 	@tools/run.sh root env RAFTQ_BENCH_BUILT=1 bench/run
+
+bench-clients: setup build
+	@tools/run.sh root env RAFTQ_BENCH_BUILT=1 bench/clients
+
+bench-check: setup build
+	@tools/run.sh user $(TARGET)/release/raftq-bench check --raftq $(TARGET)/release/raftq
 
 lint: setup
 	@tools/run.sh user cargo fmt --all --check

@@ -162,7 +162,7 @@ impl World<'_> {
         match client.f {
             "read" => client.seen = *now,
             // Half of the unknown ones never happen.
-            _ if client.unknown && client.to % 2 == 0 => {}
+            _ if client.unknown && client.to.is_multiple_of(2) => {}
             "cas" if *now != client.from => client.done = false,
             _ => *now = Some(client.to),
         }
