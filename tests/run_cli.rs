@@ -173,7 +173,7 @@ fn an_action_that_is_misspelt_or_lasts_wrongly_is_told_with_those_that_exist() {
     let told = refused(
         "cluster: { adapter: etcd }\nload: { workload: set }\nrules:\n  \
          - { node: n1, do: rolling-restart }\n  - { node: n1, do: transfer, for: 2s }\n  \
-         - { from: n1, do: replace }\n",
+         - { do: replace }\n  - { from: n1, do: replace }\n",
     );
     for part in [
         "s.yaml:4:",
@@ -183,6 +183,8 @@ fn an_action_that_is_misspelt_or_lasts_wrongly_is_told_with_those_that_exist() {
         "kill, crash, stop, pause, remove",
         "s.yaml:6:",
         "`replace` is done to a process, and no `node` is named",
+        "s.yaml:7:",
+        "`replace` cannot be triggered by a packet",
     ] {
         assert!(told.contains(part), "{part}:\n{told}");
     }

@@ -461,12 +461,14 @@ fn name_of(path: &Path) -> String {
     path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The exit code of everything together.
+/// The exit code of everything together. That a rule never matched says nothing where somebody
+/// ended the run before it could.
 #[must_use]
-pub(super) fn exit_code(outcome: u8, violated: bool, undecided: bool) -> u8 {
-    match outcome {
+pub(super) fn exit_code(network: &Outcome, violated: bool, undecided: bool) -> u8 {
+    match network.exit_code {
         _ if violated => VIOLATED,
         ENVIRONMENT => ENVIRONMENT,
+        _ if network.interrupted => UNDECIDED,
         NEVER_MATCHED => NEVER_MATCHED,
         UNDECIDED => UNDECIDED,
         _ if undecided => UNDECIDED,

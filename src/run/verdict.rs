@@ -122,7 +122,7 @@ impl Summary {
     ) -> Self {
         let findings = weigh(run, &found, faults_ns);
         let any = |verdict| findings.iter().any(|finding: &Finding| finding.verdict == verdict);
-        let code = exit_code(network.exit_code, any("violated"), any("undecided"));
+        let code = exit_code(&network, any("violated"), any("undecided"));
         let verdict = match code {
             HOLDS => "holds",
             VIOLATED => "violated",

@@ -65,12 +65,15 @@ fn programs(folder: &Path) -> PathBuf {
 #[test]
 fn the_examples_of_the_document_work_as_they_stand_there() {
     let examples = examples();
-    let [http, commands, driver] = examples.as_slice() else {
-        panic!("three examples, not {}", examples.len());
+    let [http, members, commands, driver] = examples.as_slice() else {
+        panic!("four examples, not {}", examples.len());
     };
+    let (beside, admin) = members.split_once("\nadmin:\n").expect("calls about the cluster");
+    let join_args = beside.lines().find(|line| line.contains("join_args")).expect("a line");
+    let whole = http.replace("  start_within:", &format!("{join_args}\n  start_within:"));
     let (common, _) = http.split_once("\noperations:\n").expect("the whole file");
     for (name, text) in [
-        ("kvd", http.clone()),
+        ("kvd", format!("{whole}\nadmin:\n{admin}")),
         ("kvd-commands", format!("{common}\noperations:\n{commands}")),
         ("kvd-driver", format!("{common}\n{driver}")),
     ] {
