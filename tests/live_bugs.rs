@@ -31,13 +31,15 @@ fn quick_bugs_are_caught_by_what_they_break() {
     let raftq = Path::new(env!("CARGO_BIN_EXE_raftq"));
     let (code, table) = bugs(raftq, &folder, &["lose-tail", "skip-after-snapshot", "stale-cas"]);
     assert_eq!(code, Some(0), "{table}");
-    let caught = |bug: &str, check: &str| {
+    let caught = |bug: &str, checks: &[&str]| {
         let by = row(&table, bug).get(2).copied().unwrap_or_default();
-        assert!(by.split(',').any(|one| one == check), "{bug} by {check}:\n{table}");
+        assert!(by.split(',').any(|one| checks.contains(&one)), "{bug} by {checks:?}:\n{table}");
     };
-    caught("lose-tail", "durable");
-    caught("skip-after-snapshot", "set");
-    caught("stale-cas", "linearizable");
+    // Whose entries are lost or skipped, those of registers or of a set, is a matter of luck.
+    let lost = ["durable", "set", "linearizable"];
+    caught("lose-tail", &lost);
+    caught("skip-after-snapshot", &lost);
+    caught("stale-cas", &["linearizable"]);
     assert!(table.ends_with("3 caught, 0 not caught\n"), "{table}");
 }
 

@@ -188,9 +188,7 @@ impl World<'_> {
         };
         let done = if done || invokes { "" } else { r#","done":false"# };
         let node = process % 3 + 1;
-        Ok(writeln!(
-            self.out,
-            r#"{{"t":{t},"process":{process},"type":"{kind}","f":"{f}","key":"k{key}","value":{value}{done},"node":"n{node}"}}"#
-        )?)
+        write!(self.out, r#"{{"t":{t},"process":{process},"type":"{kind}","f":"{f}","#)?;
+        Ok(writeln!(self.out, r#""key":"k{key}","value":{value}{done},"node":"n{node}"}}"#)?)
     }
 }
