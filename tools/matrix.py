@@ -44,8 +44,8 @@ class Cell:
 
     def lacks(self):
         """What the adapter does not offer, where that is why nothing ran."""
-        found = re.search(r"which the adapter \S+ does not offer", self.output)
-        return self.code == 4 and found is not None
+        told = r"which the adapter \S+ does not offer|no variant is called|it has no variants"
+        return self.code == 4 and re.search(told, self.output) is not None
 
     def is_right(self):
         return self.code == 0 or self.lacks()
