@@ -225,8 +225,8 @@ fn need_root() -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        "making network namespaces needs root; run it by `make demo` or `make test`, \
-         which use sudo for what needs it",
+        "making network namespaces needs root: run it by sudo, or as root (the targets of the \
+         Makefile use sudo by themselves)",
     ))
 }
 
