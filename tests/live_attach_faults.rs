@@ -114,11 +114,12 @@ fn a_pause_ends_by_cleaning_when_the_guardian_was_killed_too() {
     let said = raftq.stderr();
     let (_, guardian) = said.split_once("guardian ").expect("it says its guardian");
     let digits: String = guardian.chars().take_while(char::is_ascii_digit).collect();
-    // Stopped, it neither does anything nor is replaced before raftq is gone.
     let guardian = Pid::from_raw(digits.parse().expect("a pid"));
-    kill(guardian, Signal::SIGSTOP).expect("sent");
-    raftq.process().kill().expect("killed");
+    // Stopped first, or it could start a new guardian in between.
+    raftq.process().signal(Signal::SIGSTOP).expect("sent");
+    await_state(raftq.process().pid(), true);
     kill(guardian, Signal::SIGKILL).expect("sent");
+    raftq.process().kill().expect("killed");
     assert_eq!(state(n1), Some('T'));
     let mut clean = Command::new(RAFTQ);
     clean.arg("clean").env("RAFTQ_RUN_DIR", raftq.file("run"));
