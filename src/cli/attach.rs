@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 /// Arguments of attaching.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct AttachArgs {
     /// The rule file
     #[arg(long, value_name = "FILE", required = true)]
