@@ -34,7 +34,7 @@ fn nodes(net: &Net) -> (Probe, Probe) {
 }
 
 /// Attaches, and waits until the first node stands still and the second does not.
-fn paused<'n>(net: &'n Net, n1: u32, n2: u32) -> Raftq<'n> {
+fn paused(net: &Net, n1: u32, n2: u32) -> Raftq<'_> {
     let mut raftq = Raftq::attach(net, PAUSE, &[ALLOW, "--for", "120s"]);
     raftq.await_line("n1 pause done");
     assert_eq!(state(n1), Some('T'));
@@ -44,11 +44,11 @@ fn paused<'n>(net: &'n Net, n1: u32, n2: u32) -> Raftq<'n> {
 
 /// Until no record and no note of anybody paused is left.
 fn await_no_record(raftq: &Raftq<'_>) {
-    let of_run = |name: &str| name.ends_with(".json") || name.ends_with(".paused");
+    let of_run = |path: &std::path::Path| path.extension().is_some_and(|e| e != "lock");
     wait_for("raftq's records to be gone", LIMIT, STEP, || {
         let entries = fs::read_dir(raftq.file("run")).expect("its folder").flatten();
-        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        (!names.any(|name| of_run(&name))).then_some(())
+        let mut paths = entries.map(|entry| entry.path());
+        (!paths.any(|path| of_run(&path))).then_some(())
     })
     .expect("they go");
 }

@@ -56,7 +56,7 @@ fn by_signal(fault: &Fault) -> Result<(), Trouble> {
         ),
         _ => refuse(
             format!("the rule `{name}` is a `{action}` of a process that raftq did not start"),
-            "with --allow-process-faults it is kill, crash, stop, pause and resume that can be done",
+            "--allow-process-faults is for kill, crash, stop, pause and resume",
         ),
     }
 }
