@@ -40,8 +40,8 @@ fn by_signal(fault: &Fault) -> Result<(), Trouble> {
     use ProcessAction::{Crash, Kill, Pause, Resume, Stop};
     let (name, action) = (&fault.name, fault.action.name());
     let refuse = |why: String, instead: &str| {
-        let way_out =
-            format!("{instead}; or write a scenario, and let `raftq run` start the cluster");
+        let way_out = "or write a scenario, and let `raftq run` start the cluster";
+        let way_out = format!("{instead}; {way_out}");
         Err(Trouble::new(why, way_out))
     };
     match fault.action {
