@@ -49,8 +49,8 @@ fn by_signal(fault: &Fault) -> Result<(), Trouble> {
         Kill | Crash | Stop if fault.window.lasts.is_none() => Ok(()),
         Kill | Crash | Stop => refuse(
             format!(
-                "the rule `{name}` says `for`, and after a `{action}` nobody starts a process again \
-                 that raftq did not start"
+                "the rule `{name}` says `for`, and after a `{action}` nobody starts a process \
+                 again that raftq did not start"
             ),
             "leave `for` out, and start it yourself",
         ),
