@@ -6,7 +6,10 @@ use crate::run::attach::{Options, QueueKind};
 use crate::run::control::{self, Run};
 use crate::run::disturb::Hosted;
 use crate::run::found::Found;
+use crate::run::host::Host;
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
+use crate::run::reach::Reach;
+use crate::run::signalled::Signalled;
 use crate::run::{status, summary};
 use crate::time::Nanos;
 use clap::ValueEnum;
@@ -18,6 +21,7 @@ use std::sync::Arc;
 
 /// Arguments of attaching.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct AttachArgs {
     /// The rule file
     #[arg(long, value_name = "FILE", required = true)]
@@ -32,6 +36,10 @@ pub(super) struct AttachArgs {
     /// How the system at --attach is spoken to: a name in adapters/, or a file
     #[arg(long, value_name = "NAME", requires = "attach")]
     adapter: Option<String>,
+    /// Let rules kill, crash, stop, pause and resume the processes that listen at the nodes' peer
+    /// addresses; nobody starts them again, but whoever was paused goes on in any case
+    #[arg(long)]
+    allow_process_faults: bool,
     /// Say which nodes a group stands for (repeatable)
     #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
     sets: Vec<SetArg>,
@@ -94,9 +102,14 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
             return ExitCode::from(BAD_INPUT);
         }
     };
-    let host = found.as_ref().map(|found| Hosted {
-        host: Arc::<Found>::clone(found),
-        owned: false,
+    let host: Option<(Arc<dyn Host>, Reach)> = match (args.allow_process_faults, &found) {
+        (true, _) => Some((Arc::new(Signalled::new(found.clone())), Reach::Signals)),
+        (false, Some(found)) => Some((Arc::<Found>::clone(found), Reach::Nothing)),
+        (false, None) => None,
+    };
+    let host = host.map(|(host, reach)| Hosted {
+        host,
+        reach,
         bind: Box::new(|roles| compile(args, Inputs { roles: Some(roles), ..inputs.clone() })),
     });
     let run = Run {

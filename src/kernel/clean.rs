@@ -4,6 +4,7 @@
 //! as often as one likes.
 
 use super::iptables::{self, Removal};
+use super::pidfd;
 use super::record::{self, Record};
 use super::trouble::Trouble;
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub struct Cleaned {
     pub pid: u32,
     /// Where rules of it were found and removed.
     pub removed_in: Vec<String>,
+    /// How many processes it had stopped, which go on now.
+    pub resumed: usize,
 }
 
 /// A live raftq.
@@ -57,7 +60,11 @@ impl fmt::Display for Report {
                 [] => "no rules were left, its record is deleted".to_owned(),
                 places => format!("removed its rules in {}", places.join(", ")),
             };
-            writeln!(f, "run {} (pid {}, gone): {done}", run.run_id, run.pid)?;
+            let resumed = match run.resumed {
+                0 => String::new(),
+                n => format!("; {n} processes that it had stopped go on"),
+            };
+            writeln!(f, "run {} (pid {}, gone): {done}{resumed}", run.run_id, run.pid)?;
         }
         for run in &self.spared {
             writeln!(f, "run {} (pid {}): lives, left alone", run.run_id, run.pid)?;
@@ -101,6 +108,20 @@ pub fn clean() -> Result<Report, Trouble> {
 fn clean_one(record: &Record, report: &mut Report) {
     let mut removed_in = Vec::new();
     let mut whole = true;
+    let mut resumed = 0;
+    let going_on = if record::same_boot(record) {
+        pidfd::resume_all(&record.run_id)
+    } else {
+        pidfd::forget_all(&record.run_id).map(|()| 0)
+    };
+    match going_on {
+        Ok(n) => resumed = n,
+        Err(e) => {
+            whole = false;
+            let failed = "processes that it had stopped may not go on: kill -CONT their pids";
+            report.failed.push(format!("run {}: {failed} ({e})", record.run_id));
+        }
+    }
     // A reboot has taken the rules along, and namespaces have other numbers now.
     let rules = if record::same_boot(record) { record.installed.as_slice() } else { &[] };
     for (installed, result) in rules.iter().zip(iptables::remove_all(rules)) {
@@ -124,6 +145,7 @@ fn clean_one(record: &Record, report: &mut Report) {
             run_id: record.run_id.clone(),
             pid: record.pid,
             removed_in,
+            resumed,
         }),
         Err(e) => report.failed.push(format!("run {}: its record stays ({e})", record.run_id)),
     }

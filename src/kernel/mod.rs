@@ -13,6 +13,7 @@
 //! record.rs     what was put in, written down first (clean.rs: removal after a death)
 //! doctor.rs     what this host lacks
 //! process.rs    whether a process lives, and since when
+//! pidfd.rs      signals to processes that raftq did not start
 //! nftables.rs   the few nf_tables messages that iptables cannot send
 //! owners/       which process holds a socket
 //! queue.rs      a packet queue as the loop sees it
@@ -40,6 +41,7 @@ pub mod nfqueue;
 pub mod nftables;
 mod outbox;
 pub mod owners;
+pub mod pidfd;
 pub mod poll;
 pub mod process;
 pub mod queue;

@@ -7,7 +7,7 @@
 //! for the rules of a site, `iptables.rs` for how they get in.
 
 use super::clock;
-use super::links::{LinkAddr, addresses};
+use super::links::{self, LinkAddr, addresses};
 use super::netns::{self, NetNs};
 use super::trouble::Trouble;
 use crate::packet::NodeId;
@@ -106,6 +106,35 @@ pub fn plan(nodes: &[Node]) -> Result<Plan, Trouble> {
         }
     }
     namespaces_plan(nodes, &found)
+}
+
+/// The namespace in which a node's own sockets are, and the nodes that share it: behind a bridge
+/// it is searched for.
+pub fn home(nodes: &[Node], id: NodeId, plan: &Plan) -> Result<(NetNs, Vec<NodeId>), Trouble> {
+    let site = plan.sites.iter().find(|site| site.local.contains(&id));
+    if let Some(site) = site.filter(|site| site.hook == Hook::Input) {
+        return Ok((site.ns.clone(), site.local.clone()));
+    }
+    let node = &nodes[usize::from(id.0)];
+    let hub = &plan.sites[0].ns;
+    // Another bridge of this machine may lead to the same addresses.
+    let owns = |ns: &NetNs| {
+        let present = addresses(ns).unwrap_or_default();
+        ips(node).all(|ip| present.iter().any(|a| a.addr == ip))
+            && links::behind_bridge(hub, ns).unwrap_or(false)
+    };
+    let candidates = [NetNs::all_named, NetNs::all_of_processes];
+    let ns = candidates.iter().find_map(|all| all().into_iter().find(owns)).ok_or_else(|| {
+        Trouble::new(
+            format!("no namespace is found that has the addresses of node {}", node.name),
+            "give it a `netns:`, `pid:` or `container:`",
+        )
+    })?;
+    let present = addresses(&ns).map_err(|e| unread(&ns, &e))?;
+    let is_here = |node: &Node| ips(node).all(|ip| present.iter().any(|a| a.addr == ip));
+    let here = nodes.iter().enumerate().filter(|(_, node)| is_here(node));
+    let here = here.map(|(i, _)| NodeId(i as u16)).collect();
+    Ok((ns, here))
 }
 
 /// Nodes that have left the namespace they were found in, as after a restart of a container or

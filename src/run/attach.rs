@@ -13,6 +13,7 @@ use crate::kernel::iptables::{self};
 use crate::kernel::losses::LossReader;
 use crate::kernel::nfq_twin::NfqTwin;
 use crate::kernel::nfqueue::NfQueue;
+use crate::kernel::pidfd::Paused;
 use crate::kernel::queue::{PacketQueue, QueueOptions};
 use crate::kernel::record::{self, Record};
 use crate::kernel::restore::Flavour;
@@ -189,6 +190,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
         })
         .map_err(failed)?;
     let urgency = told.recv().unwrap_or(Urgency::Ordinary);
+    let paused = Arc::new(Paused::new(&record.run_id));
     Ok(Attached {
         table,
         counters,
@@ -205,6 +207,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
         guardian: None,
         in_place: false,
         complete: false,
+        paused,
         losses: opened.losses,
         names,
         writer,

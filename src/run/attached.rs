@@ -17,6 +17,7 @@ use crate::kernel::clock;
 use crate::kernel::heart::{Heart, Phase};
 use crate::kernel::iptables::{self, Installed, Removal};
 use crate::kernel::losses::{LossReader, Losses};
+use crate::kernel::pidfd::Paused;
 use crate::kernel::poll::{self, Poller};
 use crate::kernel::record::{self, Lock, Record};
 use crate::kernel::restore::Flavour;
@@ -62,6 +63,8 @@ pub struct Attached {
     pub(super) in_place: bool,
     /// Whether all of them were put in, so that any that lacks was removed by somebody.
     pub(super) complete: bool,
+    /// Processes of the cluster that were stopped: they go on before this is gone.
+    pub(super) paused: Arc<Paused>,
     pub(super) losses: Vec<LossReader>,
     pub(super) names: Option<Names>,
     pub(super) writer: Option<TraceWriter>,
@@ -263,6 +266,9 @@ impl Attached {
     /// nothing, and returns false, where the guardian was faster. What the loop told
     /// meanwhile is put `aside`.
     pub fn step_aside(&mut self, aside: &mut Vec<Report>) -> Result<bool, Trouble> {
+        self.paused.close().map_err(|e| {
+            Trouble::new(format!("processes that were stopped may not go on ({e})"), "")
+        })?;
         self.order(Order::Drain)?;
         self.await_report(|report| matches!(report, Report::Drained(_)), aside)?;
         self.complete = false;
@@ -299,6 +305,7 @@ impl Attached {
         self.keep_guarded()?;
         self.install(&prepared, &lock)?;
         drop(lock);
+        self.paused.open();
         self.start_clock_with(Some(self.start), aside)
     }
 
@@ -321,6 +328,11 @@ impl Attached {
         let mut rules_removed = false;
         let mut troubles = Vec::new();
         let mut note = |trouble: String| troubles.push(trouble);
+        let mut all_go_on = true;
+        if let Err(e) = self.paused.close() {
+            all_go_on = false;
+            note(format!("processes that were stopped may not go on ({e}); run `raftq clean`"));
+        }
         let Some(thread) = self.thread.take() else {
             return Undone::default();
         };
@@ -364,7 +376,10 @@ impl Attached {
         let traced = self.writer.take().and_then(|writer| {
             writer.finish().map_err(|e| note(format!("the trace is not whole: {e}"))).ok()
         });
-        if removed && let Err(e) = self.record.forget() {
+        if removed
+            && all_go_on
+            && let Err(e) = self.record.forget()
+        {
             note(format!("the record under /run stays ({e}); run `raftq clean`"));
         }
         self.heart.change(Phase::Detached, Phase::Finished);

@@ -72,6 +72,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     let written = end_of(&table, run.lasts);
     let attached = attach::attach(Arc::new(parked(table)), &run.options)?;
     if let Some(hosted) = &run.host {
+        hosted.host.attached(&attached);
         hosted.host.rules_start(attached.start);
     }
     status.say(&format!(

@@ -13,6 +13,7 @@
 
 use super::host::{Done, Host, Job, Worker};
 use super::mailbox::Order;
+use super::reach::Reach;
 use super::schedule::{Due, Schedule, What};
 use crate::engine::Silenced;
 use crate::kernel::poll;
@@ -35,8 +36,8 @@ const AGAIN: Nanos = Nanos::from_millis(20);
 pub struct Hosted<'a> {
     /// The cluster.
     pub host: Arc<dyn Host>,
-    /// Whether raftq started its processes, and may do things to them.
-    pub owned: bool,
+    /// What may be done to its processes.
+    pub reach: Reach,
     /// Compiles the rules with these roles.
     pub bind: Box<dyn Fn(Roles) -> Result<Compiled, rules::Report> + 'a>,
 }
@@ -126,20 +127,15 @@ impl<'a> Disturb<'a> {
     pub fn new(table: &Table, hosted: Option<&'a Hosted<'a>>) -> Result<Self, Trouble> {
         let schedule = Schedule::new(table);
         let worker = match hosted {
-            Some(hosted) if hosted.owned && !table.faults.is_empty() => {
+            Some(hosted) if hosted.reach != Reach::Nothing && !table.faults.is_empty() => {
                 let worker = Worker::start(&hosted.host);
                 Some(worker.map_err(|e| Trouble::new(format!("no thread for faults ({e})"), ""))?)
             }
             _ => None,
         };
-        let owned = hosted.is_some_and(|hosted| hosted.owned);
-        if let Some(fault) = table.faults.first().filter(|_| !owned) {
-            return Err(Trouble::new(
-                format!("the rule `{}` is done to a process that raftq did not start", fault.name),
-                "write a scenario, and let `raftq run` start the cluster",
-            ));
-        }
-        if hosted.is_none() && schedule.needs_roles() {
+        hosted.map_or(Reach::Nothing, |hosted| hosted.reach).check(&table.faults)?;
+        let is_known = hosted.is_some_and(|hosted| hosted.host.knows_leader());
+        if !is_known && schedule.needs_roles() {
             return Err(Trouble::new(
                 "nobody can say who leads this cluster",
                 "let it be asked: --adapter NAME --attach http://HOST:PORT; or name a group, and say \

@@ -11,6 +11,7 @@ use super::disturb::{Happened, Hosted};
 use super::listening::Listening;
 use super::loads::{self, Ended, Loads};
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
+use super::reach::Reach;
 use super::status::Status;
 use super::verdict::{Findings, Judged, Recovery, Summary};
 use crate::kernel::signals::Signals;
@@ -309,7 +310,7 @@ impl Course<'_> {
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
-            host: Some(Hosted { host, owned: true, bind: Box::new(compile) }),
+            host: Some(Hosted { host, reach: Reach::Everything, bind: Box::new(compile) }),
             told: Some(&told),
             beside: Some(&beside),
         };

@@ -2,7 +2,7 @@
 //!
 //! It is asked from the network namespace that raftq runs in, as its clients would ask it; where
 //! clients live elsewhere, run raftq there (`ip netns exec NAME raftq ...`). Its processes are
-//! not raftq's own, so nothing is done to them here.
+//! not raftq's own, so nothing is done to them here; `signalled.rs` sends them signals.
 
 use super::host::{Done, Host};
 use crate::kernel::trouble::Trouble;

@@ -11,6 +11,7 @@
 use crate::kernel::clock;
 use crate::kernel::heart::{Heart, Phase};
 use crate::kernel::iptables::{self, Installed};
+use crate::kernel::pidfd;
 use crate::kernel::poll::Poller;
 use crate::kernel::record;
 use crate::time::Nanos;
@@ -154,6 +155,8 @@ fn guard() -> io::Result<()> {
 /// raftq is gone, but programs that it had started to put rules in may not be: they hold the
 /// lock. Its queues went with it, so its rules let packets pass, and there is time to wait.
 fn after_death(charge: &Charge) {
+    // Before anything that may take its time.
+    resume(charge);
     let lock = record::lock();
     if let Err(e) = &lock {
         say(&e.to_string());
@@ -166,9 +169,24 @@ fn after_death(charge: &Charge) {
     }
 }
 
+/// Lets go on whoever raftq has stopped; returns whether that could be done.
+fn resume(charge: &Charge) -> bool {
+    match pidfd::resume_all(&charge.run_id) {
+        Ok(0) => true,
+        Ok(n) => {
+            say(&format!("{n} processes that raftq had stopped go on"));
+            true
+        }
+        Err(e) => {
+            say(&format!("processes that raftq had stopped may not go on ({e})"));
+            false
+        }
+    }
+}
+
 /// Removes everything; returns whether nothing is left.
 fn take_away(charge: &Charge, why: &str) -> bool {
-    let mut whole = true;
+    let mut whole = resume(charge);
     for (installed, result) in charge.installed.iter().zip(iptables::remove_all(&charge.installed))
     {
         if let Err(e) = result {

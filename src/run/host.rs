@@ -3,6 +3,7 @@
 //! All of it may be slow, so it happens on threads of their own; the main thread hands orders
 //! over and hears of them later, and the verdict loop has no part in it.
 
+use super::attached::Attached;
 use crate::rules::table::ProcessAction;
 use crate::time::Nanos;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -21,6 +22,12 @@ pub trait Host: Send + Sync {
     fn undo(&self, action: ProcessAction, node: usize) -> Done;
     /// Nothing that is still under way is worth waiting for.
     fn give_up(&self) {}
+    /// Whether it can be told at all who leads.
+    fn knows_leader(&self) -> bool {
+        true
+    }
+    /// raftq is attached to its network.
+    fn attached(&self, _to: &Attached) {}
     /// When the rules' clock started, on the clock of this host.
     fn rules_start(&self, _at: Nanos) {}
 }
