@@ -1,18 +1,23 @@
 //! `raftq check`: stored histories judged anew.
+//!
+//! Every file gets its own answer: one that cannot be read does not keep the others from being
+//! judged, but the command ends with the code for bad input.
 
 use crate::run::outcome::{BAD_INPUT, HOLDS, UNDECIDED, VIOLATED};
 use crate::run::status;
-use raftq_harness::check::{Budget, Judgement, Verdict, judge};
+use raftq_harness::check::{Budget, Evidence, Judgement, Verdict, judge};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Arguments of `raftq check`.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CheckArgs {
-    /// Histories: history.jsonl of a run, logs of Jepsen's, EDN of key-value calls
+    /// Histories: history.jsonl of a run or its whole folder, logs of Jepsen's, EDN of
+    /// key-value calls
     #[arg(required = true, value_name = "HISTORY")]
     histories: Vec<PathBuf>,
     /// Configurations that may be remembered for one key before it is given up as undecided;
@@ -31,19 +36,29 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let budget = Budget { configurations: args.budget };
     let (mut worst, mut all) = (HOLDS, Vec::new());
-    for path in &args.histories {
-        match judge(path, budget) {
-            Ok(judgement) => {
-                worst = severer(worst, code(&judgement));
-                if args.json {
-                    all.push(json!({ "history": path, "judgement": judgement }));
-                } else {
-                    print(&format!("{}: {}", path.display(), told(&judgement, args.quiet)));
-                }
-            }
+    for given in &args.histories {
+        let paths = match histories(given) {
+            Ok(paths) => paths,
             Err(e) => {
                 worst = severer(worst, BAD_INPUT);
-                status::put(&format!("raftq: {e}\n"));
+                all.extend(refused(args.json, given, &e));
+                continue;
+            }
+        };
+        for path in &paths {
+            match judge(path, budget) {
+                Ok(judgement) => {
+                    worst = severer(worst, code(&judgement));
+                    if args.json {
+                        all.push(json!({ "history": path, "judgement": judgement }));
+                    } else {
+                        print(&format!("{}: {}", path.display(), told(&judgement, args.quiet)));
+                    }
+                }
+                Err(e) => {
+                    worst = severer(worst, BAD_INPUT);
+                    all.extend(refused(args.json, path, &e.to_string()));
+                }
             }
         }
     }
@@ -51,6 +66,35 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         print(&(serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"));
     }
     ExitCode::from(worst)
+}
+
+/// The files that are meant: a run's folder stands for its histories.
+fn histories(given: &Path) -> Result<Vec<PathBuf>, String> {
+    if !given.is_dir() {
+        return Ok(vec![given.to_owned()]);
+    }
+    let listed = fs::read_dir(given).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = listed.map_err(|e| format!("cannot read {}: {e}", given.display()))?;
+    let is_history = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("history") && name.ends_with(".jsonl")
+    };
+    let mut found: Vec<PathBuf> =
+        entries.into_iter().map(|entry| entry.path()).filter(is_history).collect();
+    found.sort();
+    if found.is_empty() {
+        return Err(format!(
+            "{} has no history*.jsonl in it, as the folder of a run has; name the files themselves",
+            given.display()
+        ));
+    }
+    Ok(found)
+}
+
+/// Tells why one could not be judged, and what stands for it in the document.
+fn refused(json: bool, path: &Path, why: &str) -> Option<serde_json::Value> {
+    status::put(&format!("raftq: {why}\n"));
+    json.then(|| json!({ "history": path, "error": why }))
 }
 
 /// Bad input before violated before undecided before holds.
@@ -72,12 +116,15 @@ fn code(judgement: &Judgement) -> u8 {
 pub(super) fn told(judgement: &Judgement, quiet: bool) -> String {
     let Some(worst) = judgement.worst() else { return "there was nothing to judge\n".into() };
     let mut text = format!("{}\n", worst.verdict);
+    let mut shown: Option<&Evidence> = None;
     for check in &judgement.checks {
         let (n, m) = (check.operations, check.objects);
         let (name, verdict) = (check.name, &check.verdict);
         let _ = writeln!(text, "  {name}: {verdict} ({n} operations on {m} objects)");
         match &check.verdict {
-            Verdict::Violated { evidence } if !quiet => {
+            // Two checks may find the very same.
+            Verdict::Violated { evidence } if !quiet && shown != Some(evidence) => {
+                shown = Some(evidence);
                 let _ =
                     writeln!(text, "    {}", evidence.to_string().trim_end().replace('\n', "\n  "));
             }

@@ -1,12 +1,13 @@
 //! Questions that need no search: what was acknowledged and is missing, what is there and was
 //! never asked for, what was seen and is gone.
 
-use super::evidence::{Evidence, Line, text};
+use super::evidence::{Evidence, Line, shortened, text};
 use super::operation::{Object, Operation};
 use super::state::{Action, Listing};
 use super::{Check, Verdict};
 use crate::history::{Calls, Workload};
-use std::collections::HashMap;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 
 /// A contradiction within an object: what is wrong, and the calls that show it.
 type Wrong<'o> = Option<(String, Vec<&'o Operation<'o>>)>;
@@ -128,14 +129,14 @@ pub(super) fn append(objects: &[Object<'_>]) -> Check {
             there.iter().any(|(e, n)| *n > 1 && *n > appended.get(e).copied().unwrap_or(0))
         });
         if let Some((read, _)) = too_often {
-            let what = "an element is there more often than it was appended";
+            let what = "an element is there more often than anybody appended it";
             return Some((what.into(), vec![read]));
         }
         let longest = reads().max_by_key(|(_, elements)| elements.len());
         if let Some((long, all)) = longest
             && let Some((read, _)) = reads().find(|(_, elements)| !all.starts_with(elements))
         {
-            let what = "two reads see the same elements in another order";
+            let what = "two reads disagree about the order: neither is how the other begins";
             return Some((what.into(), vec![long, read]));
         }
         contents(object, |action| match action {
@@ -171,13 +172,16 @@ fn contents<'o>(
         for element in *elements {
             match added.get(element) {
                 None => {
-                    let what = "an element is there that nobody added, or whose adding was \
-                                surely refused";
-                    return Some((what.into(), vec![by]));
+                    let which = phantom(object, by);
+                    let what = format!(
+                        "{which} is there, and nobody added it, unless that was surely refused"
+                    );
+                    return Some((what, vec![by]));
                 }
                 Some(add) if end < add.begin => {
-                    let what = "an element was seen before anybody asked to add it";
-                    return Some((what.into(), vec![*by, add]));
+                    let which = shortened(add.call.asked.to_string());
+                    let what = format!("{which} was seen before anybody asked to add it");
+                    return Some((what, vec![*by, add]));
                 }
                 Some(_) => {}
             }
@@ -189,24 +193,36 @@ fn contents<'o>(
     }
     // Of a read that may be stale nothing can be missing.
     for (by, elements) in reads.into_iter().filter(|(by, _)| by.judged) {
-        let has: std::collections::HashSet<u32> = elements.iter().copied().collect();
+        let has: HashSet<u32> = elements.iter().copied().collect();
         let lost = must.iter().filter(|(e, (since, _))| *since < by.begin && !has.contains(*e));
         if let Some((element, (_, says))) = lost.min_by_key(|(_, (since, _))| *since) {
             let add = added.get(element).copied();
+            let which = add.map_or("an element".into(), |add| add.call.asked.to_string());
+            let which = shortened(which);
             let what = if says.action.only_reads() {
-                "an element was seen, and is gone"
+                format!("{which} was seen, and a later read does not have it: it is gone")
             } else {
-                "an element was acknowledged, and is missing: it was lost"
+                format!("{which} was acknowledged, and a later read does not have it: it was lost")
             };
             let mut shown: Vec<&Operation<'_>> = add.into_iter().collect();
             if says.action.only_reads() {
                 shown.push(says);
             }
             shown.push(by);
-            return Some((what.into(), shown));
+            return Some((what, shown));
         }
     }
     None
+}
+
+/// The element of a read's answer that nobody is known to have added, for people: the answer
+/// may be too long to be shown whole.
+fn phantom(object: &Object<'_>, read: &Operation<'_>) -> String {
+    let adds = object.operations.iter().filter(|o| !o.action.only_reads());
+    let asked: HashSet<&Value> = adds.map(|o| &o.call.asked).collect();
+    let mut elements = read.call.answer.as_array().into_iter().flatten();
+    let found = elements.find(|element| !asked.contains(element));
+    found.map_or("an element".into(), |element| shortened(element.to_string()))
 }
 
 /// A sum: at least what was surely added by then, at most what may have been.
@@ -235,7 +251,7 @@ pub(super) fn counter(objects: &[Object<'_>]) -> Check {
             }
             (!(least..=most).contains(sum)).then(|| {
                 let what = format!(
-                    "a sum of {sum}, while what was added by then makes {least} at least and \
+                    "a sum of {sum} was read; what was added by then makes {least} at least and \
                      {most} at most"
                 );
                 (what, vec![read])
@@ -281,7 +297,7 @@ fn lost_at_the_end<'o>(object: &'o Object<'o>) -> Wrong<'o> {
             _ => None,
         };
         lost.map(|lost| {
-            let what = "a change was acknowledged, and at the end it is not there, nor anything \
+            let what = "a change was acknowledged; at the end neither it is there nor anything \
                         that came later";
             (what.into(), vec![lost, read])
         })

@@ -9,10 +9,10 @@
 use super::Budget;
 use super::operation::{Object, Operation};
 use super::search::{Found, decide, without_unseen};
-use super::state::State;
+use super::state::{Action, State};
 use crate::history::{Call, Function};
 use serde::Serialize;
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// The most searches that making it smaller may take.
 const TRIES: usize = 600;
@@ -50,29 +50,71 @@ pub struct Line {
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.object, self.summary)?;
+        writeln!(f, "{}", wrapped(&format!("{}: {}", self.object, self.summary)))?;
         let (from, to) = span(&self.lines);
         let width = self.lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0);
+        let clock = Clock::of(&self.lines);
         for line in &self.lines {
             let mark = if line.blamed { '>' } else { ' ' };
             let node = line.node.as_deref().unwrap_or("");
-            let end = line.end.map_or("       ?   ".to_owned(), seconds);
+            let end = line.end.map_or("?".to_owned(), |end| clock.shown(end));
             writeln!(
                 f,
-                "  {mark} {} .. {end}  {:>5} {node:3} {:width$}  {}",
-                seconds(line.begin),
+                "  {mark} {:>9} .. {end:>9}  {:>5} {node:3} {:width$}  {}",
+                clock.shown(line.begin),
                 format!("p{}", line.process),
                 line.text,
                 bar(line, from, to),
             )?;
         }
+        if let Clock::Since(begin) = clock {
+            let begin = begin as f64 / 1e9;
+            writeln!(f, "  times in ms since the first of them, at {begin:.6} s of the run")?;
+        }
+        if self.lines.iter().any(|line| line.end.is_none()) {
+            writeln!(f, "  ?: no answer came, or it is wrong whenever the answer came")?;
+        }
         Ok(())
     }
 }
 
-fn seconds(ns: u64) -> String {
-    // Histories without times count lines.
-    if ns < 10_000_000 { format!("{ns:>10} ") } else { format!("{:>10.6}s", ns as f64 / 1e9) }
+/// How moments are shown.
+#[derive(Debug, Clone, Copy)]
+enum Clock {
+    /// Histories without times count lines.
+    Lines,
+    /// Since this many nanoseconds of the run's clock.
+    Since(u64),
+}
+
+impl Clock {
+    fn of(lines: &[Line]) -> Self {
+        let (from, to) = span(lines);
+        if to < 10_000_000 { Self::Lines } else { Self::Since(from) }
+    }
+
+    fn shown(self, t: u64) -> String {
+        match self {
+            Self::Lines => t.to_string(),
+            Self::Since(from) => format!("{:.3}", t.saturating_sub(from) as f64 / 1e6),
+        }
+    }
+}
+
+/// Broken between words into lines of about 96 columns, all but the first set in.
+fn wrapped(text: &str) -> String {
+    let (mut lines, mut column) = (String::new(), 0);
+    for word in text.split(' ') {
+        let width = word.chars().count() + 1;
+        if column > 0 {
+            let breaks = column + width > 94;
+            lines.push_str(if breaks { "\n  " } else { " " });
+            column = if breaks { 0 } else { column };
+        }
+        lines.push_str(word);
+        column += width;
+    }
+    lines
 }
 
 fn span(lines: &[Line]) -> (u64, u64) {
@@ -99,17 +141,18 @@ pub(super) fn of(object: &Object<'_>, budget: Budget) -> Evidence {
     let all: Vec<Operation<'_>> = object.judged().into_iter().cloned().collect();
     let (prefix, blamed) = shortest_prefix(&all, &object.initial, budget);
     let few = Shrink { initial: &object.initial, tries: TRIES }.run(prefix, &blamed);
-    let said = text(blamed.call, true);
-    let mut summary = format!(
-        "no order of its calls explains every answer. Up to the moment before it was answered \
-         there is one; process {}'s \"{said}\" fits nowhere in it.",
-        blamed.call.process
-    );
-    let _ = write!(
-        summary,
-        " These {} of {} calls contradict each other by themselves:",
-        few.len(),
-        object.operations.len()
+    let these = match few.len() {
+        1 => "It is wrong whatever the others did:".to_owned(),
+        n => format!(
+            "These {n} of {} calls contradict each other by themselves:",
+            object.operations.len()
+        ),
+    };
+    let summary = format!(
+        "{} fits nowhere. Some order of the calls explains every answer before it; with it, \
+         none does. {} {these}",
+        said(blamed.call),
+        expected(object, &blamed),
     );
     let lines = few.iter().map(|operation| Line {
         process: operation.call.process,
@@ -120,6 +163,41 @@ pub(super) fn of(object: &Object<'_>, budget: Budget) -> Evidence {
         blamed: std::ptr::eq(operation.call, blamed.call),
     });
     Evidence { object: object.name.clone(), summary, lines: lines.collect() }
+}
+
+/// A call and its caller, for a sentence.
+fn said(call: &Call) -> String {
+    let node = call.node.as_deref().map_or(String::new(), |node| format!(" at {node}"));
+    format!("process {}'s \"{}\"{node}", call.process, text(call, true))
+}
+
+/// What would have been right, as far as one sentence can say: most often what the last change
+/// before made of it.
+fn expected(object: &Object<'_>, blamed: &Operation<'_>) -> String {
+    let is_listing = blamed.call.f == Function::List;
+    let about = |o: &&Operation<'_>| {
+        let key = &o.call.key;
+        !o.action.only_reads()
+            && (*key == blamed.call.key || is_listing && key.starts_with(&*blamed.call.key))
+    };
+    let changes = || object.operations.iter().filter(about);
+    if let Action::Read(Some(value)) = blamed.action
+        && !changes()
+            .any(|o| matches!(o.action, Action::Write(v) | Action::Cas(_, v) if v == Some(value)))
+    {
+        return "Nobody wrote that value, unless it was surely refused.".into();
+    }
+    let before = changes().filter(|o| o.end.is_some_and(|end| end < blamed.begin));
+    let Some(last) = before.max_by_key(|o| o.end) else {
+        return "No change was acknowledged before it began.".into();
+    };
+    let end = last.end.unwrap_or(last.begin);
+    let when = if blamed.begin < 10_000_000 {
+        format!("at {end}")
+    } else {
+        format!("{:.3} ms earlier", (blamed.begin - end) as f64 / 1e6)
+    };
+    format!("The last change acknowledged before it began: {}, {when}.", said(last.call))
 }
 
 fn violates(operations: &[Operation<'_>], initial: &State, budget: Budget) -> bool {
@@ -225,7 +303,11 @@ impl Shrink<'_> {
 
 /// A call as a person would say it.
 pub(super) fn text(call: &Call, answered: bool) -> String {
-    let of = if call.key.is_empty() { String::new() } else { format!(" {}", call.key) };
+    let of = if call.key.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", shortened(call.key.to_string()))
+    };
     let value = |value: &serde_json::Value| match value {
         serde_json::Value::Null => "nothing".to_owned(),
         serde_json::Value::String(text) => shortened(text.clone()),
@@ -251,7 +333,7 @@ pub(super) fn text(call: &Call, answered: bool) -> String {
 }
 
 /// Long lists by their ends; the whole one is in the history.
-fn shortened(text: String) -> String {
+pub(super) fn shortened(text: String) -> String {
     const SHOWN: usize = 28;
     let n = text.chars().count();
     if n <= 2 * SHOWN {
