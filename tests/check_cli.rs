@@ -1,6 +1,8 @@
 //! `raftq check` as a tool: what it takes, what it says, and its exit codes. Nothing here needs
 //! root.
 
+use nix::sys::resource::{UsageWho, getrusage};
+use raftq_harness::check::Budget;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -166,4 +168,32 @@ fn a_reader_that_went_away_changes_nothing_but_the_output() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_budget_bounds_the_memory_of_what_cannot_be_decided() {
+    // Texts blow up fastest: every order of some of thirty unknown additions makes another one.
+    let line = |process: u32, kind: &str, f: &str, value: &str| {
+        format!("{{:process {process}, :type :{kind}, :f :{f}, :key \"k\", :value {value}}}\n")
+    };
+    let letter = |i: u32| char::from_u32(u32::from(b'A') + i).expect("a letter");
+    let adds = (0..30).map(|i| line(i, "invoke", "append", &format!("\"{}\"", letter(i))));
+    let read = [line(99, "invoke", "get", "nil"), line(99, "ok", "get", "\"?\"")];
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(folder.path(), "texts.edn", &adds.chain(read).collect::<String>());
+    let peak = |budget: usize| {
+        let (code, stdout, _) =
+            judged(&[Path::new("--budget"), Path::new(&budget.to_string()), &path]);
+        assert_eq!(code, Some(2), "{stdout}");
+        // Of the largest child yet: those of the other tests are small.
+        let most = getrusage(UsageWho::RUSAGE_CHILDREN).expect("usage").max_rss();
+        usize::try_from(most).expect("a size") * 1024
+    };
+    let without = peak(1);
+    // Just past a size at which a table doubles.
+    let budget = (1 << 19) / 8 * 7 + 1000;
+    let taken = peak(budget) - without;
+    assert!(taken <= budget * Budget::BYTES, "{taken} bytes for {budget} configurations");
+    // Nor is the bound so wide that it says nothing.
+    assert!(taken * 4 >= budget * Budget::BYTES, "{taken} bytes for {budget} configurations");
 }

@@ -185,6 +185,25 @@ fn crowded() -> impl Strategy<Value = Vec<(u64, Option<u64>)>> {
         .prop_map(|all| all.into_iter().map(|(b, l)| (b, l.map(|l| b + l))).collect())
 }
 
+/// The same, more than half of the changes unknown.
+fn mostly_unknown() -> impl Strategy<Value = Vec<(u64, Option<u64>)>> {
+    let one = (0_u64..6, prop_oneof![2 => (0_u64..3).prop_map(Some), 3 => Just(None)]);
+    prop::collection::vec(one, 4..9)
+        .prop_map(|all| all.into_iter().map(|(b, l)| (b, l.map(|l| b + l))).collect())
+}
+
+/// A register of two values, so that many changes do the same.
+fn few_values() -> impl Strategy<Value = Action> {
+    let value = || prop_oneof![1 => Just(None), 4 => (0_u32..2).prop_map(Some)];
+    prop_oneof![
+        4 => value().prop_map(Action::Read),
+        4 => value().prop_map(Action::Write),
+        3 => (value(), value()).prop_map(|(from, to)| Action::Cas(from, to)),
+        1 => value().prop_map(Action::IsNot),
+        1 => Just(Action::Remove),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
@@ -226,6 +245,21 @@ proptest! {
         actions in prop::collection::vec(register(), 8), times in crowded(),
     ) {
         agree(&with(actions, times), &State::Value(None));
+    }
+
+    /// Few values, and most changes unknown: what search passes over, it must find elsewhere.
+    #[test]
+    fn a_register_of_mostly_unknown_changes_gets_the_verdict_of_brute_force(
+        actions in prop::collection::vec(few_values(), 8), times in mostly_unknown(),
+    ) {
+        agree(&with(actions, times), &State::Value(None));
+    }
+
+    #[test]
+    fn a_text_of_mostly_unknown_changes_gets_the_verdict_of_brute_force(
+        actions in prop::collection::vec(text(), 8), times in mostly_unknown(),
+    ) {
+        agree(&with(actions, times), &State::Text(String::new()));
     }
 
     #[test]
