@@ -29,12 +29,19 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts `words` on core `cpu`. SIGTERM is what it gets should the driver die.
-    pub(crate) fn spawn(world: &World, cpu: usize, words: &[&str]) -> Result<Self, Fault> {
+    /// Starts `words` on core `cpu`, or wherever the kernel likes. SIGTERM is what it gets should
+    /// the driver die.
+    pub(crate) fn spawn(
+        world: &World,
+        cpu: impl Into<Option<usize>>,
+        words: &[&str],
+    ) -> Result<Self, Fault> {
+        let pinned = cpu.into().map(|cpu| ["--cpu".to_owned(), cpu.to_string()]);
         let name = words.join(" ");
         let (out, err) = world.output_files();
         let process = Command::new(std::env::current_exe()?)
-            .args(["within", "--parent", &process::id().to_string(), "--cpu", &cpu.to_string()])
+            .args(["within", "--parent", &process::id().to_string()])
+            .args(pinned.iter().flatten())
             .arg("--")
             .args(words)
             .stdin(Stdio::piped())
