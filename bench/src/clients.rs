@@ -1,9 +1,8 @@
 //! The verdict loop with a thousand clients beside it and without, by turns.
 //!
-//! One process each time (`load/beside.rs`), on both cores, as `raftq run` is: on one,
-//! the loop at this rate and the calls together are more than a core can do. A delay of 10 ms at 20,000
-//! packets a second makes every packet's lateness a measure of whether the loop ran when it was
-//! due.
+//! One process each time (`load/beside.rs`), on both cores, as `raftq run` is: on one, the loop at
+//! this rate and the calls together are more than a core can do. A delay of 10 ms at 20,000 packets
+//! a second makes every packet's lateness a measure of whether the loop ran when it was due.
 
 use crate::Fault;
 use crate::child::Child;

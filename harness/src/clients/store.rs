@@ -3,7 +3,7 @@
 
 use crate::system::{Answer, Failure, Request, Session};
 use fastrand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,17 +16,29 @@ pub(super) enum Bug {
     Forgets(u64),
     /// One in so many compare-and-sets does not compare.
     Overwrites(u64),
-    /// One in so many reads and listings shows what was there before the last change.
+    /// One in so many reads and listings shows what was there [`LAG`] changes ago.
     Remembers(u64),
     /// One in so many writes that were done is said to be surely not done.
     Denies(u64),
 }
 
+/// How many changes a read that remembers is behind: far more than clients can have under way, so
+/// that such a read is no mere neighbour of a change that has not ended yet.
+const LAG: usize = 16;
+
 #[derive(Debug, Default)]
 struct Map {
     now: BTreeMap<String, String>,
-    before: BTreeMap<String, String>,
+    /// What was there before each of the last [`LAG`] changes, the oldest first.
+    past: VecDeque<BTreeMap<String, String>>,
     calls: u64,
+    lies: u64,
+}
+
+impl Map {
+    fn shown(&self, remembers: bool) -> &BTreeMap<String, String> {
+        self.past.front().filter(|_| remembers).unwrap_or(&self.now)
+    }
 }
 
 /// The system. Cheap to clone.
@@ -51,6 +63,11 @@ impl Store {
         self.map.lock().unwrap_or_else(PoisonError::into_inner).now.get(key).cloned()
     }
 
+    /// How often the bug made a difference.
+    pub(super) fn lies(&self) -> u64 {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).lies
+    }
+
     fn apply(&self, request: &Request) -> (Answer, bool) {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         map.calls += 1;
@@ -62,26 +79,29 @@ impl Store {
             Bug::Remembers(n) => (false, false, acts(n), false),
             Bug::Denies(n) => (false, false, false, acts(n)),
         };
-        let shown = if remembers { &map.before } else { &map.now };
+        let shown = look(map.shown(remembers), request);
+        map.lies += u64::from(shown != look(&map.now, request));
+        if let Some(answer) = shown {
+            return (answer, false);
+        }
         let holds = match request {
-            Request::Read { key } => return (Answer::Value(shown.get(key).cloned()), false),
-            Request::List { prefix } => {
-                let pairs = shown.iter().filter(|(key, _)| key.starts_with(prefix));
-                return (
-                    Answer::Listing(pairs.map(|(k, v)| (k.clone(), v.clone())).collect()),
-                    false,
-                );
-            }
-            Request::Write { .. } => true,
-            Request::Cas { key, from, .. } => overwrites || map.now.get(key) == Some(from),
-            Request::Create { key, .. } => overwrites || !map.now.contains_key(key),
+            Request::Read { .. } | Request::List { .. } | Request::Write { .. } => true,
+            Request::Cas { key, from, .. } => map.now.get(key) == Some(from),
+            Request::Create { key, .. } => !map.now.contains_key(key),
             Request::Remove { key } => map.now.contains_key(key),
         };
-        if !holds {
+        let overwrites =
+            overwrites && matches!(request, Request::Cas { .. } | Request::Create { .. });
+        if !holds && !overwrites {
             return (Answer::Refused, false);
         }
+        map.lies += u64::from(!holds || forgets || denies);
         if !forgets {
-            map.before = map.now.clone();
+            let before = map.now.clone();
+            map.past.push_back(before);
+            if map.past.len() > LAG {
+                map.past.pop_front();
+            }
             match request.clone() {
                 Request::Write { key, value } | Request::Create { key, value } => {
                     map.now.insert(key, value);
@@ -96,6 +116,18 @@ impl Store {
             }
         }
         (Answer::Done, denies)
+    }
+}
+
+/// What a read or a listing finds in `map`; `None` of a change.
+fn look(map: &BTreeMap<String, String>, request: &Request) -> Option<Answer> {
+    match request {
+        Request::Read { key } => Some(Answer::Value(map.get(key).cloned())),
+        Request::List { prefix } => {
+            let pairs = map.iter().filter(|(key, _)| key.starts_with(prefix));
+            Some(Answer::Listing(pairs.map(|(k, v)| (k.clone(), v.clone())).collect()))
+        }
+        _ => None,
     }
 }
 

@@ -141,7 +141,8 @@ fn a_system_with_a_bug_is_caught_by_every_workload() {
         let store = Store::new(bug, 0);
         // A moment's rest, so that clients take turns and are not done one after the other.
         let plan = Plan { think: Duration::from_micros(50), ..plan(workload) };
-        let ran = run(plan, &sessions(&store), calls(300));
+        let lied = |load: &Load| load.answered() >= 300 && store.lies() >= 20;
+        let ran = run(plan, &sessions(&store), lied);
         let caught =
             ran.judgement.checks.iter().any(|c| matches!(c.verdict, Verdict::Violated { .. }));
         assert!(caught, "{workload:?} {bug:?}: {:?}", verdicts(&ran.judgement));
