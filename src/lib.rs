@@ -21,3 +21,4 @@ pub mod packet;
 pub mod rules;
 pub mod run;
 pub mod time;
+pub mod wire;
