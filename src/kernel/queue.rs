@@ -17,11 +17,24 @@ pub struct QueueOptions {
     pub gso: bool,
 }
 
+/// Bytes that show the headers of any packet.
+const HEADERS: u32 = 128;
+
+/// The most that the kernel copies of a packet: an attribute's length has 16 bits, its header
+/// included.
+const WHOLE: u32 = u16::MAX as u32 - 4;
+
 impl QueueOptions {
-    /// The usual options for one queue.
+    /// The usual options for one queue: headers are copied, and no more, which is fast.
     #[must_use]
     pub fn new(number: u16, gso: bool) -> Self {
-        Self { number, copy: 128, max_len: 65_536, gso }
+        Self { number, copy: HEADERS, max_len: 65_536, gso }
+    }
+
+    /// The same, with packets copied whole, as far as the kernel can, where they are to be read.
+    #[must_use]
+    pub fn whole(self, whole: bool) -> Self {
+        Self { copy: if whole { WHOLE } else { HEADERS }, ..self }
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct AdapterFile {
     /// One sentence for people.
     #[serde(rename = "about")]
     pub(super) _about: String,
+    /// How its nodes speak Raft to each other, where raftq can read that.
+    pub(super) protocol: Option<Protocol>,
     /// What to start for each node.
     pub(super) node: NodeFields,
     /// Where HTTP calls go, before their paths.
@@ -42,6 +44,31 @@ pub(super) struct AdapterFile {
     /// Changes of the above, by name.
     #[serde(default)]
     pub(super) variants: BTreeMap<String, Map<String, Value>>,
+}
+
+/// A way of speaking Raft that raftq can read. What it reads is not the harness's business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Protocol {
+    /// The embedded node's.
+    Embedded,
+    /// etcd's.
+    Etcd,
+    /// hashicorp/raft's.
+    Hashicorp,
+    /// NATS's.
+    Nats,
+}
+
+impl Protocol {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Etcd => "etcd",
+            Self::Hashicorp => "hashicorp",
+            Self::Nats => "nats",
+        }
+    }
 }
 
 /// What to start for each node.

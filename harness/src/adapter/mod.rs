@@ -154,6 +154,12 @@ impl Adapter {
         self.inner.file.node.recovers_within.map_or(Duration::ZERO, |length| length.0)
     }
 
+    /// How its nodes speak Raft to each other, by the word that rule files have for it.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        self.inner.file.protocol.map(file::Protocol::word)
+    }
+
     /// The names of its variants.
     pub fn variants(&self) -> impl Iterator<Item = &str> {
         self.inner.file.variants.keys().map(String::as_str)

@@ -31,7 +31,20 @@ pub struct Death {
     pub how: String,
 }
 
+/// A node that is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The node, counted from 0.
+    pub node: usize,
+    /// A moment at which its former processes were gone and the new one was not there yet, by
+    /// [`crate::clock::now`].
+    pub at: Duration,
+    /// Whether the data was removed that it had when it ran last.
+    pub wiped: bool,
+}
+
 type Tell = Box<dyn Fn(&Death) + Send>;
+type TellStart = Box<dyn Fn(&Start) + Send>;
 
 /// All deaths so far, and who wants to hear of them.
 pub(super) struct Deaths {
@@ -43,6 +56,7 @@ pub(super) struct Deaths {
 struct Heard {
     all: Vec<Death>,
     tell: Option<Tell>,
+    tell_start: Option<TellStart>,
 }
 
 impl Deaths {
@@ -65,6 +79,18 @@ impl Deaths {
             tell(&death);
         }
         heard.all.push(death);
+    }
+
+    /// Told before the process is there, so that whoever hears of it does so before the process
+    /// can have done anything.
+    pub(super) fn starting(&self, start: &Start) {
+        if let Some(tell) = &self.heard().tell_start {
+            tell(start);
+        }
+    }
+
+    pub(super) fn tell_starts(&self, tell: TellStart) {
+        self.heard().tell_start = Some(tell);
     }
 
     pub(super) fn all(&self) -> Vec<Death> {

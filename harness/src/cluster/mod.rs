@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use deaths::Death;
+pub use deaths::{Death, Start};
 pub use node::NodeState;
 pub use place::Topology;
 pub use roles::{Roles, View};
@@ -155,7 +155,11 @@ impl Cluster {
     /// The `cluster` section that makes raftq find these nodes.
     #[must_use]
     pub fn cluster_yaml(&self) -> String {
-        let mut yaml = String::from("cluster:\n  nodes:\n");
+        let mut yaml = String::from("cluster:\n");
+        if let Some(protocol) = self.adapter.protocol() {
+            let _ = writeln!(yaml, "  protocol: {protocol}");
+        }
+        yaml.push_str("  nodes:\n");
         for place in &self.places {
             let at = std::net::SocketAddr::new(place.address, place.ports["peer"]);
             let netns = match &place.netns {
@@ -246,6 +250,12 @@ impl Cluster {
     /// of the cluster's, so it must not ask the cluster anything.
     pub fn on_death(&self, tell: impl Fn(&Death) + Send + 'static) {
         self.deaths.tell(Box::new(tell));
+    }
+
+    /// Has every start from now on told, before its process is there. Called on whatever thread
+    /// starts it, so it must not ask the cluster anything.
+    pub fn on_start(&self, tell: impl Fn(&Start) + Send + 'static) {
+        self.deaths.tell_starts(Box::new(tell));
     }
 
     /// Everything as it was: paused nodes go on, those that are down are started again. What was

@@ -1,6 +1,6 @@
 //! One node: its processes, its data, its log, and what was done to it.
 
-use super::deaths::{Death, Deaths};
+use super::deaths::{Death, Deaths, Start};
 use crate::adapter::NodeLaunch;
 use crate::clock::now;
 use crate::error::Context;
@@ -42,6 +42,8 @@ pub(super) struct Node {
     starts: u32,
     /// When it was started last.
     started: Duration,
+    /// Whether its data was removed since then.
+    wiped: bool,
     deaths: Arc<Deaths>,
     /// Whether it belongs to the cluster, as far as it was told.
     pub(super) member: bool,
@@ -67,6 +69,7 @@ impl Node {
             state: NodeState::Down,
             starts: 0,
             started: Duration::ZERO,
+            wiped: false,
             deaths,
             member: true,
             joined: false,
@@ -86,6 +89,8 @@ impl Node {
         self.starts += 1;
         self.note(&format!("start {} of {}", self.starts, launch.program.display()))?;
         self.started = now();
+        let wiped = std::mem::take(&mut self.wiped);
+        self.deaths.starting(&Start { node: self.index, at: self.started, wiped });
         let family = Family::spawn(Launch {
             name: self.name.clone(),
             program: launch.program,
@@ -155,7 +160,10 @@ impl Node {
             Err(e) if e.kind() != ErrorKind::NotFound => {
                 Err(e).context(|| format!("{}: removing its data", self.name))
             }
-            _ => self.note("its data was removed"),
+            _ => {
+                self.wiped = true;
+                self.note("its data was removed")
+            }
         }
     }
 
