@@ -6,6 +6,7 @@ use super::attached::Attached;
 use super::mailbox;
 use super::trace::{Names, TraceWriter, Tracer};
 use super::verdict_loop::{Lane, VerdictLoop, Wiring};
+use super::watch::{self, Ear, Watcher};
 use crate::engine::{Engine, Limits, Prepared};
 use crate::kernel::chains::Spec;
 use crate::kernel::heart::Heart;
@@ -47,6 +48,8 @@ pub struct Options<'a> {
     pub flavour: Option<Flavour>,
     /// Where every packet is written.
     pub trace: Option<&'a Path>,
+    /// Where every message is written, where the cluster names a protocol.
+    pub wire: Option<&'a Path>,
 }
 
 /// Everything that is opened before the first rule goes in.
@@ -58,14 +61,11 @@ struct Opened<Q> {
 
 /// Attaches to the cluster of this table.
 pub fn attach(table: Arc<Table>, options: &Options<'_>) -> Result<Attached, Trouble> {
-    let gso = !table.needs_segments();
+    let (gso, whole) = (!table.needs_segments(), table.protocol.is_some());
+    let how = move |number| QueueOptions::new(number, gso).whole(whole);
     match options.queue {
-        QueueKind::Raw => {
-            attach_with(table, options, move |number| NfQueue::open(QueueOptions::new(number, gso)))
-        }
-        QueueKind::Nfq => {
-            attach_with(table, options, move |number| NfqTwin::open(QueueOptions::new(number, gso)))
-        }
+        QueueKind::Raw => attach_with(table, options, move |number| NfQueue::open(how(number))),
+        QueueKind::Nfq => attach_with(table, options, move |number| NfqTwin::open(how(number))),
     }
 }
 
@@ -165,11 +165,13 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
     let (reports_out, reports) = mailbox::post(65_536).map_err(failed)?;
     let (questions, questions_in) = mailbox::post(8_192).map_err(failed)?;
     let (tracer, names, writer) = open_trace(options.trace, &table)?;
+    let (ear, watcher) = open_watch(options.wire, &table)?.unzip();
     let wiring = Wiring {
         orders: orders_in,
         reports: reports_out,
         questions,
         tracer,
+        ear,
         heart: Arc::clone(&heart),
     };
     let asker = if shared.is_empty() {
@@ -211,6 +213,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
         losses: opened.losses,
         names,
         writer,
+        watcher,
         thread: Some(thread),
         _asker: asker,
     })
@@ -228,6 +231,13 @@ fn open_trace(path: Option<&Path>, table: &Arc<Table>) -> Result<Trace, Trouble>
         )
     })?;
     Ok((Some(tracer), Some(names), Some(writer)))
+}
+
+fn open_watch(path: Option<&Path>, table: &Table) -> Result<Option<(Ear, Watcher)>, Trouble> {
+    watch::open(table, path).map_err(|e| {
+        let shown = path.unwrap_or_else(|| Path::new("what is said on the wire")).display();
+        Trouble::new(format!("{shown} cannot be watched ({e})"), "name another file with --wire")
+    })
 }
 
 fn unopened(site: &Site, e: &io::Error) -> Trouble {

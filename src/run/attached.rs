@@ -10,6 +10,7 @@ use super::guardian::Guardian;
 use super::mailbox::{Inbox, Order, Post, Report};
 use super::trace::{Names, TraceWriter, Traced};
 use super::verdict_loop::Ended;
+use super::watch::{self, Births, Watcher};
 use crate::engine::counters::Counters;
 use crate::engine::{Engine, Limits, Prepared};
 use crate::kernel::chains::Spec;
@@ -68,6 +69,7 @@ pub struct Attached {
     pub(super) losses: Vec<LossReader>,
     pub(super) names: Option<Names>,
     pub(super) writer: Option<TraceWriter>,
+    pub(super) watcher: Option<Watcher>,
     pub(super) thread: Option<JoinHandle<io::Result<Ended>>>,
     pub(super) _asker: Option<JoinHandle<()>>,
 }
@@ -89,6 +91,8 @@ pub struct Detached {
     pub losses: Losses,
     /// How the trace came out, where there was one.
     pub traced: Option<Traced>,
+    /// What was seen on the wire, where it was watched.
+    pub watched: Option<watch::Ended>,
     /// What could not be cleaned up.
     pub troubles: Vec<String>,
     /// Whether somebody else had removed rules of ours by then.
@@ -103,6 +107,7 @@ struct Undone {
     ended: Option<Ended>,
     losses: Losses,
     traced: Option<Traced>,
+    watched: Option<watch::Ended>,
     troubles: Vec<String>,
     rules_removed: bool,
     released: Option<Nanos>,
@@ -309,10 +314,17 @@ impl Attached {
         self.start_clock_with(Some(self.start), aside)
     }
 
+    /// For whoever starts processes of the cluster anew, where the wire is watched.
+    #[must_use]
+    pub fn births(&self) -> Option<Births> {
+        self.watcher.as_ref().map(Watcher::births)
+    }
+
     /// Detaches: releases what is held, takes the rules out, empties the queues.
     #[must_use]
     pub fn detach(mut self) -> Detached {
-        let Undone { ended, losses, traced, troubles, rules_removed, released } = self.undo();
+        let Undone { ended, losses, traced, watched, troubles, rules_removed, released } =
+            self.undo();
         let ended = ended.unwrap_or_else(|| Ended {
             engine: Engine::new(
                 Prepared::new(Arc::clone(&self.table), None, |_| false),
@@ -320,7 +332,7 @@ impl Attached {
             ),
             faults: crate::kernel::queue::Faults::default(),
         });
-        Detached { ended, losses, traced, troubles, rules_removed, released }
+        Detached { ended, losses, traced, watched, troubles, rules_removed, released }
     }
 
     /// The reverse of attaching, as far as it still has to be done.
@@ -376,6 +388,13 @@ impl Attached {
         let traced = self.writer.take().and_then(|writer| {
             writer.finish().map_err(|e| note(format!("the trace is not whole: {e}"))).ok()
         });
+        let watched = self.watcher.take().and_then(|watcher| match watcher.finish() {
+            Ok(watched) => watched,
+            Err(e) => {
+                note(e.to_string());
+                None
+            }
+        });
         if removed
             && all_go_on
             && let Err(e) = self.record.forget()
@@ -386,7 +405,7 @@ impl Attached {
         if let Some(guardian) = self.guardian.take() {
             guardian.dismiss();
         }
-        Undone { ended, losses, traced, troubles, rules_removed, released }
+        Undone { ended, losses, traced, watched, troubles, rules_removed, released }
     }
 
     /// Tells the loop something.

@@ -1,9 +1,12 @@
 //! The cluster that an experiment started, as rules see it: what their words do to its nodes,
 //! what its system has to offer for them, and what becomes of deaths that nobody ordered.
 
+use super::attached::Attached;
 use super::disturb::Happened;
 use super::host::{Done, Host};
 use super::status;
+use super::watch::Restarted;
+use crate::packet::NodeId;
 use crate::rules::Table;
 use crate::rules::table::{Fault, ProcessAction, Window};
 use crate::time::Nanos;
@@ -96,6 +99,17 @@ impl Host for ClusterHost {
 
     fn give_up(&self) {
         self.cluster.give_up();
+    }
+
+    fn attached(&self, to: &Attached) {
+        let Some(births) = to.births() else { return };
+        self.cluster.on_start(move |start| {
+            births.tell(Restarted {
+                at: Nanos(u64::try_from(start.at.as_nanos()).unwrap_or(u64::MAX)),
+                node: NodeId(start.node as u16),
+                wiped: start.wiped,
+            });
+        });
     }
 
     fn rules_start(&self, at: Nanos) {

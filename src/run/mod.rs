@@ -25,4 +25,5 @@ pub mod trace;
 pub mod trims;
 pub mod verdict;
 pub mod verdict_loop;
+pub mod watch;
 pub mod verdict_text;

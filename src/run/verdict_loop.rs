@@ -10,6 +10,7 @@ use super::mailbox::{Inbox, Order, Post, Report};
 use super::spin::{STRETCH, SpinBudget};
 use super::trace::{Fate, Tracer};
 use super::trims::Trims;
+use super::watch::Ear;
 use crate::engine::flows::FlowKey;
 use crate::engine::held::HELD_MAX;
 use crate::engine::{Engine, Question, Release, Token, Verdict};
@@ -50,6 +51,8 @@ pub struct Wiring {
     pub questions: Post<Question>,
     /// A line for every packet.
     pub tracer: Option<Tracer>,
+    /// Reads what nodes say to each other, where the cluster names a protocol.
+    pub ear: Option<Ear>,
     /// Watched by the guardian.
     pub heart: Arc<Heart>,
 }
@@ -238,6 +241,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     if let Some(tracer) = &self.wiring.tracer {
                         tracer.start(start);
                     }
+                    if let Some(ear) = &self.wiring.ear {
+                        ear.start(start);
+                    }
                     self.reading = true;
                     self.tell(Report::Started(now));
                 }
@@ -321,6 +327,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                 lane.queue.flush()?;
             }
         }
+        if let Some(ear) = &mut self.wiring.ear {
+            ear.finish(now);
+        }
         self.wiring.heart.beat(now);
         self.stopping = true;
         Ok(())
@@ -381,7 +390,15 @@ fn judge(
         }
         return Answer::Accept;
     };
-    let decision = engine.decide(now, &view);
+    let decision = match &mut wiring.ear {
+        None => engine.decide(now, &view),
+        Some(ear) => {
+            let heard = ear.listen(now, &view, packet);
+            let decision = engine.decide_heard(now, &view, heard);
+            ear.tell(now, decision.facts.filter(|_| !decision.is_asked()).map(|facts| facts.link));
+            decision
+        }
+    };
     let (answer, fate) = match (decision.verdict, decision.facts) {
         (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
         (Verdict::Trim, _) => (Answer::Trim(view), Fate::Trimmed),

@@ -69,6 +69,8 @@ pub enum CheckWord {
     Recovers,
     /// Writes succeeded all the time.
     Available,
+    /// Raft's invariants, as far as the wire testifies to them.
+    Invariants,
 }
 
 impl Word for TopologyWord {
@@ -85,6 +87,7 @@ impl Word for CheckWord {
         ("durable", Self::Durable),
         ("recovers", Self::Recovers),
         ("available", Self::Available),
+        ("invariants", Self::Invariants),
     ];
 }
 

@@ -1,0 +1,344 @@
+//! What is said on the wire: heard by the verdict loop, watched on a thread of ordinary priority.
+//!
+//! The loop's end ([`Ear`]) reads each packet once and keeps what it completes for the engine; then
+//! it puts fixed-size notes into a bounded ring. The other end ([`Watcher`]) gives them to the
+//! [`Observer`] and, where asked to, writes them down, a JSON line each, so that they can be checked
+//! again. Where it cannot keep up, messages are counted instead of told: that makes the coverage
+//! smaller, and nothing else wrong, since each message testifies by itself.
+
+use crate::kernel::queue::Packet;
+use crate::observe::file::Header;
+use crate::observe::{Event, Observer, Seen, Watched};
+use crate::packet::{LinkId, NodeId, PacketView, Proto};
+use crate::rules::Table;
+use crate::time::Nanos;
+use crate::wire::{Coverage, Entry, Heard, Message, Reader, Segment};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Notes that may wait to be watched.
+const RING: usize = 65_536;
+
+/// The most messages that one packet is taken to complete; what is behind them is missed. A
+/// segment of 64 KB holds some 3,000 of the smallest.
+const MESSAGES_MAX: usize = 4_096;
+
+/// The most entries of these messages together.
+const ENTRIES_MAX: usize = 16_384;
+
+/// How long the watcher rests when there is nothing to read.
+const IDLE: Duration = Duration::from_millis(5);
+
+/// What goes through the ring. A message's entries come right behind it.
+#[derive(Clone, Copy, Debug)]
+enum Note {
+    Message { at: Nanos, heard: Heard, link: Option<LinkId>, message: Message, entries: u32 },
+    Entry(Entry),
+    Missed { at: Nanos, messages: u64 },
+}
+
+/// Something that happened to a node's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarted {
+    /// A moment at which the former process was gone and the new one was not there yet.
+    pub at: Nanos,
+    /// The node.
+    pub node: NodeId,
+    /// Whether the new one has lost its data.
+    pub wiped: bool,
+}
+
+/// Tells a watcher that a process is started anew; before it is there.
+#[derive(Clone, Debug)]
+pub struct Births(Sender<Restarted>);
+
+impl Births {
+    /// Tells it. Where nobody watches any more it is of no interest.
+    pub fn tell(&self, restarted: Restarted) {
+        let _ = self.0.send(restarted);
+    }
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Ear {
+    reader: Reader,
+    ring: Sender<Note>,
+    /// Of the packet at hand: each message, and where its entries end in `entries`.
+    heard: Vec<(Heard, usize)>,
+    messages: Vec<Message>,
+    entries: Vec<Entry>,
+    missed: u64,
+    end: Sender<Coverage>,
+    zero: Arc<AtomicU64>,
+}
+
+impl Ear {
+    /// The rules' clock started then: the zero of all times.
+    pub fn start(&self, at: Nanos) {
+        self.zero.store(at.0.max(1), Ordering::Release);
+    }
+
+    /// Reads a packet; returns the messages that it completes.
+    #[inline]
+    pub fn listen(&mut self, now: Nanos, view: &PacketView, packet: &Packet<'_>) -> &[Message] {
+        self.messages.clear();
+        if view.proto != Proto::Tcp {
+            return &[];
+        }
+        let Self { reader, heard, messages, entries, missed, .. } = self;
+        heard.clear();
+        entries.clear();
+        let payload = packet.bytes.get(usize::from(view.header_len)..).unwrap_or_default();
+        let segment = Segment {
+            at: now,
+            src: view.src,
+            dst: view.dst,
+            seq: view.seq,
+            flags: view.flags,
+            payload,
+            whole: payload.len() as u64 == u64::from(view.payload_len()),
+        };
+        reader.take(&segment, &mut |of, message, more| {
+            let room = ENTRIES_MAX - entries.len();
+            if messages.len() == MESSAGES_MAX || more.len() > room {
+                *missed += 1;
+                return;
+            }
+            entries.extend_from_slice(more);
+            messages.push(*message);
+            heard.push((*of, entries.len()));
+        });
+        messages
+    }
+
+    /// Tells the watcher what was heard last, now that it is known on which link; never waits.
+    #[inline]
+    pub fn tell(&mut self, now: Nanos, link: Option<LinkId>) {
+        let mut from = 0;
+        for (i, &(heard, to)) in self.heard.iter().enumerate() {
+            let entries = &self.entries[from..to];
+            from = to;
+            // All of it, or none: room for a message and its entries is taken at once, since
+            // nobody else writes.
+            let room = RING - self.ring.len();
+            if room < entries.len() + 2 {
+                self.missed += 1;
+                continue;
+            }
+            if self.missed > 0 {
+                let messages = std::mem::take(&mut self.missed);
+                let _ = self.ring.try_send(Note::Missed { at: now, messages });
+            }
+            let (message, entries_len) = (self.messages[i], entries.len() as u32);
+            let note = Note::Message { at: now, heard, link, message, entries: entries_len };
+            let _ = self.ring.try_send(note);
+            for entry in entries {
+                let _ = self.ring.try_send(Note::Entry(*entry));
+            }
+        }
+        self.heard.clear();
+    }
+
+    /// Nothing more is heard: how much of everything could be read.
+    pub fn finish(&mut self, now: Nanos) {
+        if self.missed > 0 {
+            let messages = std::mem::take(&mut self.missed);
+            let _ = self.ring.try_send(Note::Missed { at: now, messages });
+        }
+        let _ = self.end.try_send(self.reader.coverage(now));
+    }
+}
+
+/// What a watcher leaves.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it saw.
+    pub watched: Watched,
+    /// Why the file is not whole, if it is not.
+    pub unwritten: Option<String>,
+}
+
+/// The watching end. Dropping it, too, waits until everything is watched.
+#[derive(Debug)]
+pub struct Watcher {
+    thread: Option<JoinHandle<Ended>>,
+    births: Sender<Restarted>,
+}
+
+/// Opens both ends for a table that names a protocol; `None` where it does not.
+pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watcher)>> {
+    let Some(protocol) = table.protocol else { return Ok(None) };
+    let peers: Vec<_> = table.nodes.iter().flat_map(|node| node.endpoints.clone()).collect();
+    let (ring, notes) = bounded(RING);
+    let (births, born) = unbounded();
+    let (end, coverage) = bounded(1);
+    let zero = Arc::new(AtomicU64::new(0));
+    let names = table.nodes.iter().map(|node| node.name.clone()).collect();
+    let header = Header::new(protocol, names);
+    let sink = file.map(|path| Sink::create(path, &header)).transpose()?;
+    let watch = Watch {
+        notes,
+        born,
+        coverage,
+        zero: Arc::clone(&zero),
+        nodes: table.nodes.len(),
+        observer: Observer::new(&header),
+        sink,
+    };
+    let thread =
+        std::thread::Builder::new().name("raftq-watch".into()).spawn(move || watch.run())?;
+    let ear = Ear {
+        reader: Reader::new(protocol, &peers),
+        ring,
+        heard: Vec::with_capacity(MESSAGES_MAX),
+        messages: Vec::with_capacity(MESSAGES_MAX),
+        entries: Vec::with_capacity(ENTRIES_MAX),
+        missed: 0,
+        end,
+        zero,
+    };
+    Ok(Some((ear, Watcher { thread: Some(thread), births })))
+}
+
+impl Watcher {
+    /// For whoever starts processes.
+    #[must_use]
+    pub fn births(&self) -> Births {
+        Births(self.births.clone())
+    }
+
+    /// Waits until everything is watched; call when the loop has ended.
+    pub fn finish(mut self) -> io::Result<Option<Ended>> {
+        self.join()
+    }
+
+    fn join(&mut self) -> io::Result<Option<Ended>> {
+        let Some(thread) = self.thread.take() else { return Ok(None) };
+        let panicked = |_| io::Error::other("the thread that watches the wire panicked");
+        thread.join().map(Some).map_err(panicked)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Err(e) = self.join() {
+            log::error!("{e}");
+        }
+    }
+}
+
+/// What the watching thread owns.
+struct Watch {
+    notes: Receiver<Note>,
+    born: Receiver<Restarted>,
+    coverage: Receiver<Coverage>,
+    zero: Arc<AtomicU64>,
+    nodes: usize,
+    observer: Observer,
+    sink: Option<Sink>,
+}
+
+impl Watch {
+    fn run(mut self) -> Ended {
+        loop {
+            match self.notes.try_recv() {
+                Ok(note) => self.take(note),
+                Err(TryRecvError::Empty) => {
+                    self.hear_births();
+                    std::thread::sleep(IDLE);
+                }
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        self.hear_births();
+        if let Ok(coverage) = self.coverage.try_recv() {
+            self.see(Event::Coverage(coverage));
+        }
+        let unwritten = self.sink.and_then(Sink::finish);
+        Ended { watched: self.observer.finish(), unwritten }
+    }
+
+    fn take(&mut self, note: Note) {
+        // Whoever starts a process has told so before: it is here before anything the process
+        // said can be.
+        self.hear_births();
+        match note {
+            Note::Message { at, heard, link, message, entries } => {
+                let (from, to) = match link.map(|link| link.ends(self.nodes)) {
+                    Some((from, to)) => (Some(from), Some(to)),
+                    None => (None, None),
+                };
+                let entries = (0..entries).map_while(|_| self.entry()).collect();
+                let (at, opened) = (self.since(at), heard.opened.map(|at| self.since(at)));
+                let Heard { flow, way, .. } = heard;
+                self.see(Event::Seen(Seen { at, flow, way, opened, from, to, message, entries }));
+            }
+            Note::Missed { at, messages } => {
+                let at = self.since(at);
+                self.see(Event::Missed { at, messages });
+            }
+            // Each belongs to a message, and was taken with it.
+            Note::Entry(_) => {}
+        }
+    }
+
+    /// The next entry of a message; they are in the ring before it is read, or just coming.
+    fn entry(&mut self) -> Option<Entry> {
+        match self.notes.recv() {
+            Ok(Note::Entry(entry)) => Some(entry),
+            _ => None,
+        }
+    }
+
+    fn hear_births(&mut self) {
+        while let Ok(Restarted { at, node, wiped }) = self.born.try_recv() {
+            let at = self.since(at);
+            self.see(if wiped { Event::Wiped { at, node } } else { Event::Started { at, node } });
+        }
+    }
+
+    fn see(&mut self, event: Event) {
+        self.observer.see(&event);
+        if let Some(sink) = &mut self.sink {
+            sink.put(&event);
+        }
+    }
+
+    fn since(&self, at: Nanos) -> Nanos {
+        at.saturating_sub(Nanos(self.zero.load(Ordering::Acquire)))
+    }
+}
+
+/// The file of what was seen. A line that cannot be written is the last that is tried.
+struct Sink {
+    path: PathBuf,
+    file: BufWriter<File>,
+    failed: Option<io::Error>,
+}
+
+impl Sink {
+    fn create(path: &Path, header: &Header) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(header.line().as_bytes())?;
+        Ok(Self { path: path.to_owned(), file, failed: None })
+    }
+
+    fn put(&mut self, event: &Event) {
+        if self.failed.is_none() {
+            self.failed = self.file.write_all(event.line().as_bytes()).err();
+        }
+    }
+
+    /// Why the file is not whole, if it is not.
+    fn finish(mut self) -> Option<String> {
+        let why = self.failed.or(self.file.flush().err())?;
+        Some(format!("{} is not whole: {why}", self.path.display()))
+    }
+}
