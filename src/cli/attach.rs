@@ -6,7 +6,7 @@ use crate::run::attach::{Options, QueueKind};
 use crate::run::control::{self, Run};
 use crate::run::disturb::Hosted;
 use crate::run::found::Found;
-use crate::run::host::Host;
+use crate::run::host::{Host, Unasked};
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
 use crate::run::reach::Reach;
 use crate::run::signalled::Signalled;
@@ -55,6 +55,10 @@ pub(super) struct AttachArgs {
     /// Log every packet to this file, a JSON line each
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Log every Raft message to this file, a JSON line each, where the cluster names its protocol;
+    /// `raftq check` judges it again
+    #[arg(long, value_name = "FILE")]
+    wire: Option<PathBuf>,
     /// Tell only warnings and the result
     #[arg(long, short)]
     quiet: bool,
@@ -105,7 +109,8 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     let host: Option<(Arc<dyn Host>, Reach)> = match (args.allow_process_faults, &found) {
         (true, _) => Some((Arc::new(Signalled::new(found.clone())), Reach::Signals)),
         (false, Some(found)) => Some((Arc::<Found>::clone(found), Reach::Nothing)),
-        (false, None) => None,
+        // Who leads is heard, where that can be.
+        (false, None) => Some((Arc::new(Unasked), Reach::Nothing)),
     };
     let host = host.map(|(host, reach)| Hosted {
         host,
@@ -124,6 +129,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
                 FlavourArg::Legacy => Flavour::Legacy,
             }),
             trace: args.trace.as_deref(),
+            wire: args.wire.as_deref(),
         },
         lasts: args.lasts,
         quiet: args.quiet,

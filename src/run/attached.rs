@@ -320,6 +320,12 @@ impl Attached {
         self.watcher.as_ref().map(Watcher::births)
     }
 
+    /// The next violation on the wire that was not told yet.
+    #[must_use]
+    pub fn alarm(&self) -> Option<String> {
+        self.watcher.as_ref().and_then(Watcher::alarm)
+    }
+
     /// Detaches: releases what is held, takes the rules out, empties the queues.
     #[must_use]
     pub fn detach(mut self) -> Detached {

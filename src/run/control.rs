@@ -169,6 +169,7 @@ impl Control<'_> {
                 }
             }
             self.read_reports();
+            self.tell_alarms();
             self.disturb()?;
             if self.look_after(clock::now())? {
                 return Ok(());
@@ -210,6 +211,15 @@ impl Control<'_> {
             self.pending.push_back(pending);
         }
         Ok(())
+    }
+
+    /// Violations are told when they are seen; the result has their evidence.
+    fn tell_alarms(&mut self) {
+        while let Some(said) = self.attached.alarm() {
+            let t = clock::now().saturating_sub(self.attached.start);
+            self.status.warn(&format!("violated on the wire: {said}"));
+            self.tell(&Happened::rule(t, "invariants", &said));
+        }
     }
 
     fn tell(&self, happened: &Happened) {

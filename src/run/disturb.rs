@@ -120,6 +120,16 @@ pub struct Disturb<'a> {
     failures: Vec<String>,
     waiting: Vec<What>,
     next_look: Nanos,
+    /// Who leads, as heard on the wire, and in which term.
+    heard: Option<(usize, u64)>,
+}
+
+/// Who leads, and who says so.
+#[derive(Clone, Copy, Debug)]
+struct Leads {
+    node: usize,
+    /// In which term, where that was heard on the wire; else the nodes were asked.
+    heard: Option<u64>,
 }
 
 impl<'a> Disturb<'a> {
@@ -134,12 +144,14 @@ impl<'a> Disturb<'a> {
             _ => None,
         };
         hosted.map_or(Reach::Nothing, |hosted| hosted.reach).check(&table.faults)?;
-        let is_known = hosted.is_some_and(|hosted| hosted.host.knows_leader());
+        let is_heard = table.protocol.is_some();
+        let is_known = is_heard || hosted.is_some_and(|hosted| hosted.host.knows_leader());
         if !is_known && schedule.needs_roles() {
             return Err(Trouble::new(
                 "nobody can say who leads this cluster",
-                "let it be asked: --adapter NAME --attach http://HOST:PORT; or name a group, and say \
-                 who it is: --set victim=NODE",
+                "say how its nodes speak Raft: `protocol: etcd` in `cluster`; let it be asked: --adapter \
+                 NAME --attach http://HOST:PORT; or name a group, and say who it is: --set \
+                 victim=NODE",
             ));
         }
         Ok(Self {
@@ -157,6 +169,7 @@ impl<'a> Disturb<'a> {
             failures: Vec::new(),
             waiting: Vec::new(),
             next_look: Nanos::ZERO,
+            heard: None,
         })
     }
 
@@ -195,7 +208,7 @@ impl<'a> Disturb<'a> {
             return Ok(table);
         }
         // All that becomes active at one moment means the same leader.
-        let leader = self.hosted.and_then(|hosted| hosted.host.leader());
+        let leader = self.leader();
         for due in due {
             match due {
                 // It is not done yet, so it cannot be undone.
@@ -210,12 +223,31 @@ impl<'a> Disturb<'a> {
         Ok(table)
     }
 
+    /// A node was heard to lead, in a higher term than anybody before.
+    pub fn heard_leader(&mut self, node: NodeId, term: u64) {
+        self.heard = Some((usize::from(node.0), term));
+    }
+
+    /// As heard on the wire; where nobody was, the nodes are asked.
+    fn leader(&self) -> Option<Leads> {
+        let heard = self.heard.map(|(node, term)| Leads { node, heard: Some(term) });
+        let asked = || self.hosted.and_then(|hosted| hosted.host.leader());
+        heard.or_else(|| asked().map(|node| Leads { node, heard: None }))
+    }
+
+    /// A process that is gone leads nobody any more.
+    fn forget_leader(&mut self, job: &Job) {
+        use ProcessAction::{Pause, Resume, Start, Transfer};
+        let goes_on = matches!(job.action, Pause | Resume | Start | Transfer) || job.undo;
+        self.heard.take_if(|(node, _)| *node == job.node && !goes_on);
+    }
+
     fn start(
         &mut self,
         t: Nanos,
         what: What,
         n: u64,
-        leader: Option<usize>,
+        leader: Option<Leads>,
         table: &Table,
     ) -> Result<Option<Table>, Trouble> {
         let (name, dynamic) = match what {
@@ -231,7 +263,7 @@ impl<'a> Disturb<'a> {
                 }
                 return Ok(None);
             }
-            (true, Some(leader)) => Some(self.bind(leader, &name, n)?),
+            (true, Some(leader)) => Some(self.bind(leader.node, &name, n)?),
             (false, _) => None,
         };
         self.waiting.retain(|waiting| *waiting != what);
@@ -245,7 +277,8 @@ impl<'a> Disturb<'a> {
                 rule.actions.clone_from(&bound.rules[i].actions);
                 rule.window = window;
                 let who = self.who(&rule.links);
-                self.note(t, &name, &format!("bound: {}", who.join(", ")), who);
+                let by = leader.map_or(String::new(), |leader| self.source(leader));
+                self.note(t, &name, &format!("bound: {}{by}", who.join(", ")), who);
                 Ok(Some(table))
             }
             What::Fault(i) => {
@@ -346,6 +379,7 @@ impl<'a> Disturb<'a> {
         while let Some((job, result)) = self.worker.as_mut().and_then(Worker::done) {
             // A host that crashed is silent until it is back.
             let lasts = job.action == ProcessAction::Crash && !job.undo && result.is_ok();
+            self.forget_leader(&job);
             self.note_done(t, &job, result);
             if !lasts {
                 self.end_silence(job.fault, job.node);
@@ -452,6 +486,15 @@ impl<'a> Disturb<'a> {
     fn note(&mut self, t: Nanos, rule: &str, what: &str, nodes: Vec<String>) {
         let (rule, what) = (rule.to_owned(), what.to_owned());
         self.happened.push(Happened { t, rule, what, nodes });
+    }
+
+    /// Who said that it leads, for people.
+    fn source(&self, leader: Leads) -> String {
+        let name = &self.names[leader.node];
+        match leader.heard {
+            Some(term) => format!(" ({name} leads in term {term}, as heard on the wire)"),
+            None => format!(" ({name} leads, as the nodes say)"),
+        }
     }
 
     /// The links of a rule, for people.

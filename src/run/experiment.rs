@@ -50,6 +50,9 @@ const LASTS: Nanos = Nanos::from_secs(10);
 /// What happened, a line each.
 const EVENTS: &str = "events.jsonl";
 
+/// What was said on the wire, a line each.
+pub const WIRE: &str = "wire.jsonl";
+
 /// How an experiment is to go.
 #[derive(Debug)]
 pub struct Experiment {
@@ -305,8 +308,10 @@ impl Course<'_> {
         self.status.borrow_mut().clear();
         let trace = self.run.trace.then(|| self.run.folder.join("trace.jsonl"));
         let trace = trace.as_deref();
+        let wire = self.run.folder.join(WIRE);
+        let wire = Some(wire.as_path());
         let run = Run {
-            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace },
+            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace, wire },
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),

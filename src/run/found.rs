@@ -23,6 +23,7 @@ pub struct Found {
     members: Vec<Member>,
     roles: Roles,
     by: String,
+    protocol: Option<&'static str>,
 }
 
 impl Found {
@@ -48,13 +49,17 @@ impl Found {
         let own = Path::new("/proc/self/ns/net");
         let roles =
             Roles::start(adapter, &places, own).map_err(|e| failed(format!("no roles: {e}")))?;
-        Ok(Self { members, roles, by: by.clone() })
+        Ok(Self { members, roles, by: by.clone(), protocol: adapter.protocol() })
     }
 
     /// The members as the cluster of a rule file.
     #[must_use]
     pub fn cluster(&self) -> Source {
-        let mut yaml = String::from("cluster:\n  nodes:\n");
+        let mut yaml = String::from("cluster:\n");
+        if let Some(protocol) = self.protocol {
+            let _ = writeln!(yaml, "  protocol: {protocol}");
+        }
+        yaml.push_str("  nodes:\n");
         for member in &self.members {
             let _ = writeln!(yaml, "    \"{}\": \"{}\"", member.name, member.peer);
         }

@@ -32,6 +32,28 @@ pub trait Host: Send + Sync {
     fn rules_start(&self, _at: Nanos) {}
 }
 
+/// A cluster of which nothing is known but its packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Unasked;
+
+impl Host for Unasked {
+    fn leader(&self) -> Option<usize> {
+        None
+    }
+
+    fn act(&self, _: ProcessAction, _: usize) -> Done {
+        Err("raftq did not start it".into())
+    }
+
+    fn undo(&self, _: ProcessAction, _: usize) -> Done {
+        Err("raftq did not start it".into())
+    }
+
+    fn knows_leader(&self) -> bool {
+        false
+    }
+}
+
 /// What came of it: done, maybe with a remark; or why not.
 pub type Done = Result<Option<String>, String>;
 

@@ -26,4 +26,5 @@ pub mod trims;
 pub mod verdict;
 pub mod verdict_loop;
 pub mod watch;
+pub mod wire_outcome;
 pub mod verdict_text;

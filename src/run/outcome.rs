@@ -2,6 +2,7 @@
 
 use super::attached::{Attached, Detached};
 use super::trace::Traced;
+use super::wire_outcome::WireOutcome;
 use crate::engine::counters::{Count, Counters};
 use crate::engine::lateness::Lateness;
 use crate::packet::LinkId;
@@ -44,6 +45,9 @@ pub struct Outcome {
     /// How the trace came out, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<Traced>,
+    /// What was seen on the wire, where the cluster names a protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<WireOutcome>,
     /// What a reader must know before believing the rest.
     pub warnings: Vec<String>,
     /// How many of the warnings, from the first, were told while it ran.
@@ -233,7 +237,12 @@ impl Outcome {
             );
         }
         run.warnings.extend(warnings(&totals, &rules, detached.traced));
-        let exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
+        let wire = detached.watched.as_ref().map(|ended| ended.outcome(&run.table));
+        run.warnings.extend(wire.iter().filter_map(|wire| wire.unwritten.clone()));
+        let mut exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
+        if exit_code != ENVIRONMENT && wire.as_ref().is_some_and(WireOutcome::is_violated) {
+            exit_code = VIOLATED;
+        }
         Self {
             seconds: run.seconds,
             topology: run.topology,
@@ -243,6 +252,7 @@ impl Outcome {
             links,
             totals,
             trace: detached.traced,
+            wire,
             warnings: run.warnings,
             told: run.told,
             exit_code,

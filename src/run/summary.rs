@@ -25,6 +25,9 @@ pub fn summary(outcome: &Outcome, width: u16) -> String {
         "\n{:.1} s, {} packets, {} lost, {} unattributed, at most {} held",
         outcome.seconds, t.packets, t.lost, t.unattributed, t.held_most
     );
+    if let Some(wire) = &outcome.wire {
+        let _ = write!(out, "\nSeen on the wire:\n{}", wire.text());
+    }
     // Without packets that stand for several segments the parts add up to the sum.
     let parts = outcome.links.iter().map(|link| link.packets).sum::<u64>()
         + t.foreign

@@ -4,6 +4,7 @@
 use super::disturb::Happened;
 use super::experiment::{Experiment, exit_code};
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
+use super::wire_outcome::WireOutcome;
 use crate::rules::scenario::CheckWord;
 use raftq_harness::check::{Check, Judgement, Verdict};
 use raftq_harness::clients::{Availability, Counts, Window};
@@ -120,7 +121,11 @@ impl Summary {
         found: Findings,
         faults_ns: (u64, u64),
     ) -> Self {
-        let findings = weigh(run, &found, faults_ns);
+        let mut findings = weigh(run, &found, faults_ns);
+        if run.wants(CheckWord::Invariants) {
+            findings.extend(invariants(network.wire.as_ref()));
+        }
+        nothing_judged(&mut findings);
         let any = |verdict| findings.iter().any(|finding: &Finding| finding.verdict == verdict);
         let code = exit_code(&network, any("violated"), any("undecided"));
         let verdict = match code {
@@ -194,12 +199,35 @@ fn weigh(run: &Experiment, found: &Findings, faults: (u64, u64)) -> Vec<Finding>
     if found.interrupted {
         unsure.push("somebody ended the run before its time".into());
     }
-    if !findings.iter().any(|finding| finding.verdict != "not made") {
-        unsure.push("nothing was judged at all".into());
-    }
-    let undecided = |detail| Finding { check: "run".into(), verdict: "undecided", detail };
     findings.extend(unsure.into_iter().map(undecided));
     findings
+}
+
+fn undecided(detail: String) -> Finding {
+    Finding { check: "run".into(), verdict: "undecided", detail }
+}
+
+fn nothing_judged(findings: &mut Vec<Finding>) {
+    if !findings.iter().any(|finding| finding.verdict != "not made") {
+        findings.push(undecided("nothing was judged at all".into()));
+    }
+}
+
+/// Raft's invariants, as far as the wire testifies to them; nothing where it cannot be read.
+fn invariants(wire: Option<&WireOutcome>) -> Option<Finding> {
+    let wire = wire?;
+    let finding = |verdict, detail| Finding { check: "invariants".into(), verdict, detail };
+    if wire.is_violated() {
+        let said: Vec<&str> = wire.alarms.iter().map(|alarm| alarm.said.as_str()).collect();
+        return Some(finding("violated", said.join("\n")));
+    }
+    let read = &wire.coverage;
+    let of = format!("{} messages, {:.1} % of the time readable", read.messages, read.percent_of_time);
+    Some(if wire.says_something() {
+        finding("holds", of)
+    } else {
+        finding("undecided", format!("nothing that could be judged was heard: {of}"))
+    })
 }
 
 /// The checks of one history; one in which nothing was ever answered keeps no promise.

@@ -17,6 +17,9 @@ pub fn text(summary: &Summary) -> String {
     let mut text = String::new();
     disturbed(&mut text, summary);
     felt(&mut text, summary);
+    if let Some(wire) = &summary.network.wire {
+        let _ = write!(text, "\nSeen on the wire:\n{}", wire.text());
+    }
     checked(&mut text, summary);
     ended(&mut text, summary);
     text

@@ -8,11 +8,12 @@
 
 use crate::kernel::queue::Packet;
 use crate::observe::file::Header;
-use crate::observe::{Event, Observer, Seen, Watched};
+use crate::observe::{Alarm, Event, Observer, Seen, Watched};
 use crate::packet::{LinkId, NodeId, PacketView, Proto};
 use crate::rules::Table;
 use crate::time::Nanos;
-use crate::wire::{Coverage, Entry, Heard, Message, Reader, Segment};
+use super::wire_outcome::WireOutcome;
+use crate::wire::{Coverage, Entry, Heard, Message, Protocol, Reader, Segment};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -161,8 +162,21 @@ impl Ear {
 pub struct Ended {
     /// What it saw.
     pub watched: Watched,
+    /// Invariants that were violated, with the evidence.
+    pub alarms: Vec<Alarm>,
+    /// By which protocol.
+    pub protocol: Protocol,
     /// Why the file is not whole, if it is not.
     pub unwritten: Option<String>,
+}
+
+impl Ended {
+    /// The same with the names of this table's nodes.
+    #[must_use]
+    pub fn outcome(&self, table: &Table) -> WireOutcome {
+        let Self { watched, alarms, protocol, unwritten } = self;
+        WireOutcome::new(protocol.word(), &table.nodes, watched, alarms, unwritten.clone())
+    }
 }
 
 /// The watching end. Dropping it, too, waits until everything is watched.
@@ -170,6 +184,7 @@ pub struct Ended {
 pub struct Watcher {
     thread: Option<JoinHandle<Ended>>,
     births: Sender<Restarted>,
+    alarms: Receiver<String>,
 }
 
 /// Opens both ends for a table that names a protocol; `None` where it does not.
@@ -179,6 +194,7 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
     let (ring, notes) = bounded(RING);
     let (births, born) = unbounded();
     let (end, coverage) = bounded(1);
+    let (tell, alarms) = unbounded();
     let zero = Arc::new(AtomicU64::new(0));
     let names = table.nodes.iter().map(|node| node.name.clone()).collect();
     let header = Header::new(protocol, names);
@@ -190,7 +206,10 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
         zero: Arc::clone(&zero),
         nodes: table.nodes.len(),
         observer: Observer::new(&header),
+        protocol,
         sink,
+        told: 0,
+        tell,
     };
     let thread =
         std::thread::Builder::new().name("raftq-watch".into()).spawn(move || watch.run())?;
@@ -204,7 +223,7 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
         end,
         zero,
     };
-    Ok(Some((ear, Watcher { thread: Some(thread), births })))
+    Ok(Some((ear, Watcher { thread: Some(thread), births, alarms })))
 }
 
 impl Watcher {
@@ -212,6 +231,12 @@ impl Watcher {
     #[must_use]
     pub fn births(&self) -> Births {
         Births(self.births.clone())
+    }
+
+    /// The next violation that was not told yet, in a sentence.
+    #[must_use]
+    pub fn alarm(&self) -> Option<String> {
+        self.alarms.try_recv().ok()
     }
 
     /// Waits until everything is watched; call when the loop has ended.
@@ -242,7 +267,11 @@ struct Watch {
     zero: Arc<AtomicU64>,
     nodes: usize,
     observer: Observer,
+    protocol: Protocol,
     sink: Option<Sink>,
+    /// Alarms that were told so far.
+    told: usize,
+    tell: Sender<String>,
 }
 
 impl Watch {
@@ -262,7 +291,8 @@ impl Watch {
             self.see(Event::Coverage(coverage));
         }
         let unwritten = self.sink.and_then(Sink::finish);
-        Ended { watched: self.observer.finish(), unwritten }
+        let (alarms, protocol) = (self.observer.alarms().to_vec(), self.protocol);
+        Ended { watched: self.observer.finish(), alarms, protocol, unwritten }
     }
 
     fn take(&mut self, note: Note) {
@@ -306,6 +336,10 @@ impl Watch {
 
     fn see(&mut self, event: Event) {
         self.observer.see(&event);
+        for alarm in &self.observer.alarms()[self.told..] {
+            let _ = self.tell.send(alarm.said.clone());
+        }
+        self.told = self.observer.alarms().len();
         if let Some(sink) = &mut self.sink {
             sink.put(&event);
         }

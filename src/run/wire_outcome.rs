@@ -1,0 +1,280 @@
+//! What was seen on the wire, as it stands in results: for machines, and for people.
+
+use crate::observe::{Alarm, Coverage, Invariant, Stand, Watched};
+use crate::rules::table::Node;
+use crate::wire::{Group, Member};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// Elections that are told one by one; the JSON document has all of them.
+const ELECTIONS_TOLD: usize = 12;
+
+/// What was seen on the wire.
+#[derive(Debug, Serialize)]
+pub struct WireOutcome {
+    /// By which protocol.
+    pub protocol: &'static str,
+    /// Each Raft group that was heard.
+    pub groups: Vec<GroupOutcome>,
+    /// Elections, in the order in which they were first seen.
+    pub elections: Vec<ElectionOutcome>,
+    /// Each invariant.
+    pub invariants: Vec<InvariantOutcome>,
+    /// Violations, with their evidence.
+    pub alarms: Vec<AlarmOutcome>,
+    /// How much could be read.
+    pub coverage: CoverageOutcome,
+    /// Why the record is not whole, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<String>,
+}
+
+/// One group.
+#[derive(Debug, Serialize)]
+pub struct GroupOutcome {
+    /// Its name; empty where there is only one.
+    pub group: String,
+    /// Its highest term.
+    pub term: u64,
+    /// Who led last.
+    pub leader: Option<String>,
+}
+
+/// One election.
+#[derive(Debug, Serialize)]
+pub struct ElectionOutcome {
+    /// Of which group.
+    pub group: String,
+    /// In which term.
+    pub term: u64,
+    /// When it was first seen, s on the rules' clock.
+    pub at_s: f64,
+    /// Who stood first; none where no vote request was seen.
+    pub candidate: Option<String>,
+    /// How many stood besides.
+    pub rivals: u32,
+    /// Who leads in the term; none where nobody was heard to.
+    pub leader: Option<String>,
+    /// From the first vote request to the first word of the leader, s.
+    pub took_s: Option<f64>,
+}
+
+/// One invariant.
+#[derive(Debug, Serialize)]
+pub struct InvariantOutcome {
+    /// Its word.
+    pub invariant: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+    /// `holds`, `violated`, or `not made` where nothing of the kind was seen.
+    pub verdict: &'static str,
+    /// How often it was put to the test, or violated.
+    pub times: u64,
+    /// Why it was not put to the test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'static str>,
+}
+
+/// One violation.
+#[derive(Debug, Serialize)]
+pub struct AlarmOutcome {
+    /// What does not hold.
+    pub invariant: &'static str,
+    /// When its last message was seen, s on the rules' clock.
+    pub at_s: f64,
+    /// In one sentence.
+    pub said: String,
+    /// The messages that prove it, in their order.
+    pub evidence: Vec<String>,
+}
+
+/// How much of what nodes said could be read.
+#[derive(Debug, Serialize)]
+pub struct CoverageOutcome {
+    /// Connections.
+    pub connections: u64,
+    /// Those that were seen from their first byte.
+    pub whole_connections: u64,
+    /// Messages that were read.
+    pub messages: u64,
+    /// Messages that were read and not watched, because there was no time.
+    pub missed: u64,
+    /// Times at which a direction lost its thread.
+    pub lost: u64,
+    /// Percent of the time, over all directions, in which they could be read.
+    pub percent_of_time: f64,
+    /// Bytes that nobody could read.
+    pub unread_bytes: u64,
+}
+
+impl WireOutcome {
+    /// Puts names to what was seen.
+    #[must_use]
+    pub fn new(
+        protocol: &'static str,
+        nodes: &[Node],
+        watched: &Watched,
+        alarms: &[Alarm],
+        unwritten: Option<String>,
+    ) -> Self {
+        let who = Names { nodes, watched };
+        let groups = watched.groups.iter().map(|seen| GroupOutcome {
+            group: seen.group.name(),
+            term: seen.term,
+            leader: seen.leader.map(|(leader, _)| who.name(leader)),
+        });
+        let elections = watched.elections.iter().map(|one| ElectionOutcome {
+            group: one.group.name(),
+            term: one.term,
+            at_s: one.at.as_secs_f64(),
+            candidate: one.candidate.map(|member| who.name(member)),
+            rivals: one.rivals,
+            leader: one.leader.map(|member| who.name(member)),
+            took_s: one
+                .candidate
+                .and(one.led_at)
+                .map(|led| led.saturating_sub(one.at).as_secs_f64()),
+        });
+        let alarms = alarms.iter().map(|alarm| AlarmOutcome {
+            invariant: alarm.invariant.word(),
+            at_s: alarm.at.as_secs_f64(),
+            said: alarm.said.clone(),
+            evidence: alarm.evidence.iter().map(ToString::to_string).collect(),
+        });
+        Self {
+            protocol,
+            groups: groups.collect(),
+            elections: elections.collect(),
+            invariants: watched.stands.iter().map(invariant).collect(),
+            alarms: alarms.collect(),
+            coverage: coverage(watched),
+            unwritten,
+        }
+    }
+
+    /// Whether an invariant was violated.
+    #[must_use]
+    pub fn is_violated(&self) -> bool {
+        self.invariants.iter().any(|one| one.verdict == "violated")
+    }
+
+    /// Whether anything was put to the test at all.
+    #[must_use]
+    pub fn says_something(&self) -> bool {
+        self.invariants.iter().any(|one| one.verdict != "not made")
+    }
+
+    /// Which hold, in words.
+    #[must_use]
+    pub fn held(&self) -> String {
+        let held: Vec<_> =
+            self.invariants.iter().filter(|one| one.verdict == "holds").map(|o| o.meaning).collect();
+        held.join("; ")
+    }
+
+    /// Several lines for people, each indented by two.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let CoverageOutcome { connections, messages, percent_of_time, .. } = self.coverage;
+        let _ = writeln!(
+            text,
+            "  {messages} messages of {} on {connections} connections, {percent_of_time:.1} % of \
+             the time readable",
+            self.protocol
+        );
+        let contested = self.elections.iter().filter(|one| one.candidate.is_some());
+        for election in contested.clone().take(ELECTIONS_TOLD) {
+            let _ = writeln!(text, "  {}", election.text());
+        }
+        let more = contested.count().saturating_sub(ELECTIONS_TOLD);
+        if more > 0 {
+            let _ = writeln!(text, "  and {more} elections more");
+        }
+        for group in &self.groups {
+            let led = group.leader.as_deref().map_or("nobody led".into(), |l| format!("{l} led"));
+            let name = of_group(&group.group);
+            let _ = writeln!(text, "  at the end{name}: term {}, {led}", group.term);
+        }
+        for alarm in &self.alarms {
+            let _ = writeln!(text, "  VIOLATED: {}", alarm.said);
+            for message in &alarm.evidence {
+                let _ = writeln!(text, "    {message}");
+            }
+        }
+        let held = self.held();
+        if !held.is_empty() {
+            let _ = writeln!(text, "  held: {held}");
+        }
+        text
+    }
+}
+
+impl ElectionOutcome {
+    fn text(&self) -> String {
+        let name = of_group(&self.group);
+        let mut text = format!("{:8.3}s  term {}{name}: ", self.at_s, self.term);
+        let _ = write!(text, "{} stood", self.candidate.as_deref().unwrap_or("nobody"));
+        if self.rivals > 0 {
+            let _ = write!(text, ", with {} others", self.rivals);
+        }
+        match (&self.leader, self.took_s) {
+            (Some(leader), Some(took)) => {
+                let _ = write!(text, "; {leader} led after {:.0} ms", took * 1e3);
+            }
+            (Some(leader), None) => {
+                let _ = write!(text, "; {leader} led");
+            }
+            (None, _) => text += "; nobody led",
+        }
+        text
+    }
+}
+
+fn of_group(group: &str) -> String {
+    if group.is_empty() { String::new() } else { format!(" of {group}") }
+}
+
+fn invariant((invariant, stand): &(Invariant, Stand)) -> InvariantOutcome {
+    let (verdict, times, why) = match *stand {
+        Stand::Holds(times) => ("holds", times, None),
+        Stand::Violated(times) => ("violated", times, None),
+        Stand::NotMade(why) => ("not made", 0, Some(why)),
+    };
+    let (word, meaning) = (invariant.word(), invariant.meaning());
+    InvariantOutcome { invariant: word, meaning, verdict, times, why }
+}
+
+fn coverage(watched: &Watched) -> CoverageOutcome {
+    let Coverage { flows, whole_flows, lost, unread, .. } = watched.coverage.unwrap_or_default();
+    let share = watched.coverage.map_or(0.0, |coverage| coverage.share());
+    CoverageOutcome {
+        connections: flows,
+        whole_connections: whole_flows,
+        messages: watched.told + watched.missed,
+        missed: watched.missed,
+        lost,
+        percent_of_time: (share * 1000.0).round() / 10.0,
+        unread_bytes: unread,
+    }
+}
+
+/// Names of members, by the nodes on which they were heard.
+struct Names<'a> {
+    nodes: &'a [Node],
+    watched: &'a Watched,
+}
+
+impl Names<'_> {
+    fn name(&self, member: Member) -> String {
+        let heard = self.watched.members.iter().find(|(one, _)| *one == member);
+        let node = heard.and_then(|(_, node)| self.nodes.get(usize::from(node.0)));
+        node.map_or_else(|| format!("member {:x}", member.0), |node| node.name.clone())
+    }
+}
+
+/// A group's name for people, where it has one.
+#[must_use]
+pub fn group_words(group: Group) -> String {
+    of_group(&group.name())
+}
