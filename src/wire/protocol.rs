@@ -1,0 +1,38 @@
+//! The protocols that can be read, by name.
+
+use super::decoder::{Connection, Decoder};
+use super::embedded::Embedded;
+
+/// How a cluster's nodes speak with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// The embedded node, and others that send tikv's raft-rs messages with a length before each.
+    Embedded,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Embedded];
+
+    /// Its word in files and in output.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+        }
+    }
+
+    /// The one with this word.
+    #[must_use]
+    pub fn by_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.word() == word)
+    }
+
+    /// A decoder for a connection.
+    #[must_use]
+    pub fn decoder(self, connection: &Connection) -> Box<dyn Decoder> {
+        match self {
+            Self::Embedded => Box::new(Embedded::new(connection)),
+        }
+    }
+}
