@@ -4,7 +4,7 @@
 //! stream.rs     one direction of a TCP connection: its bytes in order, each once
 //! reader.rs     all connections of a cluster, and what is read on them
 //! decoder.rs    what a protocol has to do: the trait
-//! embedded.rs, etcd/, hashicorp.rs, nats/    the protocols
+//! embedded.rs, etcd/, hashicorp/, nats/    the protocols
 //! message.rs    what all of them come to: one common message
 //! ```
 //!
@@ -12,7 +12,9 @@
 //! at which the framing is certain; meanwhile that direction testifies to nothing.
 
 pub mod decoder;
+pub mod hashicorp;
 pub mod message;
+pub mod nats;
 
 pub use decoder::{Connection, Decoder, Known, Step, Tell, Way};
 pub use message::{Entry, Group, Kind, Member, Message, Position};
