@@ -12,6 +12,8 @@
 //! at which the framing is certain; meanwhile that direction testifies to nothing.
 
 pub mod decoder;
+#[cfg(test)]
+mod driven;
 pub mod hashicorp;
 pub mod message;
 pub mod nats;
