@@ -7,7 +7,7 @@
 //! coverage.rs   how much of what was there was read
 //! protocol.rs   the protocols by name
 //! decoder.rs    what a protocol has to do: the trait
-//! embedded.rs, etcd/, hashicorp.rs, nats/    the protocols
+//! embedded.rs, etcd/, hashicorp/, nats/    the protocols
 //! proto.rs, raftpb.rs    protobuf, and the messages that two of them share
 //! message.rs    what all of them come to: one common message
 //! ```
@@ -17,8 +17,12 @@
 
 mod coverage;
 pub mod decoder;
+#[cfg(test)]
+mod driven;
 pub mod embedded;
+pub mod hashicorp;
 pub mod message;
+pub mod nats;
 mod proto;
 pub mod protocol;
 mod raftpb;

@@ -2,23 +2,31 @@
 
 use super::decoder::{Connection, Decoder};
 use super::embedded::Embedded;
+use super::hashicorp::Hashicorp;
+use super::nats::Nats;
 
 /// How a cluster's nodes speak with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// The embedded node, and others that send tikv's raft-rs messages with a length before each.
     Embedded,
+    /// hashicorp/raft's network transport.
+    Hashicorp,
+    /// NATS: JetStream's groups on the routes between servers.
+    Nats,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Embedded];
+    pub const ALL: [Self; 3] = [Self::Embedded, Self::Hashicorp, Self::Nats];
 
     /// Its word in files and in output.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
+            Self::Hashicorp => "hashicorp",
+            Self::Nats => "nats",
         }
     }
 
@@ -33,6 +41,8 @@ impl Protocol {
     pub fn decoder(self, connection: &Connection) -> Box<dyn Decoder> {
         match self {
             Self::Embedded => Box::new(Embedded::new(connection)),
+            Self::Hashicorp => Box::new(Hashicorp::new(connection)),
+            Self::Nats => Box::new(Nats::new(connection)),
         }
     }
 }
