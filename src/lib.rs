@@ -7,7 +7,7 @@
 //! 5  main.rs, cli/        arguments to calls; nothing else
 //! 4  run/                 threads, schedule, publication, attach, guardian, results
 //! 3  kernel/              queue socket, iptables, namespaces, socket owners, clock  (the only I/O)
-//! 2  engine/              decide, hold, release                                    (pure)
+//! 2  engine/ observe/     decide, hold, release; what decoded messages tell           (pure)
 //! 1  rules/               YAML -> table                                            (pure)
 //! 0  packet.rs time.rs    checked views, ids, nanoseconds
 //! ```
@@ -17,6 +17,7 @@
 pub mod cli;
 pub mod engine;
 pub mod kernel;
+pub mod observe;
 pub mod packet;
 pub mod rules;
 pub mod run;

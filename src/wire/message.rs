@@ -36,6 +36,12 @@ impl Group {
         Self { len: len as u8, text }
     }
 
+    /// The bytes of its name, as far as they are kept.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.len)]
+    }
+
     /// Its name; what is not ASCII is shown as `?`.
     #[must_use]
     pub fn name(&self) -> String {

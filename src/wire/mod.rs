@@ -13,6 +13,8 @@
 
 pub mod decoder;
 pub mod message;
+pub mod protocol;
 
 pub use decoder::{Connection, Decoder, Known, Step, Tell, Way};
 pub use message::{Entry, Group, Kind, Member, Message, Position};
+pub use protocol::Protocol;
