@@ -194,6 +194,18 @@ impl PacketView {
         self.len - self.header_len as u32
     }
 
+    /// How far it takes its sender's sequence number: payload, SYN and FIN; 0 for UDP.
+    #[must_use]
+    pub fn sequence_len(&self) -> u32 {
+        match self.proto {
+            Proto::Udp => 0,
+            Proto::Tcp => {
+                let (syn, fin) = (self.flags & tcp_flags::SYN, self.flags & tcp_flags::FIN);
+                self.payload_len() + u32::from(syn != 0) + u32::from(fin != 0)
+            }
+        }
+    }
+
     /// Whether this opens a TCP connection (SYN without ACK).
     #[must_use]
     pub const fn is_dial(&self) -> bool {

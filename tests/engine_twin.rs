@@ -121,7 +121,13 @@ fn filters() -> impl Strategy<Value = Filter> {
         prop::option::weighted(0.3, select(vec![FlowAge::New, FlowAge::Established])),
         prop::option::weighted(0.3, select(vec![0, 1 << 30, 1 << 31, 3 << 30, 1 << 32])),
     )
-        .prop_map(|(proto, port, flow, chance)| Filter { proto, port, flow, chance })
+        .prop_map(|(proto, port, flow, chance)| Filter {
+            proto,
+            port,
+            flow,
+            chance,
+            ..Filter::default()
+        })
 }
 
 fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
@@ -144,6 +150,8 @@ fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
             })
             .map(|(links, filter, actions, window, name)| Rule {
                 dynamic: false,
+                on: None,
+                sides: None,
                 keeps_held: false,
                 name: name.to_owned(),
                 links,
@@ -173,6 +181,8 @@ fn table(nodes: u16, seed: u64, six: bool, mut rules: Vec<Rule>) -> Table {
         seed,
         max_rate: 20_000,
         unattributed: Unattributed::Accept,
+        protocol: None,
+        group: None,
         rules,
     }
 }

@@ -39,9 +39,11 @@ impl Count {
 /// What one rule did.
 #[derive(Debug, Default)]
 pub struct RuleCounts {
-    /// Segments that met link and `where` (before its chance) while it was active.
+    /// Segments that met link and `where` (before its chance) while it was active; messages,
+    /// where it is about messages.
     pub matched: Count,
-    /// Segments it dropped, trimmed, delayed, or accepted ahead of later rules.
+    /// Of those, what it dropped, trimmed, reset, stalled, delayed, or accepted ahead of later
+    /// rules. What a stall takes later is not counted here, but in [`Totals::stalled`].
     pub acted: Count,
     /// Time of the first match, ns since the start plus one; 0: never.
     pub first: Count,
@@ -90,6 +92,10 @@ pub struct Totals {
     pub silenced: Count,
     /// Segments of unknown senders that passed while some node was silent, and may be of it.
     pub silence_leaked: Count,
+    /// Connections that a RST was sent into.
+    pub resets: Count,
+    /// Segments dropped or trimmed because their direction of a connection was stalled.
+    pub stalled: Count,
     /// Flows that had to be forgotten early because the table was full.
     pub flows_evicted: Count,
 }
@@ -157,6 +163,8 @@ impl Counters {
             (&old.asked, &new.asked),
             (&old.silenced, &new.silenced),
             (&old.silence_leaked, &new.silence_leaked),
+            (&old.resets, &new.resets),
+            (&old.stalled, &new.stalled),
             (&old.flows_evicted, &new.flows_evicted),
         ]);
     }

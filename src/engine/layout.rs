@@ -7,8 +7,11 @@
 
 use super::Facts;
 use super::dice::rule_key;
+use super::special::Special;
 use crate::packet::{LinkId, Proto};
-use crate::rules::table::{Action, FlowAge, Rule, Table, What, Window};
+use crate::rules::table::{
+    Action, Event, FlowAge, Meant, OpenSides, Rule, Table, Trigger, What, Window,
+};
 use crate::time::Nanos;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,12 +31,15 @@ pub(super) struct Step {
     pub(super) key: u64,
     pub(super) drops: bool,
     pub(super) keeps_held: bool,
-    /// Accepts whatever matches it, by no chance.
+    /// Accepts whatever matches it, by no chance and no count.
     pub(super) accepts: bool,
+    /// What only few rules have.
+    pub(super) special: Option<Box<Special>>,
     window: Window,
     classes: Vec<u16>,
     pub(super) active: bool,
-    /// Whether it has triggered its fault in this activation, and matches nothing more.
+    /// Whether it has triggered its fault in this activation, or hit as much as it was to, and
+    /// matches nothing more.
     pub(super) fired: bool,
     /// When this activation came into force, since the start; later than its planned start
     /// where the table was adopted later.
@@ -87,6 +93,9 @@ pub struct Edge {
     pub at: Nanos,
     /// Whether it is active now.
     pub active: bool,
+    /// Whether it has become active and matches nothing so far: it follows the leader, and nobody
+    /// is known to lead.
+    pub leaderless: bool,
 }
 
 impl Layout {
@@ -102,7 +111,7 @@ impl Layout {
             next_edge: Nanos::ZERO,
         };
         for rule in &table.rules {
-            layout.add(rule);
+            layout.add(rule, table.nodes.len());
         }
         for (class, list) in layout.lists.iter().enumerate() {
             for &rule in &list.all {
@@ -112,13 +121,16 @@ impl Layout {
         layout
     }
 
-    fn add(&mut self, rule: &Rule) {
+    fn add(&mut self, rule: &Rule, nodes: usize) {
         let first = self.actions.len() as u32;
         self.actions.extend_from_slice(&rule.actions);
         let delays = rule.actions.iter().any(|a| matches!(a, Action::Delay(_)));
         let draws = rule.filter.chance.is_some()
             || rule.actions.iter().any(|a| matches!(a, Action::Delay(d) if d.jitter > Nanos::ZERO));
+        let ends_flows = |a: &Action| matches!(a, Action::Reset | Action::Stall { .. });
         self.tracks_flows |= draws || delays || rule.filter.flow.is_some();
+        self.tracks_flows |= rule.actions.iter().any(ends_flows) || rule.filter.message.is_some();
+        let special = Special::of(rule, nodes);
         let column = draws.then_some(self.columns as u32);
         self.columns += usize::from(draws);
         self.steps.push(Step {
@@ -131,7 +143,12 @@ impl Layout {
             key: rule_key(&rule.name),
             keeps_held: rule.keeps_held,
             drops: rule.actions.iter().any(|a| matches!(a, Action::Drop(_))),
-            accepts: rule.filter.chance.is_none() && rule.actions.contains(&Action::Accept),
+            accepts: rule.filter.chance.is_none()
+                && rule.filter.message.is_none()
+                && rule.filter.first.is_none()
+                && rule.filter.every_nth.is_none()
+                && rule.actions.contains(&Action::Accept),
+            special,
             window: rule.window,
             classes: Vec::new(),
             active: false,
@@ -165,7 +182,11 @@ impl Layout {
         actions.iter().any(|action| match action {
             Action::Drop(What::Packets) => true,
             Action::Drop(What::Data) => facts.data,
-            Action::Accept | Action::Delay(_) | Action::Trigger(_) => false,
+            Action::Accept
+            | Action::Delay(_)
+            | Action::Reset
+            | Action::Stall { .. }
+            | Action::Trigger(_) => false,
         })
     }
 
@@ -186,20 +207,21 @@ impl Layout {
         for i in 0..self.steps.len() {
             let step = &mut self.steps[i];
             if step.edge <= t {
-                let now = step.window.activation(t);
+                let now = step.activation(t);
                 let (start, end) = now.unwrap_or((Nanos::MAX, Nanos::MAX));
                 let active = start <= t;
                 let anew = active && (!step.active || start > step.start);
                 let was = step.active;
                 (step.active, step.edge) = (active, if active { end } else { start });
+                if let Some(special) = step.special.as_ref().filter(|s| s.on.is_some()) {
+                    step.edge = step.edge.min(special.edge(active));
+                }
                 if was && (!active || anew) {
-                    tell(Edge { rule: i as u16, at: t, active: false });
+                    tell(Edge { rule: i as u16, at: t, active: false, leaderless: false });
                 }
                 let rearmed = std::mem::take(&mut self.steps[i].fired);
                 if anew {
-                    self.steps[i].since = t;
-                    self.steps[i].start = start;
-                    tell(Edge { rule: i as u16, at: t, active: true });
+                    tell(self.steps[i].begin(i as u16, t, start));
                 }
                 if was != active || rearmed {
                     self.refresh(i);
@@ -207,6 +229,68 @@ impl Layout {
             }
             self.next_edge = self.next_edge.min(self.steps[i].edge);
         }
+    }
+
+    /// Something has happened at `t`: a rule that follows it becomes active, or will. Returns what
+    /// ended and what began by it. `choice` chooses by the number of the activation.
+    pub(super) fn event(
+        &mut self,
+        rule: u16,
+        event: Event,
+        t: Nanos,
+        (meant, choice): (Meant, &dyn Fn(u32) -> u64),
+        by: LinkId,
+    ) -> [Option<Edge>; 2] {
+        let step = &mut self.steps[usize::from(rule)];
+        let Some(special) = &mut step.special else { return [None; 2] };
+        if special.on.is_none_or(|on| on.event != event) {
+            return [None; 2];
+        }
+        let meant = Meant { choice: choice(special.starts()), ..meant };
+        let Some(start) = special.plan(t, meant, by) else { return [None; 2] };
+        if start > t {
+            step.edge = step.edge.min(start);
+            self.next_edge = self.next_edge.min(start);
+            return [None; 2];
+        }
+        let ended = step.active.then_some(Edge { rule, at: t, active: false, leaderless: false });
+        let was_open = !std::mem::take(&mut step.fired) && step.active;
+        step.active = true;
+        step.edge = special.edge(true);
+        self.next_edge = self.next_edge.min(step.edge);
+        let began = step.begin(rule, t, start);
+        if !was_open {
+            self.refresh(usize::from(rule));
+        }
+        [ended, Some(began)]
+    }
+
+    /// What a rule triggers as it becomes active, and the link of the packet that made it so.
+    pub(super) fn fires(&self, rule: u16) -> Option<(Trigger, LinkId)> {
+        let step = &self.steps[usize::from(rule)];
+        let special = step.special.as_ref()?;
+        special.on.filter(|on| on.fires)?;
+        let trigger = self.actions[step.actions.start as usize..step.actions.end as usize]
+            .iter()
+            .find_map(|action| match action {
+            Action::Trigger(trigger) => Some(*trigger),
+            _ => None,
+        })?;
+        let nodes = if special.nodes == 0 { trigger.nodes } else { special.nodes };
+        Some((Trigger { nodes, ..trigger }, special.planned?.by))
+    }
+
+    /// A rule of the same name followed the same event in the former table: it goes on.
+    pub(super) fn inherit_event(&mut self, rule: usize, old: &Step, t: Nanos) {
+        let step = &mut self.steps[rule];
+        let (Some(special), Some(former)) = (&mut step.special, &old.special) else { return };
+        special.inherit(former);
+        step.active = old.active && t < old.edge;
+        (step.start, step.since, step.fired) = (old.start, old.since, old.fired);
+        // It is looked at anew at once.
+        step.edge = t;
+        self.next_edge = t;
+        self.refresh(rule);
     }
 
     /// A rule has triggered its fault: it is left out until it becomes active anew.
@@ -226,6 +310,38 @@ impl Layout {
                 open.then_some(Gate { rule, port: step.port, proto: step.proto })
             }));
         }
+    }
+}
+
+impl Step {
+    fn activation(&mut self, t: Nanos) -> Option<(Nanos, Nanos)> {
+        match &mut self.special {
+            Some(special) if special.on.is_some() => special.activation(t),
+            _ => self.window.activation(t),
+        }
+    }
+
+    /// It becomes active.
+    fn begin(&mut self, rule: u16, t: Nanos, start: Nanos) -> Edge {
+        (self.since, self.start) = (t, start);
+        if let Some(special) = &mut self.special {
+            special.begin();
+        }
+        Edge { rule, at: t, active: true, leaderless: self.is_leaderless() }
+    }
+
+    /// Whether it follows the leader, and nobody is known to lead.
+    pub(super) fn is_leaderless(&self) -> bool {
+        self.special.as_ref().is_some_and(|special| {
+            let follows = special.sides.as_ref().is_some_and(OpenSides::follows);
+            follows && special.masks.is_empty()
+        })
+    }
+
+    /// Whether it is about messages: then it never applies to what is held, whose messages came
+    /// before.
+    pub(super) fn is_about_messages(&self) -> bool {
+        self.special.as_ref().is_some_and(|special| special.message.is_some())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Changing packets: for now, trimming a TCP segment to its acknowledgement.
+//! Changing packets: trimming a TCP segment to its acknowledgement, and making a RST of it.
 //!
 //! After any change of a payload the checksum is written in full: the kernel's promise to
 //! complete it later no longer holds for changed packets.
@@ -24,6 +24,18 @@ pub fn can_trim(view: &PacketView) -> bool {
         && !view.intricate
 }
 
+/// Whether a RST can be made of a segment: it has an acknowledgement that its receiver knows, and
+/// is one segment. A SYN has none: nobody is connected yet, and losing it is all that can be done.
+#[must_use]
+pub fn can_reset(view: &PacketView) -> bool {
+    view.proto == Proto::Tcp
+        && view.flags & tcp_flags::ACK != 0
+        && view.flags & tcp_flags::RST == 0
+        && usize::from(view.header_len) <= HEADERS_MAX
+        && view.segments == 1
+        && !view.intricate
+}
+
 /// Writes into `out` the bare acknowledgement that the segment `bytes` carries and returns
 /// its length: headers only, FIN and PSH cleared, lengths and checksums as they must be.
 ///
@@ -32,6 +44,37 @@ pub fn trim(bytes: &[u8], view: &PacketView, out: &mut [u8; HEADERS_MAX]) -> Opt
     if !can_trim(view) {
         return None;
     }
+    rewrite(bytes, view, out, |segment| {
+        segment.set_flags(segment.get_flags() & !(tcp_flags::FIN | tcp_flags::PSH));
+    })
+}
+
+/// Writes into `out` a RST for the receiver of the segment `bytes` and returns its length: headers
+/// only, RST and ACK, `seq` as its sequence number.
+///
+/// `None` where the copy is shorter than the headers, or [`can_reset`] says no.
+pub fn reset(
+    bytes: &[u8],
+    view: &PacketView,
+    seq: u32,
+    out: &mut [u8; HEADERS_MAX],
+) -> Option<usize> {
+    if !can_reset(view) {
+        return None;
+    }
+    rewrite(bytes, view, out, |segment| {
+        segment.set_flags(tcp_flags::RST | tcp_flags::ACK);
+        segment.set_sequence(seq);
+    })
+}
+
+/// Writes the headers of a segment with a change to its transport header.
+fn rewrite(
+    bytes: &[u8],
+    view: &PacketView,
+    out: &mut [u8; HEADERS_MAX],
+    change: impl FnOnce(&mut MutableTcpPacket<'_>),
+) -> Option<usize> {
     let len = usize::from(view.header_len);
     out[..len].copy_from_slice(bytes.get(..len)?);
     let packet = &mut out[..len];
@@ -41,7 +84,7 @@ pub fn trim(bytes: &[u8], view: &PacketView, out: &mut [u8; HEADERS_MAX]) -> Opt
     };
     let sum = {
         let mut segment = MutableTcpPacket::new(&mut packet[ip_len..])?;
-        segment.set_flags(segment.get_flags() & !(tcp_flags::FIN | tcp_flags::PSH));
+        change(&mut segment);
         let (src, dst) = (view.src.socket_addr().ip(), view.dst.socket_addr().ip());
         match (src, dst) {
             (std::net::IpAddr::V4(src), std::net::IpAddr::V4(dst)) => {

@@ -7,6 +7,8 @@
 //! layout.rs     which rules are active on its link
 //! walk.rs       what those rules make of it
 //! held.rs       packets that wait until they are due;  silence.rs  nodes that say nothing
+//! heard.rs      what decoded messages do to rules;  special.rs  rules that ask for such things
+//! stalls.rs     connections that were stalled or reset
 //! shared.rs     packets whose sender has to be asked for;  waiting.rs  who waits for that
 //! dice.rs       randomness;  mangle.rs  changes;  counters.rs, lateness.rs  what is counted
 //! ```
@@ -18,6 +20,7 @@
 pub mod counters;
 pub mod dice;
 pub mod flows;
+mod heard;
 pub mod held;
 pub mod identity;
 pub mod lateness;
@@ -26,9 +29,12 @@ pub mod mangle;
 mod prepared;
 mod shared;
 mod silence;
+mod special;
+mod stalls;
 pub mod waiting;
 mod walk;
 
+pub use heard::Turned;
 pub use layout::Edge;
 pub use prepared::Prepared;
 pub use shared::TooMany;
@@ -37,12 +43,15 @@ pub use waiting::{Answer, Question};
 
 use crate::packet::{LinkId, NodeId, PacketView, Proto};
 use crate::time::Nanos;
+use crate::wire::{Entry, Message};
 use counters::Counters;
 use flows::{FLOWS_MAX, Flow, FlowId, FlowKey, Flows, Touched};
+use heard::Hearing;
 use held::{HELD_MAX, Held, Holder};
 use identity::Ends;
 use lateness::Lateness;
 use silence::Silence;
+use stalls::Stalls;
 use std::sync::Arc;
 use waiting::{PATIENCE, WAITING_MAX, Waiting};
 
@@ -66,6 +75,12 @@ pub struct Facts {
     pub data: bool,
     /// Whether its acknowledgement can be kept when its data is dropped.
     pub trimmable: bool,
+    /// Whether a RST can be made of it.
+    pub resettable: bool,
+    /// Sequence number of its first byte; 0 for UDP.
+    pub seq: u32,
+    /// The one behind its last byte, SYN and FIN counted.
+    pub behind: u32,
     /// Sender's port.
     pub src_port: u16,
     /// Receiver's port.
@@ -89,6 +104,11 @@ pub enum Verdict {
     Drop,
     /// Let its bare acknowledgement go on.
     Trim,
+    /// Let a RST with this sequence number go on instead ([`mangle::reset`]).
+    Reset {
+        /// Of the earliest byte of its direction that has not been delivered.
+        seq: u32,
+    },
     /// Keep it until then ([`Engine::hold`]); `trim` first if it says so.
     Hold {
         /// When it is due.
@@ -141,6 +161,8 @@ pub struct Engine {
     held: Holder,
     waiting: Vec<Waiting>,
     silence: Silence,
+    stalls: Stalls,
+    hearing: Hearing,
     start: Option<Nanos>,
     seq: u64,
     lateness: Lateness,
@@ -171,12 +193,15 @@ impl Engine {
     pub fn new(plan: Box<Prepared>, limits: Limits) -> Self {
         let flows = limits.flows.clamp(1, FLOWS_MAX);
         let lateness = Lateness::new(plan.table.links());
+        let hearing = Hearing::new(plan.table.group.as_deref());
         Self {
             plan,
             flows: Flows::new(flows),
             held: Holder::new(limits.queues, limits.held),
             waiting: Vec::with_capacity(WAITING_MAX),
             silence: Silence::new(),
+            stalls: Stalls::new(flows),
+            hearing,
             start: None,
             seq: 0,
             lateness,
@@ -207,9 +232,14 @@ impl Engine {
         plan.counters.inherit(&self.plan.counters, &plan.former);
         plan.keep_draws(&mut self.plan, self.flows.len());
         std::mem::swap(&mut self.plan, &mut plan);
+        let former = |old| self.plan.former.iter().position(|f| *f == Some(usize::from(old)));
+        self.stalls.renumber(|old| former(old).map(|rule| rule as u16));
         if let Some(start) = self.start {
             let t = now.saturating_sub(start);
             self.plan.layout.advance(t, |_| {});
+            self.plan.follow(self.hearing.bound);
+            self.plan.fresh.clear();
+            self.plan.keep_events(&plan, t);
             self.plan.keep_activations(&plan, t);
         }
         plan
@@ -233,13 +263,19 @@ impl Engine {
         let plan = &mut *self.plan;
         plan.untold.drain(..).for_each(&mut tell);
         let (counters, fresh) = (&plan.counters, &mut plan.fresh);
+        let first = fresh.len();
         plan.layout.advance(t, |edge| {
             if edge.active {
                 counters.rules[usize::from(edge.rule)].activations.add(1);
-                fresh.push(edge.rule);
+                if fresh.len() < fresh.capacity() {
+                    fresh.push(edge.rule);
+                }
             }
             tell(edge);
         });
+        for i in first..self.plan.fresh.len() {
+            self.fire_on_start(self.plan.fresh[i], t);
+        }
         for i in 0..self.plan.fresh.len() {
             let rule = self.plan.fresh[i];
             let step = &self.plan.layout.steps[usize::from(rule)];
@@ -250,26 +286,49 @@ impl Engine {
         self.plan.fresh.clear();
     }
 
-    /// Judges one packet.
+    /// Judges one packet that completes no message, as far as anybody reads messages.
     #[inline]
     pub fn decide(&mut self, now: Nanos, view: &PacketView) -> Decision {
+        self.decide_heard(now, view, &[], &[])
+    }
+
+    /// Judges one packet with the messages that it completes, in their order, and those of their
+    /// entries whose terms are known, one message's behind the other's. The messages are heard
+    /// before it is judged: the first one of a new leader comes from the leader.
+    #[inline]
+    pub fn decide_heard(
+        &mut self,
+        now: Nanos,
+        view: &PacketView,
+        messages: &[Message],
+        entries: &[Entry],
+    ) -> Decision {
         self.plan.counters.totals.packets.add(1);
-        let Some(start) = self.start else { return Decision::foreign() };
+        let Some(start) = self.start else {
+            self.overhear(now, view, messages, entries);
+            return Decision::foreign();
+        };
+        let heard = (messages, entries);
         let (from, to) = match self.plan.identity.ends(view) {
             Ends::Known(from, to) => (from, to),
             Ends::Foreign => {
                 self.plan.counters.totals.foreign.add(1);
                 return Decision::foreign();
             }
-            Ends::ToNode(peer) => return self.decide_shared(now, start, view, peer, true),
-            Ends::FromNode(peer) => return self.decide_shared(now, start, view, peer, false),
+            Ends::ToNode(peer) => return self.decide_shared(now, start, view, (peer, true), heard),
+            Ends::FromNode(peer) => {
+                return self.decide_shared(now, start, view, (peer, false), heard);
+            }
         };
         let link = LinkId::new(from, to, self.plan.table.nodes.len());
         let mut facts = Facts::of(view, link);
-        if self.plan.layout.tracks_flows || !self.held.is_empty() {
+        if self.plan.layout.tracks_flows || !self.held.is_empty() || self.stalls.is_any() {
             self.find_flow(now, view, &mut facts);
         }
-        self.judge(now, start, facts)
+        if !messages.is_empty() {
+            self.hear(now, (Some(from), Some(link)), messages, entries);
+        }
+        self.judge(now, start, facts, messages)
     }
 
     /// Notes a packet that could not be read; it is accepted.
@@ -394,6 +453,7 @@ impl Engine {
     fn note_touched(&mut self, touched: Touched) {
         if touched.fresh {
             self.plan.new_flow(touched.id);
+            self.stalls.forget(touched.id);
         }
         if touched.evicted {
             self.plan.counters.totals.flows_evicted.add(1);
@@ -471,6 +531,9 @@ impl Facts {
             proto: view.proto,
             data: view.carries_data(),
             trimmable: mangle::can_trim(view),
+            resettable: mangle::can_reset(view),
+            seq: view.seq,
+            behind: view.seq.wrapping_add(view.sequence_len()),
             src_port: view.src.port,
             dst_port: view.dst.port,
             segments: view.segments,

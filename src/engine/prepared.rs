@@ -8,10 +8,15 @@ use super::flows::{FLOWS_MAX, FlowId, Flows};
 use super::identity::Identity;
 use super::layout::{Edge, Layout};
 use super::{Facts, walk};
+use crate::observe::Leaders;
 use crate::packet::NodeId;
-use crate::rules::table::{Rule, Table};
+use crate::rules::table::{OpenSides, Rule, Table};
 use crate::time::Nanos;
+use crate::wire::Message;
 use std::sync::Arc;
+
+/// Room for what events start and end between two looks at the rules.
+const EDGES_MAX: usize = 256;
 
 /// A table ready to be put in force.
 #[derive(Debug)]
@@ -29,6 +34,9 @@ pub struct Prepared {
     pub(super) untold: Vec<Edge>,
     /// Whether there may be any of these two.
     pub(super) just_adopted: bool,
+    /// Rules that follow events, and rules that follow the leader.
+    pub(super) eventful: Vec<u16>,
+    following: Vec<u16>,
     /// Connections seen so far, per link.
     connections: Vec<u32>,
     /// Matching segments so far: per flow, direction and drawing rule. Untouched pages of
@@ -60,9 +68,14 @@ impl Prepared {
             counters: Arc::new(Counters::new(table.rules.len(), table.links())),
             former: table.rules.iter().map(|rule| index_in(&rule.name)).collect(),
             // Once for the adoption, and once for an edge at the same time.
-            fresh: Vec::with_capacity(table.rules.len() * 2),
-            untold: Vec::with_capacity(table.rules.len()),
+            fresh: Vec::with_capacity(table.rules.len() * 2 + EDGES_MAX),
+            // Those of an adoption, and of a few events.
+            untold: Vec::with_capacity(table.rules.len() + EDGES_MAX),
             just_adopted: false,
+            eventful: rules_that(&table, |rule| rule.on.is_some()),
+            following: rules_that(&table, |rule| {
+                rule.sides.as_ref().is_some_and(OpenSides::follows)
+            }),
             connections: vec![0; table.links()],
             draws: vec![0; layout.columns * 2 * FLOWS_MAX],
             layout,
@@ -82,6 +95,48 @@ impl Prepared {
         &self.counters
     }
 
+    /// Takes over what events have brought about for rules of the former table.
+    pub(super) fn keep_events(&mut self, old: &Self, t: Nanos) {
+        for &rule in &self.eventful {
+            let i = usize::from(rule);
+            let Some(former) = self.former[i] else { continue };
+            let event = |rule: &Rule| rule.on.map(|on| on.event);
+            if event(&self.table.rules[i]) == event(&old.table.rules[former]) {
+                self.layout.inherit_event(i, &old.layout.steps[former], t);
+            }
+        }
+    }
+
+    /// Somebody else leads: rules that follow the leader are about that node, and what they drop
+    /// they drop of what is held, too.
+    pub(super) fn follow(&mut self, current: Option<NodeId>) {
+        for &rule in &self.following {
+            let step = &mut self.layout.steps[usize::from(rule)];
+            if let Some(special) = &mut step.special {
+                special.follow(current);
+                if step.active && self.fresh.len() < self.fresh.capacity() {
+                    self.fresh.push(rule);
+                    self.just_adopted = true;
+                }
+            }
+        }
+    }
+
+    /// A rule became active, or ended, with a packet: what follows from it, follows when rules
+    /// are looked at next.
+    pub(super) fn note_edge(&mut self, edge: Edge) {
+        if edge.active {
+            self.counters.rules[usize::from(edge.rule)].activations.add(1);
+            if self.fresh.len() < self.fresh.capacity() {
+                self.fresh.push(edge.rule);
+            }
+        }
+        if self.untold.len() < self.untold.capacity() {
+            self.untold.push(edge);
+        }
+        self.just_adopted = true;
+    }
+
     /// A rule that was active in the former table and still is goes on; one that is active
     /// only now, at `t` since the start, counts as just started.
     pub(super) fn keep_activations(&mut self, old: &Self, t: Nanos) {
@@ -92,7 +147,15 @@ impl Prepared {
             match (was, step.active) {
                 (Some(f), true) => {
                     step.since = old.layout.steps[f].since;
-                    if old.layout.steps[f].fired && self.table.rules[i].trigger().is_some() {
+                    let mut over =
+                        old.layout.steps[f].fired && self.table.rules[i].trigger().is_some();
+                    if let (Some(new), Some(old)) =
+                        (&mut step.special, &old.layout.steps[f].special)
+                    {
+                        new.go_on(old);
+                        over |= new.is_used_up();
+                    }
+                    if over {
                         self.layout.fire(rule);
                     }
                     let waits = old.fresh.contains(&(f as u16));
@@ -103,9 +166,12 @@ impl Prepared {
                 (None, true) => {
                     self.counters.rules[i].activations.add(1);
                     self.fresh.push(rule);
-                    self.untold.push(Edge { rule, at: t, active: true });
+                    let leaderless = self.layout.steps[i].is_leaderless();
+                    self.untold.push(Edge { rule, at: t, active: true, leaderless });
                 }
-                (Some(_), false) => self.untold.push(Edge { rule, at: t, active: false }),
+                (Some(_), false) => {
+                    self.untold.push(Edge { rule, at: t, active: false, leaderless: false });
+                }
                 (None, false) => {}
             }
         }
@@ -170,6 +236,25 @@ impl Prepared {
         Some(draw)
     }
 
+    /// How much of a packet that meets a rule's other conditions is hit: segments, or messages
+    /// where it is about messages. A rule that is used up by it is left out from now on.
+    pub(super) fn hits(
+        &mut self,
+        rule: u16,
+        facts: &Facts,
+        heard: &[Message],
+        leaders: Option<&Leaders>,
+    ) -> u64 {
+        let step = &mut self.layout.steps[usize::from(rule)];
+        let Some(special) = &mut step.special else { return u64::from(facts.segments) };
+        let from = facts.link.ends(self.table.nodes.len()).0;
+        let hits = special.hits(from, facts.segments, heard, leaders);
+        if special.is_used_up() {
+            self.layout.fire(rule);
+        }
+        hits
+    }
+
     /// Whether a rule that has just become active drops this held packet.
     pub(super) fn drops_held(
         &mut self,
@@ -183,6 +268,9 @@ impl Prepared {
             return false;
         }
         let step = &self.layout.steps[usize::from(rule)];
+        if step.fired || step.is_about_messages() {
+            return false;
+        }
         if !walk::matches(step, facts, flows, start) {
             return false;
         }
@@ -195,7 +283,10 @@ impl Prepared {
                 return false;
             }
         }
-        let segments = u64::from(facts.segments);
+        let segments = self.hits(rule, facts, &[], None);
+        if segments == 0 {
+            return false;
+        }
         self.counters.rules[usize::from(rule)].note_match(now.saturating_sub(start), segments);
         let draw = self.draw(rule, facts, flows);
         let drops = self.layout.drops(rule, facts) && walk::chance(self, rule, facts, draw);
@@ -206,7 +297,12 @@ impl Prepared {
     }
 }
 
+fn rules_that(table: &Table, is: impl Fn(&Rule) -> bool) -> Vec<u16> {
+    let rules = table.rules.iter().enumerate();
+    rules.filter(|(_, rule)| is(rule)).map(|(i, _)| i as u16).collect()
+}
+
 /// Whether two rules do the same to the same packets, whenever they are active.
 fn same_deeds(a: &Rule, b: &Rule) -> bool {
-    a.links == b.links && a.filter == b.filter && a.actions == b.actions
+    a.links == b.links && a.sides == b.sides && a.filter == b.filter && a.actions == b.actions
 }

@@ -11,6 +11,7 @@ use super::{Decision, Engine, Facts, Release, Token, Verdict, walk};
 use crate::packet::{LinkId, NodeId, PacketView};
 use crate::rules::table::Unattributed;
 use crate::time::Nanos;
+use crate::wire::{Entry, Message};
 
 /// When to ask again who holds a socket that no node seems to hold: its process may have
 /// been starting.
@@ -31,13 +32,24 @@ impl Engine {
         now: Nanos,
         start: Nanos,
         view: &PacketView,
-        peer: NodeId,
-        to_peer: bool,
+        (peer, to_peer): (NodeId, bool),
+        (messages, entries): (&[Message], &[Entry]),
     ) -> Decision {
         let mut facts = Facts::of(view, LinkId(0));
         self.find_flow(now, view, &mut facts);
         let Some(id) = facts.flow else { return Decision::foreign() };
         let dialler = self.flows.get(id).dialler;
+        if !messages.is_empty() {
+            // Whoever sent it: what it says is heard now, with its sender where that is known.
+            let (from, link) = match dialler {
+                Dialler::Node(other) => {
+                    let link = self.link(peer, other, to_peer);
+                    (Some(if to_peer { other } else { peer }), Some(link))
+                }
+                _ => ((!to_peer).then_some(peer), None),
+            };
+            self.hear(now, (from, link), messages, entries);
+        }
         match dialler {
             // Whoever is at the other end: nothing to or from this one passes.
             Dialler::Unasked | Dialler::Asked | Dialler::Unfound(_) if self.silence.has(peer) => {
@@ -46,7 +58,7 @@ impl Engine {
             }
             Dialler::Node(other) => {
                 facts.link = self.link(peer, other, to_peer);
-                self.judge(now, start, facts)
+                self.judge(now, start, facts, messages)
             }
             Dialler::Stranger(until) if now < until => {
                 self.plan.counters.totals.foreign.add(1);
@@ -158,8 +170,9 @@ impl Engine {
         facts.link = self.link(peer, other, to_peer);
         // Its bytes are no longer at hand, so it goes whole or not at all.
         facts.trimmable = false;
+        facts.resettable = false;
         let link = Some(facts.link);
-        match self.judge(now, start, facts).verdict {
+        match self.judge(now, start, facts, &[]).verdict {
             Verdict::Hold { due, ordered, .. } => {
                 if self.hold(token, facts, due, ordered, None).is_err() {
                     release(Release { drop: true, link, ..Release::pass(token) });
@@ -211,6 +224,7 @@ impl Engine {
         let nodes = self.plan.table.nodes.len();
         for (i, step) in self.plan.layout.steps.iter().enumerate() {
             let cuts = step.active
+                && !step.is_about_messages()
                 && self.plan.layout.drops(i as u16, facts)
                 && walk::matches(step, facts, &self.flows, start)
                 && (0..nodes as u16).any(|other| {

@@ -1,16 +1,19 @@
 //! What the active rules of a link make of one packet.
 //!
-//! Rules are tried in file order and compose: delays add up; `accept` and `drop` end the
-//! walk, and so does a packet that triggers a fault. No rule matches: accept.
+//! Rules are tried in file order and compose: delays add up; `accept`, `drop`, `reset` and `stall`
+//! end the walk, and so does a packet that triggers a fault. No rule matches: accept. Behind the
+//! rules comes what an earlier packet has done to the flow: what they let go on may be stalled.
 
 use super::dice::{self, Draw};
 use super::flows::Flows;
 use super::layout::Step;
 use super::prepared::Prepared;
 use super::silence::Silence;
+use super::stalls::Stalled;
 use super::{Decision, Engine, Facts, Verdict};
-use crate::rules::table::{Action, FlowAge, Order, What};
+use crate::rules::table::{Action, FlowAge, Order, Trigger, What};
 use crate::time::Nanos;
+use crate::wire::Message;
 
 /// Where a walk ended.
 enum End {
@@ -18,6 +21,8 @@ enum End {
     Accept,
     Drop,
     Trim,
+    Reset,
+    Stall(Option<Nanos>),
 }
 
 /// What a walk collected.
@@ -26,12 +31,20 @@ struct Walk {
     delay: Nanos,
     free_order: bool,
     rule: Option<u16>,
+    /// The sequence number of a RST, where a stall tells it.
+    seq: Option<u32>,
 }
 
 impl Engine {
     /// Walks the active rules of the packet's link, in file order, and counts.
     #[inline]
-    pub(super) fn judge(&mut self, now: Nanos, start: Nanos, facts: Facts) -> Decision {
+    pub(super) fn judge(
+        &mut self,
+        now: Nanos,
+        start: Nanos,
+        facts: Facts,
+        heard: &[Message],
+    ) -> Decision {
         let segments = u64::from(facts.segments);
         self.plan.counters.link(facts.link).packets.add(segments);
         self.plan.number_connection(&facts, &mut self.flows);
@@ -40,19 +53,32 @@ impl Engine {
             self.plan.counters.totals.silenced.add(segments);
             return Decision { verdict: Verdict::Drop, facts: Some(facts), rule: None };
         }
-        let walk = self.walk(now.saturating_sub(start), start, &facts);
+        let mut walk = self.walk(now.saturating_sub(start), start, &facts, heard);
+        if let End::Stall(reset_after) = walk.end {
+            let rule = walk.rule.unwrap_or_default();
+            self.stalls.begin(&facts, rule, reset_after.map(|after| now + after));
+        }
+        if self.stalls.is_any() && !matches!(walk.end, End::Drop | End::Reset) {
+            self.pass_stall(now, &mut walk, &facts);
+        }
+        let reset_to = match walk.end {
+            End::Reset => Some(walk.seq.unwrap_or_else(|| self.reset(&facts))),
+            _ => None,
+        };
         let link = self.plan.counters.link(facts.link);
         let trim = match walk.end {
-            End::Drop => {
+            End::Drop | End::Reset => {
                 link.dropped.add(segments);
-                let verdict = Verdict::Drop;
+                let verdict = reset_to.map_or(Verdict::Drop, |seq| Verdict::Reset { seq });
+                self.plan.counters.totals.resets.add(u64::from(reset_to.is_some()));
                 return Decision { verdict, facts: Some(facts), rule: walk.rule };
             }
             End::Trim => {
                 link.trimmed.add(segments);
                 true
             }
-            End::Through | End::Accept => false,
+            // A stall that could not begin: its flow is not known.
+            End::Through | End::Accept | End::Stall(_) => false,
         };
         let verdict = match self.due(now, &walk, &facts) {
             Some(due) => Verdict::Hold { due, trim, ordered: !walk.free_order },
@@ -62,24 +88,62 @@ impl Engine {
         Decision { verdict, facts: Some(facts), rule: walk.rule }
     }
 
-    fn walk(&mut self, t: Nanos, start: Nanos, facts: &Facts) -> Walk {
-        let mut walk =
-            Walk { end: End::Through, delay: Nanos::ZERO, free_order: false, rule: None };
+    /// What a stall of its direction makes of a packet that the rules let go on.
+    fn pass_stall(&mut self, now: Nanos, walk: &mut Walk, facts: &Facts) {
+        let direction = usize::from(facts.direction);
+        let waits = facts.flow.is_some_and(|id| self.flows.get(id).held[direction] > 0);
+        match self.stalls.meet(now, facts, waits) {
+            Stalled::Passes if matches!(walk.end, End::Stall(_)) => walk.end = End::Accept,
+            Stalled::Passes => {}
+            Stalled::Lost(rule) => {
+                self.plan.counters.totals.stalled.add(u64::from(facts.segments));
+                let trims = facts.trimmable && facts.segments == 1;
+                walk.end = if trims { End::Trim } else { End::Drop };
+                walk.rule = rule.or(walk.rule);
+            }
+            Stalled::Reset(seq, rule) => {
+                walk.end = End::Reset;
+                (walk.seq, walk.rule) = (Some(seq), rule.or(walk.rule));
+            }
+        }
+    }
+
+    fn walk(&mut self, t: Nanos, start: Nanos, facts: &Facts, heard: &[Message]) -> Walk {
+        let mut walk = Walk {
+            end: End::Through,
+            delay: Nanos::ZERO,
+            free_order: false,
+            rule: None,
+            seq: None,
+        };
         let (plan, flows, silence) = (&mut *self.plan, &self.flows, &mut self.silence);
         let mut at = 0;
         while let Some(rule) = plan.layout.next_open(facts, &mut at) {
             if !matches(&plan.layout.steps[usize::from(rule)], facts, flows, start) {
                 continue;
             }
-            let segments = u64::from(facts.segments);
-            plan.counters.rules[usize::from(rule)].note_match(t, segments);
+            let units = match plan.layout.steps[usize::from(rule)].special {
+                None => u64::from(facts.segments),
+                Some(_) => {
+                    let hits = plan.hits(rule, facts, heard, Some(&self.hearing.leaders));
+                    if plan.layout.steps[usize::from(rule)].fired {
+                        // It is not in the list any more.
+                        at -= 1;
+                    }
+                    if hits == 0 {
+                        continue;
+                    }
+                    hits
+                }
+            };
+            plan.counters.rules[usize::from(rule)].note_match(t, units);
             let draw = plan.draw(rule, facts, flows);
             if !chance(plan, rule, facts, draw) {
                 continue;
             }
             let acted = apply(plan, rule, facts, draw, (t, silence), &mut walk);
             if acted {
-                plan.counters.rules[usize::from(rule)].acted.add(segments);
+                plan.counters.rules[usize::from(rule)].acted.add(units);
                 walk.rule = walk.rule.filter(|_| matches!(walk.end, End::Through)).or(Some(rule));
             }
             if !matches!(walk.end, End::Through) {
@@ -115,6 +179,9 @@ pub(super) fn matches(step: &Step, facts: &Facts, flows: &Flows, start: Nanos) -
         return false;
     }
     if step.port != 0 && step.port != facts.src_port && step.port != facts.dst_port {
+        return false;
+    }
+    if step.special.as_ref().is_some_and(|special| !special.covers(facts.link)) {
         return false;
     }
     let Some(age) = step.flow else { return true };
@@ -162,7 +229,15 @@ fn apply(
                 walk.delay = walk.delay + dice::delay(&delay, bits);
                 walk.free_order |= delay.order == Order::Free;
             }
+            Action::Reset | Action::Stall { .. } if !facts.data && !facts.resettable => continue,
+            Action::Reset if facts.resettable => walk.end = End::Reset,
+            Action::Reset => walk.end = End::Drop,
+            Action::Stall { reset_after } => walk.end = End::Stall(reset_after),
             Action::Trigger(trigger) => {
+                let special = &plan.layout.steps[usize::from(rule)].special;
+                let nodes = special.as_ref().map_or(0, |special| special.nodes);
+                let nodes = if nodes == 0 { trigger.nodes } else { nodes };
+                let trigger = Trigger { nodes, ..trigger };
                 if !silence.trigger(t, &trigger, facts.link, plan.table.nodes.len()) {
                     continue;
                 }

@@ -138,9 +138,13 @@ impl PacketQueue for NfqTwin {
                 Answer::Keep => {
                     self.kept.insert(packet.id, message);
                 }
-                Answer::Trim(view) => {
+                answer @ (Answer::Trim(view) | Answer::Reset(view, _)) => {
                     let mut out = [0; HEADERS_MAX];
-                    match mangle::trim(packet.bytes, &view, &mut out) {
+                    let written = match answer {
+                        Answer::Reset(_, seq) => mangle::reset(packet.bytes, &view, seq, &mut out),
+                        _ => mangle::trim(packet.bytes, &view, &mut out),
+                    };
+                    match written {
                         Some(len) => {
                             message.set_payload(&out[..len]);
                             self.send(message, Verdict::Accept)?;

@@ -68,13 +68,21 @@ impl Outbox {
                 self.kept += 1;
             }
             Answer::Trim(view) => {
-                self.end_run();
-                let mut out = [0; HEADERS_MAX];
-                match mangle::trim(packet.bytes, &view, &mut out) {
-                    Some(len) => self.single(packet.id, NF_ACCEPT, Some(&out[..len])),
-                    None => self.single(packet.id, NF_DROP, None),
-                }
+                self.rewritten(packet.id, |out| mangle::trim(packet.bytes, &view, out));
             }
+            Answer::Reset(view, seq) => {
+                self.rewritten(packet.id, |out| mangle::reset(packet.bytes, &view, seq, out));
+            }
+        }
+    }
+
+    /// Other headers go on instead of a packet; it is dropped where they cannot be written.
+    fn rewritten(&mut self, id: u32, write: impl FnOnce(&mut [u8; HEADERS_MAX]) -> Option<usize>) {
+        self.end_run();
+        let mut out = [0; HEADERS_MAX];
+        match write(&mut out) {
+            Some(len) => self.single(id, NF_ACCEPT, Some(&out[..len])),
+            None => self.single(id, NF_DROP, None),
         }
     }
 

@@ -60,6 +60,8 @@ pub enum Answer {
     Drop,
     /// Its bare acknowledgement goes on; dropped where it cannot be trimmed.
     Trim(PacketView),
+    /// A RST with this sequence number goes on instead; dropped where none can be made of it.
+    Reset(PacketView, u32),
     /// Stays in the kernel until [`PacketQueue::answer`].
     Keep,
 }

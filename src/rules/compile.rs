@@ -5,14 +5,15 @@
 //! what it lacks would look like further mistakes.
 
 use super::diagnostic::{Diagnostic, Sink, quote};
-use super::file::{Action as Step, At, DelayFields, Keep, NodeSet, RuleEntry, RuleFile};
+use super::file::{Action as Step, At, DelayFields, Keep, NodeSet, RuleEntry, RuleFile, Times};
 use super::groups::SetArg;
+use super::messages::{self, Spoken};
 use super::reach::Reach;
 use super::roles::Roles;
 use super::sets::{Sets, Side};
 use super::table::{
-    Action, Delay, Distribution, Fault, Filter, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX, Rule,
-    TRIGGERS_MAX, Table, What, Window,
+    Action, Delay, Distribution, Fault, Filter, Masks, Meant, OpenSides, RANDOM_RULES_MAX,
+    RULE_LINKS_MAX, RULES_MAX, Rule, TRIGGERS_MAX, Table, What, Window,
 };
 use super::{cluster, hold, preempt, processes, scalar};
 use crate::packet::{LinkId, NodeId, Proto};
@@ -24,7 +25,7 @@ const MAX_RATE: u32 = 20_000;
 
 /// The shortest `for` and `every`: the verdict loop runs before everything else, and shorter
 /// ones would keep it from packets.
-const TIME_MIN: Nanos = Nanos::from_millis(1);
+pub(super) const TIME_MIN: Nanos = Nanos::from_millis(1);
 
 /// A rule beside what it was written as.
 pub(super) struct Compiled<'f> {
@@ -49,10 +50,14 @@ pub(super) fn table(
         );
     }
     let nodes = cluster.and_then(|cluster| cluster::nodes(cluster, sink));
+    let (spoken, group) = messages::spoken(cluster, sink);
+    // Where messages are read, somebody can tell who leads by the time it is asked.
+    let roles = roles.or(spoken.protocol.map(|_| Roles::imagined()));
     let groups = [Some(&file.groups), cluster_file.map(|file| &file.groups)];
     let groups: Vec<_> = groups.into_iter().flatten().collect();
-    let mut sets = nodes.as_ref().map(|nodes| Sets::new(nodes, &groups, args, roles, sink));
-    let (compiled, faults) = rules(file, sets.as_mut(), sink);
+    let mut sets =
+        nodes.as_ref().map(|nodes| Sets::new(nodes, &groups, args, (roles, spoken), sink));
+    let (compiled, faults) = rules(file, sets.as_mut(), spoken, sink);
     let (cluster, sets) = (cluster?, sets?);
     sets.warn_unused(args, sink);
     let nodes = nodes.as_ref()?;
@@ -77,6 +82,8 @@ pub(super) fn table(
         seed: file.seed.as_ref().map_or(0, |seed| seed.value),
         max_rate,
         unattributed: cluster.unattributed.as_ref().map_or_else(Default::default, |u| u.value),
+        protocol: spoken.protocol,
+        group,
         rules: table,
         faults,
     })
@@ -87,6 +94,7 @@ pub(super) fn table(
 fn rules<'f>(
     file: &'f RuleFile,
     mut sets: Option<&mut Sets<'_>>,
+    spoken: Spoken,
     sink: &mut Sink,
 ) -> (Vec<Compiled<'f>>, Vec<Fault>) {
     let mut names = HashMap::new();
@@ -96,12 +104,12 @@ fn rules<'f>(
         let name = entry.name.as_ref().map_or(format!("rule {}", index + 1), |n| n.value.clone());
         unique(&mut names, &name, entry, sink);
         if !processes::is_meant(entry) {
-            compiled.extend(rule(entry, name, sets.as_deref_mut(), sink));
+            compiled.extend(rule(entry, name, sets.as_deref_mut(), spoken, sink));
             continue;
         }
         let fault = processes::fault(entry, name.clone(), sets.as_deref_mut(), sink);
         if processes::is_triggered(entry) {
-            let rule = rule(entry, name, sets.as_deref_mut(), sink);
+            let rule = rule(entry, name, sets.as_deref_mut(), spoken, sink);
             compiled.extend(rule.zip(fault.as_ref()).map(|(c, fault)| {
                 let rule = processes::trigger(entry, c.rule, fault, faults.len());
                 Compiled { rule, ..c }
@@ -160,10 +168,11 @@ fn rule<'f>(
     entry: &'f RuleEntry,
     name: String,
     sets: Option<&mut Sets<'_>>,
+    spoken: Spoken,
     sink: &mut Sink,
 ) -> Option<Compiled<'f>> {
     let before = sink.errors();
-    let (reach, dynamic) = match sets {
+    let (reached, dynamic) = match sets {
         Some(sets) => {
             sets.asked_roles = false;
             (reach(entry, &name, sets, sink), sets.asked_roles)
@@ -174,31 +183,48 @@ fn rule<'f>(
         return None;
     }
     let mut push = |wrong: Diagnostic| sink.push(wrong.rule(name.as_str()));
-    if reach.is_some_and(|reach| reach.is_empty()) {
+    if reached.as_ref().is_some_and(|reached| reached.example.is_empty()) {
         push(no_links(entry));
     }
-    let window =
-        if processes::is_meant(entry) { processes::armed(entry) } else { window(entry, &mut push) };
-    let filter = filter(entry);
+    let window = match processes::is_meant(entry) {
+        true => processes::armed(entry),
+        false => window(entry, &mut push),
+    };
+    let on = messages::on(entry, spoken, &mut push);
+    let filter = filter(entry, spoken, &mut push);
     let actions = actions(entry, &mut push);
-    if let Some(reach) = reach {
-        one_way(entry, reach, filter, &mut push);
+    if filter.message.is_some() {
+        messages::warn_of_drop(entry, &mut push);
+    } else if let Some(reached) = &reached {
+        one_way(entry, reached.example, filter, &mut push);
     }
     let rule = Rule {
         name,
         links: Vec::new(),
         filter,
         actions,
-        window,
+        window: if on.is_some() { Window::ALWAYS } else { window },
+        on,
+        sides: reached.as_ref().and_then(|reached| reached.sides.clone()),
         keeps_held: entry.r#do.iter().any(|step| keeps_held(step.value)),
         optional: entry.optional.is_some_and(|optional| optional.value),
         dynamic,
     };
-    let reach = reach.filter(|_| sink.errors() == before)?;
+    let reach = reached.filter(|_| sink.errors() == before)?.reach;
     Some(Compiled { entry, reach, rule })
 }
 
-fn reach(entry: &RuleEntry, name: &str, sets: &mut Sets<'_>, sink: &mut Sink) -> Option<Reach> {
+/// The links of a rule.
+struct Reached {
+    /// All that it may come to.
+    reach: Reach,
+    /// Some that it may come to together.
+    example: Reach,
+    /// What they are, where only the engine will know.
+    sides: Option<OpenSides>,
+}
+
+fn reach(entry: &RuleEntry, name: &str, sets: &mut Sets<'_>, sink: &mut Sink) -> Option<Reached> {
     let sides = match &entry.between {
         Some(between) => {
             between.sides.each_ref().map(|set| Side { set: Some(set), field: "between" })
@@ -215,11 +241,25 @@ fn reach(entry: &RuleEntry, name: &str, sets: &mut Sets<'_>, sink: &mut Sink) ->
         }
         return None;
     }
-    let [one, other] = sets.sides(sides, name, sink)?;
-    Some(match entry.between {
-        Some(_) => Reach::between(one, other),
-        None => Reach::one_way(one, other),
-    })
+    let both = entry.between.is_some();
+    let of = |[one, other]: [_; 2]| {
+        if both { Reach::between(one, other) } else { Reach::one_way(one, other) }
+    };
+    sets.check_current(&sides, name, sink);
+    if entry.on.is_none() && !sides.iter().any(Side::follows) {
+        let reach = of(sets.sides(sides, name, sink)?);
+        return Some(Reached { reach, example: reach, sides: None });
+    }
+    let event = entry.on.map(|on| on.value);
+    let [from, to] = sets.open_sides(sides, event, name, sink)?;
+    let node = processes::open_node(entry, sets);
+    let all = sets.all();
+    let reach = of([from.possible(all), to.possible(all)]);
+    let sides = OpenSides { from, to, both, node };
+    let somebody = Some(NodeId(0));
+    let meant = Meant { leader: somebody, candidate: somebody, current: somebody, choice: 0 };
+    let Masks { from, to, .. } = sides.masks(&meant, all);
+    Some(Reached { reach, example: of([from, to]), sides: Some(sides) })
 }
 
 /// A rule whose sets leave no pair of different nodes.
@@ -242,7 +282,10 @@ pub(super) fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Wi
         at: value(&entry.at).unwrap_or(Nanos::ZERO),
         lasts: value(&entry.r#for),
         every: value(&entry.every),
-        times: entry.times.as_ref().map(|times| times.value),
+        times: match entry.times.as_ref().map(|times| times.value) {
+            Some(Times::Number(n)) => Some(n),
+            Some(Times::Unlimited) | None => None,
+        },
     };
     let mut wrong = |span, field: &str, message: String, help: &str| {
         push(Diagnostic::error(message).at(span).field(field).help(help));
@@ -259,14 +302,18 @@ pub(super) fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Wi
             wrong(time.span, field, message, help);
         }
     }
-    if let Some(times) = entry.times.filter(|times| times.value == 0) {
+    if let Some(times) = entry.times.filter(|times| times.value == Times::Number(0)) {
         let message = "a rule that becomes active 0 times can never match".to_owned();
         wrong(times.span, "times", message, "leave the rule out, or write at least 1");
     }
-    match (entry.every, entry.r#for, entry.times) {
+    if entry.on.is_some() {
+        // What stands beside it is looked at where events are.
+        return Window { lasts: window.lasts, ..Window::ALWAYS };
+    }
+    match (entry.every, entry.r#for, entry.times.filter(|t| t.value != Times::Unlimited)) {
         (None, _, Some(times)) => {
             let help = "say how often it comes back, such as every: 30s";
-            wrong(times.span, "times", "`times` needs `every`".to_owned(), help);
+            wrong(times.span, "times", "`times` needs `every` or `on`".to_owned(), help);
         }
         (Some(every), None, _) => {
             let help = "say how long each activation lasts, such as for: 5s";
@@ -283,10 +330,15 @@ pub(super) fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Wi
     window
 }
 
-fn filter(entry: &RuleEntry) -> Filter {
-    let Some(written) = &entry.r#where else { return Filter::default() };
+fn filter(entry: &RuleEntry, spoken: Spoken, push: &mut impl FnMut(Diagnostic)) -> Filter {
+    let tcp = messages::only_tcp(entry, push).then_some(Proto::Tcp);
+    let Some(written) = &entry.r#where else { return Filter { proto: tcp, ..Filter::default() } };
+    messages::counts(written, push);
     Filter {
-        proto: written.proto.map(|proto| proto.value),
+        proto: written.proto.map(|proto| proto.value).or(tcp),
+        message: messages::filter(written, spoken, push),
+        every_nth: written.every_nth.map(|nth| nth.value),
+        first: written.first.map(|first| first.value),
         port: written.port.map(|port| port.value),
         flow: written.flow.map(|flow| flow.value),
         // A chance of one is none, and spares the queue single segments.
@@ -304,7 +356,7 @@ fn actions(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Vec<Action> 
                     .at(step.span)
                     .first(end.span)
                     .field("do")
-                    .help("`accept` and `drop` end the rule: put them last"),
+                    .help("`accept`, `drop`, `reset` and `stall` end the rule: put them last"),
             );
             break;
         }
@@ -312,10 +364,14 @@ fn actions(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Vec<Action> 
             Step::Accept => Action::Accept,
             Step::Drop { what, .. } => Action::Drop(what.unwrap_or(What::Packets)),
             Step::Delay(fields) => Action::Delay(delay(fields, push)),
+            Step::Reset => Action::Reset,
+            Step::Stall { reset_after } => {
+                Action::Stall { reset_after: reset_after.map(|at| at.value) }
+            }
             // `processes.rs` has such rules.
             Step::Process(_) => continue,
         };
-        if matches!(action, Action::Accept | Action::Drop(What::Packets)) {
+        if action.ends() {
             end = Some(step);
         }
         actions.push(action);

@@ -5,8 +5,10 @@
 
 use super::diagnostic::{Diagnostic, Sink, Span, nearest, quote};
 use super::document::{Key, Node, Value};
-use super::file::{At, Chance, NodeSet, Word};
+use super::file::{At, Chance, NodeSet, Times, Word};
+use super::roles::CURRENT_LEADER;
 use super::scalar::{self, Refused};
+use super::table::Bounds;
 use crate::time::Nanos;
 use std::borrow::Cow;
 
@@ -193,8 +195,41 @@ impl Reader<'_> {
     }
 
     pub(super) fn node_set(&mut self, node: &Node) -> Option<NodeSet> {
-        let names = self.one_or_list(node, Self::text)?;
+        let names = self.one_or_list(node, Self::set_word)?;
         Some(NodeSet { names, span: node.span })
+    }
+
+    /// A name, or `leader: current`.
+    fn set_word(&mut self, node: &Node) -> Option<At<String>> {
+        let Value::Map(_) = node.value else { return self.text(node) };
+        let object = self.object(node, "a node set", &["leader"])?;
+        self.require(&object, "leader", "a node set", "write { leader: current }, or a name");
+        self.field(&object, "leader", |reader, value| {
+            let words = "current, or a name instead of the whole";
+            reader.scalar(value, words, |text| match text {
+                "current" => Ok(CURRENT_LEADER.to_owned()),
+                other => Err(Refused {
+                    why: format!("{} is not valid here", quote(other)),
+                    help: "write { leader: current } for whoever leads at any time, or `leader` \
+                           for who leads as the rule becomes active"
+                        .to_owned(),
+                }),
+            })
+        })
+    }
+
+    /// A number, or a comparison with one.
+    pub(super) fn bounds(&mut self, node: &Node) -> Option<At<Bounds>> {
+        self.scalar(node, "a number, or a comparison such as \">3\"", scalar::bounds)
+    }
+
+    /// A number of activations.
+    pub(super) fn times(&mut self, node: &Node) -> Option<At<Times>> {
+        if matches!(&node.value, Value::Scalar { text, .. } if text == "unlimited") {
+            return Some(At { value: Times::Unlimited, span: node.span });
+        }
+        let number = self.count(node)?;
+        Some(At { value: Times::Number(number.value), span: number.span })
     }
 
     /// A value by itself, or a list of such values; not empty.

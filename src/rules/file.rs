@@ -4,10 +4,13 @@
 //! `parse.rs` makes these values, `compile.rs` gives them their meaning. The docs of the
 //! fields become the descriptions that editors show, so they are written for users.
 
-use super::table::{Distribution, FlowAge, Order, ProcessAction, Unattributed, What};
+use super::table::{
+    Bounds, Distribution, Event, FlowAge, Order, ProcessAction, Role, Unattributed, What,
+};
 use crate::packet::Proto;
 use crate::rules::diagnostic::Span;
 use crate::time::Nanos;
+use crate::wire::{Kind, Protocol};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
 
@@ -73,6 +76,16 @@ pub(super) struct Cluster {
     /// What happens to a packet whose sender cannot be told; `accept` if left out.
     #[schemars(with = "Option<Unattributed>")]
     pub(super) unattributed: Option<At<Unattributed>>,
+    /// How its nodes speak Raft: then rules may name messages, events and `current leader`, which
+    /// are read on the wire. Not through TLS, which shows nothing. Left out: nothing is read.
+    #[schemars(with = "Option<Protocol>")]
+    pub(super) protocol: Option<At<Protocol>>,
+    /// Whether there is no such key, as opposed to one whose value was refused.
+    #[schemars(skip)]
+    pub(super) lacks_protocol: bool,
+    /// NATS: the Raft group whose leader is meant by `leader`, such as `_meta_`.
+    #[schemars(with = "Option<String>")]
+    pub(super) group: Option<At<String>>,
 }
 
 /// A node with its peer addresses, and where its network stack is to be found.
@@ -140,6 +153,17 @@ pub(super) struct RuleEntry {
     /// if left out.
     #[schemars(with = "Option<Nanos>")]
     pub(super) at: Option<At<Nanos>>,
+    /// The event that makes the rule active, instead of a time. `leader_elected`: the first
+    /// message of a new leader; `term_change`: a message in a term higher than all before;
+    /// `election_started`: the first request for votes in a term; `first_entry`: the first entry
+    /// that a new leader sends. That very packet is judged by the rule already, unless `after`
+    /// says otherwise. `leader` is then the node of that event, `candidate` the one that asks for
+    /// votes; both stay bound until the rule ends. Needs `cluster.protocol`.
+    #[schemars(with = "Option<Event>")]
+    pub(super) on: Option<At<Event>>,
+    /// How long behind that event; `0s` if left out.
+    #[schemars(with = "Option<Nanos>")]
+    pub(super) after: Option<At<Nanos>>,
     /// How long it stays active; until the end if left out. What is done to processes is undone
     /// so long after it was done.
     #[schemars(with = "Option<Nanos>")]
@@ -147,9 +171,9 @@ pub(super) struct RuleEntry {
     /// Time from one activation to the next, for a rule that comes back; needs `for`.
     #[schemars(with = "Option<Nanos>")]
     pub(super) every: Option<At<Nanos>>,
-    /// Number of activations; without end if left out. Needs `every`.
-    #[schemars(with = "Option<u32>", range(min = 1))]
-    pub(super) times: Option<At<u32>>,
+    /// Number of activations. With `every` without end if left out, with `on` one.
+    #[schemars(with = "Option<Times>")]
+    pub(super) times: Option<At<Times>>,
     /// Whether the rule may end without ever having matched a packet, or with `node` be left
     /// out where the system does not offer what it needs; `false` if left out.
     #[schemars(with = "Option<bool>")]
@@ -163,7 +187,16 @@ pub(super) struct Between {
     pub(super) span: Span,
 }
 
-/// Conditions on a packet; all of them must hold.
+/// How often a rule becomes active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Times {
+    Number(u32),
+    Unlimited,
+}
+
+/// Conditions on a packet; all of them must hold. Those from `message` to `group` make the rule
+/// one about Raft messages: it matches a packet that completes a message which meets all of
+/// them. A segment that is sent again completes none.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Where {
@@ -177,7 +210,32 @@ pub(super) struct Where {
     /// has no SYN: its flows open with the first packet seen, and anew after a silent minute.
     #[schemars(with = "Option<FlowAge>")]
     pub(super) flow: Option<At<FlowAge>>,
-    /// The share of packets that is hit, drawn for each segment on the wire.
+    /// One kind of Raft message, or several. Needs `cluster.protocol`, as all up to `group` do.
+    #[schemars(with = "Option<Kinds>")]
+    pub(super) message: Option<Vec<At<Kind>>>,
+    /// The term that it bears.
+    #[schemars(with = "Option<Bounds>")]
+    pub(super) term: Option<At<Bounds>>,
+    /// How many entries it carries.
+    #[schemars(with = "Option<Bounds>")]
+    pub(super) entries: Option<At<Bounds>>,
+    /// What its sender is by then. The first message of a leader makes it the leader.
+    #[schemars(with = "Option<Role>")]
+    pub(super) from_role: Option<At<Role>>,
+    /// Whether an answer grants the vote, or accepts the entries.
+    #[schemars(with = "Option<bool>")]
+    pub(super) granted: Option<At<bool>>,
+    /// NATS: the Raft group that it belongs to.
+    #[schemars(with = "Option<String>")]
+    pub(super) group: Option<At<String>>,
+    /// Of what meets the conditions above only each n-th: messages where they are about messages,
+    /// else segments.
+    #[schemars(with = "Option<u32>", range(min = 2))]
+    pub(super) every_nth: Option<At<u32>>,
+    /// Of that only the first so many, in each activation of the rule.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub(super) first: Option<At<u32>>,
+    /// The share of packets that is hit, drawn for each segment on the wire that meets all else.
     #[schemars(with = "Option<Chance>")]
     pub(super) chance: Option<At<Chance>>,
 }
@@ -192,7 +250,21 @@ pub(super) enum Action {
         keep: Option<Keep>,
     },
     Delay(DelayFields),
+    Reset,
+    Stall {
+        reset_after: Option<At<Nanos>>,
+    },
     Process(ProcessAction),
+}
+
+/// How `stall` ends.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct StallFields {
+    /// So long after it began the connection is reset. If left out it stays as it is, until one of
+    /// its ends gives up.
+    #[schemars(with = "Option<Nanos>")]
+    pub(super) reset_after: Option<At<Nanos>>,
 }
 
 /// How `drop` drops.
@@ -279,6 +351,15 @@ words!(Keep: "held" => Held);
 words!(Distribution: "uniform" => Uniform, "normal" => Normal);
 words!(Order: "flow" => Flow, "free" => Free);
 words!(Unattributed: "accept" => Accept, "drop" => Drop);
+words!(Protocol: "embedded" => Embedded, "etcd" => Etcd, "hashicorp" => Hashicorp, "nats" => Nats);
+words!(Role: "leader" => Leader, "follower" => Follower, "candidate" => Candidate);
+words!(Event: "leader_elected" => LeaderElected, "term_change" => TermChange,
+    "election_started" => ElectionStarted, "first_entry" => FirstEntry);
+words!(Kind: "vote_request" => VoteRequest, "vote_answer" => VoteAnswer,
+    "pre_vote_request" => PreVoteRequest, "pre_vote_answer" => PreVoteAnswer,
+    "append_entries" => Append, "append_answer" => AppendAnswer, "heartbeat" => Heartbeat,
+    "heartbeat_answer" => HeartbeatAnswer, "snapshot" => Snapshot,
+    "snapshot_answer" => SnapshotAnswer, "timeout_now" => TimeoutNow, "other" => Other);
 
 /// Gives a type that is written in more than one form its schema.
 macro_rules! forms {
@@ -305,13 +386,42 @@ forms!(Chance, "Chance", |_generator| json_schema!({
     "type": "string",
     "pattern": r"^[0-9]+(\.[0-9]+)?%$",
 }));
-forms!(NodeSet, "NodeSet", |_generator| json_schema!({
+forms!(NodeSet, "NodeSet", |generator| json_schema!({
     "description": "A node, a group, `any`, `rest` (all nodes that are not in the other set), \
                     `leader`, `followers`, `minority` (with the leader), `majority`, `random` (one \
-                    node), `random 2`, `random 2 followers`, or a list of these.",
+                    node), `random 2`, `random 2 followers`, or a list of these. They are found \
+                    as the rule becomes active, and stay what they were. `candidate` is for \
+                    `on: election_started`. `leader: current` follows elections.",
+    "anyOf": [
+        generator.subschema_for::<SetWord>(),
+        { "type": "array", "items": generator.subschema_for::<SetWord>(), "minItems": 1 },
+    ],
+}));
+forms!(SetWord, "SetWord", |_generator| json_schema!({
     "anyOf": [
         { "type": ["string", "integer"] },
-        { "type": "array", "items": { "type": ["string", "integer"] }, "minItems": 1 },
+        {
+            "type": "object",
+            "properties": { "leader": { "enum": ["current"] } },
+            "required": ["leader"],
+            "additionalProperties": false,
+        },
+    ],
+}));
+forms!(Times, "Times", |_generator| json_schema!({
+    "anyOf": [{ "type": "integer", "minimum": 1 }, { "enum": ["unlimited"] }],
+}));
+forms!(Bounds, "Bounds", |_generator| json_schema!({
+    "description": "A number, or a comparison in quotes: \">3\", \">=3\", \"<3\", \"<=3\".",
+    "anyOf": [
+        { "type": "integer", "minimum": 0 },
+        { "type": "string", "pattern": "^(<|<=|>|>=|=)? *[0-9]+$" },
+    ],
+}));
+forms!(Kinds, "Kinds", |generator| json_schema!({
+    "anyOf": [
+        generator.subschema_for::<Kind>(),
+        { "type": "array", "items": generator.subschema_for::<Kind>(), "minItems": 1 },
     ],
 }));
 forms!(NodeEntry, "Node", |generator| json_schema!({
@@ -333,9 +443,13 @@ forms!(Addresses, "Addresses", |_generator| json_schema!({
 forms!(Action, "Action", |generator| json_schema!({
     "anyOf": [
         {
-            "enum": ["accept", "drop"],
+            "enum": ["accept", "drop", "reset", "stall"],
             "description": "`accept`: the packet passes, after the delays so far; no later rule \
-                            sees it. `drop`: the packet vanishes.",
+                            sees it. `drop`: the packet vanishes; TCP sends it again. `reset`: \
+                            its connection is reset, for its receiver at once. `stall`: from it on \
+                            nothing but acknowledgements passes in its direction of the \
+                            connection, for as long as that lives, so that what it carries is \
+                            lost. `reset` and `stall` are for TCP, and leave other packets alone.",
         },
         {
             "enum": ProcessAction::ALL.map(ProcessAction::name),
@@ -360,6 +474,12 @@ forms!(Action, "Action", |generator| json_schema!({
         },
         {
             "type": "object",
+            "properties": { "stall": generator.subschema_for::<StallFields>() },
+            "required": ["stall"],
+            "additionalProperties": false,
+        },
+        {
+            "type": "object",
             "properties": { "delay": { "anyOf": [
                 generator.subschema_for::<Nanos>(),
                 generator.subschema_for::<DelayFields>(),
@@ -378,6 +498,12 @@ forms!(Actions, "Actions", |generator| json_schema!({
 
 /// Stands for the forms of a group's value in the schema.
 struct GroupSchema;
+
+/// Stands for one word of a node set in the schema.
+struct SetWord;
+
+/// Stands for one kind of message or several in the schema.
+struct Kinds;
 
 /// Stands for one address or several in the schema.
 struct Addresses;

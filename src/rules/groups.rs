@@ -11,8 +11,19 @@ use super::table::Node;
 use std::collections::HashMap;
 
 /// Words that no node or group may be called: they mean something by themselves, now or later.
-pub(super) const RESERVED: &[&str] =
-    &["any", "rest", "leader", "followers", "minority", "majority", "random", "clients"];
+pub(super) const RESERVED: &[&str] = &[
+    "any",
+    "rest",
+    "leader",
+    "followers",
+    "candidate",
+    "candidates",
+    "current",
+    "minority",
+    "majority",
+    "random",
+    "clients",
+];
 
 /// How deep groups may stand inside groups.
 const NESTING_MAX: usize = 32;

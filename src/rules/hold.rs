@@ -15,7 +15,7 @@ use super::compile::Compiled;
 use super::diagnostic::{Diagnostic, Sink, quote};
 use super::file::Action as Step;
 use super::scalar::show;
-use super::table::{Action, HELD_MAX, Rule};
+use super::table::{Action, HELD_MAX, Rule, What};
 use crate::packet::{LinkId, Proto};
 use crate::time::Nanos;
 use std::collections::{BTreeMap, HashSet};
@@ -66,10 +66,14 @@ fn fits(delay: Nanos, max_rate: u32) -> bool {
 fn longest(rule: &Rule) -> Nanos {
     let one = |action: &Action| match action {
         Action::Delay(delay) => delay.longest(),
-        Action::Accept | Action::Drop(_) | Action::Trigger(_) => Nanos::ZERO,
+        Action::Accept
+        | Action::Drop(_)
+        | Action::Reset
+        | Action::Stall { .. }
+        | Action::Trigger(_) => Nanos::ZERO,
     };
     // What is dropped in the end does not wait.
-    if matches!(rule.actions.last(), Some(Action::Drop(super::table::What::Packets))) {
+    if matches!(rule.actions.last(), Some(Action::Drop(What::Packets) | Action::Reset)) {
         return Nanos::ZERO;
     }
     rule.actions.iter().map(one).fold(Nanos::ZERO, |a, b| a + b)
@@ -78,7 +82,13 @@ fn longest(rule: &Rule) -> Nanos {
 /// Whether nothing that the rule could meet, on its links, goes past it.
 fn ends_all(rule: &Rule) -> bool {
     let filter = &rule.filter;
-    rule.ends() && filter.port.is_none() && filter.flow.is_none() && filter.chance.is_none()
+    let narrow = filter.port.is_some()
+        || filter.flow.is_some()
+        || filter.message.is_some()
+        || filter.every_nth.is_some()
+        || filter.first.is_some()
+        || filter.chance.is_some();
+    rule.ends() && !narrow && rule.on.is_none() && rule.sides.is_none()
 }
 
 /// Links that meet the same rules behave alike: one of each kind, with the rules it meets.

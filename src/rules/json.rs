@@ -1,7 +1,11 @@
 //! The compiled table for machines. Times are in nanoseconds, names are resolved.
 
-use super::table::{Action, Distribution, FlowAge, Order, Place, Rule, Table, Unattributed, What};
+use super::table::{
+    Action, Bounds, Distribution, FlowAge, MessageFilter, OpenSet, Order, Place, Role, Rule, Table,
+    Unattributed, What,
+};
 use crate::packet::Proto;
+use crate::wire::{Kind, Protocol};
 use serde_json::{Value, json};
 
 /// The table as one JSON object.
@@ -32,6 +36,8 @@ pub fn table_json(table: &Table) -> Value {
             Unattributed::Accept => "accept",
             Unattributed::Drop => "drop",
         },
+        "protocol": table.protocol.map(Protocol::word),
+        "group": table.group,
         "rules": table.rules.iter().map(|rule| rule_json(table, rule)).collect::<Value>(),
     })
 }
@@ -55,9 +61,25 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
                 FlowAge::New => "new",
                 FlowAge::Established => "established",
             }),
+            "message": rule.filter.message.as_ref().map(message_json),
+            "every_nth": rule.filter.every_nth,
+            "first": rule.filter.first,
             "chance": rule.filter.chance.map(|share| share as f64 / 4_294_967_296.0),
         },
         "do": rule.actions.iter().map(|a| action_json(table, a)).collect::<Value>(),
+        "on": rule.on.map(|on| json!({
+            "event": on.event.word(),
+            "after_ns": on.after.0,
+            "for_ns": on.lasts.map(|span| span.0),
+            "times": on.times,
+            "fires": on.fires,
+        })),
+        "sides": rule.sides.as_ref().map(|sides| json!({
+            "from": set_json(table, &sides.from),
+            "to": set_json(table, &sides.to),
+            "both": sides.both,
+            "node": set_json(table, &sides.node),
+        })),
         "at_ns": rule.window.at.0,
         "for_ns": rule.window.lasts.map(|span| span.0),
         "every_ns": rule.window.every.map(|span| span.0),
@@ -65,6 +87,33 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
         "keep_held": rule.keeps_held,
         "optional": rule.optional,
     })
+}
+
+fn message_json(message: &MessageFilter) -> Value {
+    let bounds = |bounds: Bounds| json!([bounds.least, bounds.most]);
+    json!({
+        "kinds": message.kinds().map(Kind::word).collect::<Vec<_>>(),
+        "term": message.term.map(bounds),
+        "entries": message.entries.map(bounds),
+        "from_role": message.from_role.map(|role| match role {
+            Role::Leader => "leader",
+            Role::Follower => "follower",
+            Role::Candidate => "candidate",
+        }),
+        "granted": message.granted,
+        "group": message.group.map(|group| group.name()),
+    })
+}
+
+fn set_json(table: &Table, set: &OpenSet) -> Value {
+    let nodes = table.nodes.iter().enumerate();
+    let mut words: Vec<String> = nodes
+        .filter(|(i, _)| set.named & (1 << i) != 0)
+        .map(|(_, node)| node.name.clone())
+        .collect();
+    words.extend(set.words.iter().map(|word| word.shown()));
+    words.extend(set.rest.then(|| "rest".to_owned()));
+    json!(words)
 }
 
 fn action_json(table: &Table, action: &Action) -> Value {
@@ -77,6 +126,10 @@ fn action_json(table: &Table, action: &Action) -> Value {
                 .collect::<Vec<_>>(),
         } }),
         Action::Accept => json!({ "accept": {} }),
+        Action::Reset => json!({ "reset": {} }),
+        Action::Stall { reset_after } => {
+            json!({ "stall": { "reset_after_ns": reset_after.map(|span| span.0) } })
+        }
         Action::Drop(What::Packets) => json!({ "drop": { "what": "packets" } }),
         Action::Drop(What::Data) => json!({ "drop": { "what": "data" } }),
         Action::Delay(delay) => json!({ "delay": {

@@ -5,9 +5,13 @@
 //! below the grids say everything.
 
 use super::scalar::show;
-use super::table::{Action, Delay, Distribution, FlowAge, Order, Rule, Table, What, Window};
+use super::table::{
+    Action, Bounds, Delay, Distribution, Filter, FlowAge, MessageFilter, On, OpenSet, OpenSides,
+    Order, Role, Rule, Table, What, Window,
+};
 use crate::packet::{LinkId, NodeId, Proto};
 use crate::time::Nanos;
+use crate::wire::Kind;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -33,12 +37,20 @@ pub fn matrix(table: &Table) -> String {
     let rate = table.max_rate;
     let (nodes, rules) = (plural(table.nodes.len(), "node"), plural(table.rules.len(), "rule"));
     let _ = writeln!(out, "{nodes}, {rules}, seed {}, at most {rate} packets/s", table.seed);
+    if let Some(protocol) = table.protocol {
+        let group = table.group.as_ref().map(|group| format!(", group {group}"));
+        let _ = writeln!(out, "reads {}{}", protocol.word(), group.unwrap_or_default());
+    }
     if table.rules.is_empty() {
         out.push_str("\nnothing is disturbed\n");
         return out;
     }
-    if table.nodes.len() <= GRID_NODES_MAX {
+    let drawn = table.rules.iter().any(is_drawn);
+    if table.nodes.len() <= GRID_NODES_MAX && drawn {
         phases(table, &mut out);
+    }
+    if drawn && !table.rules.iter().all(is_drawn) {
+        out.push_str("\nnot drawn: rules that follow an event or whoever leads\n");
     }
     for (rule, number) in table.rules.iter().zip(1..).take(RULES_SHOWN_MAX) {
         let _ = write!(out, "\n{}", describe(table, rule, number));
@@ -47,6 +59,11 @@ pub fn matrix(table: &Table) -> String {
         let _ = writeln!(out, "\nand {}; --json lists all", plural(more, "more rule"));
     }
     out
+}
+
+/// Whether it is known when a rule is active, and where.
+fn is_drawn(rule: &Rule) -> bool {
+    rule.on.is_none() && rule.sides.is_none()
 }
 
 fn phases(table: &Table, out: &mut String) {
@@ -89,19 +106,21 @@ fn next_edge(table: &Table, t: Nanos) -> Option<Nanos> {
         let (start, end) = rule.window.activation(t)?;
         Some(if start > t { start } else { end })
     };
-    table.rules.iter().filter_map(next).min().filter(|edge| *edge < Nanos::MAX)
+    table
+        .rules
+        .iter()
+        .filter(|rule| is_drawn(rule))
+        .filter_map(next)
+        .min()
+        .filter(|edge| *edge < Nanos::MAX)
 }
 
 /// What happens on each link at a time, as short words; empty where nothing does.
 fn cells(table: &Table, t: Nanos) -> Vec<String> {
     let mut cells = vec![Cell::default(); table.links()];
     let active = |rule: &&Rule| rule.window.activation(t).is_some_and(|(start, _)| start <= t);
-    for rule in table.rules.iter().filter(active) {
-        let filter = &rule.filter;
-        let some = filter.proto.is_some()
-            || filter.port.is_some()
-            || filter.flow.is_some()
-            || filter.chance.is_some();
+    for rule in table.rules.iter().filter(|rule| is_drawn(rule)).filter(active) {
+        let some = rule.filter != Filter::default();
         let words: Vec<String> =
             rule.actions.iter().map(|a| short(a) + if some { "?" } else { "" }).collect();
         for link in &rule.links {
@@ -237,6 +256,8 @@ fn short(action: &Action) -> String {
         Action::Drop(What::Packets) => "drop".to_owned(),
         Action::Drop(What::Data) => "drop data".to_owned(),
         Action::Delay(delay) => format!("+{}", length(delay)),
+        Action::Reset => "reset".to_owned(),
+        Action::Stall { .. } => "stall".to_owned(),
         Action::Trigger(_) => "trigger".to_owned(),
     }
 }
@@ -254,13 +275,13 @@ fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     let mut line = |key: &str, value: String| {
         let _ = writeln!(out, "  {key:<6} {value}");
     };
-    line("when", when(&rule.window));
-    line("links", links(table, rule));
+    line("when", rule.on.as_ref().map_or_else(|| when(&rule.window), on));
+    line("links", rule.sides.as_ref().map_or_else(|| links(table, rule), |s| sides(table, s)));
     let conditions = conditions(rule);
     if !conditions.is_empty() {
         line("where", conditions);
     }
-    let long = |action| long(table, action);
+    let long = |action| long(table, rule, action);
     line("do", rule.actions.iter().map(long).collect::<Vec<_>>().join(", then "));
     if rule.optional {
         line("note", "may end without ever having matched".to_owned());
@@ -285,6 +306,38 @@ fn when(window: &Window) -> String {
             format!("{once}, again every {}, {times} times in all", show(every))
         }
     }
+}
+
+fn on(on: &On) -> String {
+    let mut out = format!("on {}", on.event.word());
+    if on.after > Nanos::ZERO {
+        let _ = write!(out, ", {} later", show(on.after));
+    }
+    if let Some(lasts) = on.lasts {
+        let _ = write!(out, ", for {}", show(lasts));
+    }
+    out + &match on.times {
+        Some(1) => ", once".to_owned(),
+        Some(times) => format!(", {times} times in all"),
+        None => ", each time".to_owned(),
+    }
+}
+
+fn sides(table: &Table, sides: &OpenSides) -> String {
+    let arrow = if sides.both { "<->" } else { "->" };
+    format!("{} {arrow} {}", open_set(table, &sides.from), open_set(table, &sides.to))
+}
+
+fn open_set(table: &Table, set: &OpenSet) -> String {
+    let nodes = table.nodes.iter().enumerate();
+    let named = nodes.filter(|(i, _)| set.named & (1 << i) != 0).map(|(_, node)| node.name.clone());
+    let mut words: Vec<String> = match set.named.count_ones() as usize {
+        all if all == table.nodes.len() => vec!["any".to_owned()],
+        _ => named.collect(),
+    };
+    words.extend(set.words.iter().map(|word| word.shown()));
+    words.extend(set.rest.then(|| "rest".to_owned()));
+    words.join(", ")
 }
 
 fn links(table: &Table, rule: &Rule) -> String {
@@ -326,6 +379,9 @@ fn conditions(rule: &Rule) -> String {
         FlowAge::New => "new flows".to_owned(),
         FlowAge::Established => "established flows".to_owned(),
     }));
+    words.extend(filter.message.map(|message| about(&message)));
+    words.extend(filter.every_nth.map(|nth| format!("one in {nth}")));
+    words.extend(filter.first.map(|first| format!("the first {first}")));
     words.extend(filter.chance.map(|share| {
         let percent = share as f64 * 100.0 / 4_294_967_296.0;
         let shown = format!("{percent:.6}");
@@ -335,16 +391,52 @@ fn conditions(rule: &Rule) -> String {
     words.join(", ")
 }
 
+fn about(message: &MessageFilter) -> String {
+    let kinds: Vec<&str> = message.kinds().map(Kind::word).collect();
+    let mut words = vec![match kinds.len() {
+        all if all == Kind::ALL.len() => "any message".to_owned(),
+        _ => kinds.join(" or "),
+    }];
+    let bounds = |bounds: Bounds| match (bounds.least, bounds.most) {
+        (least, u64::MAX) => format!("{least} or more"),
+        (least, most) if least == most => least.to_string(),
+        (0, most) => format!("{most} or less"),
+        (least, most) => format!("{least} to {most}"),
+    };
+    words.extend(message.term.map(|term| format!("in term {}", bounds(term))));
+    words.extend(message.entries.map(|entries| format!("with {} entries", bounds(entries))));
+    words.extend(message.from_role.map(|role| match role {
+        Role::Leader => "from the leader".to_owned(),
+        Role::Follower => "from a follower".to_owned(),
+        Role::Candidate => "from a candidate".to_owned(),
+    }));
+    words.extend(message.granted.map(|granted| match granted {
+        true => "granted".to_owned(),
+        false => "refused".to_owned(),
+    }));
+    words.extend(message.group.map(|group| format!("of group {}", group.name())));
+    words.join(" ")
+}
+
 /// An action in words.
-fn long(table: &Table, action: &Action) -> String {
+fn long(table: &Table, rule: &Rule, action: &Action) -> String {
     match action {
         Action::Trigger(trigger) => {
             let fault = &table.faults[usize::from(trigger.fault)];
             let meant = |(i, _): &(usize, _)| trigger.nodes & (1 << i) != 0;
             let nodes = table.nodes.iter().enumerate().filter(meant);
             let names: Vec<&str> = nodes.map(|(_, node)| node.name.as_str()).collect();
-            let who = if names.is_empty() { "the sender".into() } else { names.join(", ") };
-            format!("{} {who}, by the first packet", fault.action.name())
+            let open = rule.sides.as_ref().map(|sides| open_set(table, &sides.node));
+            let open = open.filter(|open| !open.is_empty());
+            let who = open.unwrap_or_else(|| match names.is_empty() {
+                true => "the sender".into(),
+                false => names.join(", "),
+            });
+            let by = if rule.on.is_some_and(|on| on.fires) { "" } else { ", by the first packet" };
+            format!("{} {who}{by}", fault.action.name())
+        }
+        Action::Stall { reset_after: Some(after) } => {
+            format!("stall, reset after {}", show(*after))
         }
         Action::Delay(delay) => {
             let shape = match delay.distribution {

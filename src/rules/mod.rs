@@ -8,6 +8,7 @@
 //! parse.rs       tree to file.rs, what was written (fields.rs, scalar.rs: single values)
 //! compile.rs     what was written to table.rs, what is meant
 //!                (cluster.rs: nodes; groups.rs, sets.rs, reach.rs: node sets to links;
+//!                messages.rs: what is asked of Raft; about.rs: what that comes to;
 //!                hold.rs: delays against the queue; preempt.rs: rules that never match)
 //! matrix.rs      the table for people, json.rs for machines; schema.rs for editors
 //! ```
@@ -15,6 +16,7 @@
 //! Pure apart from `source.rs`: no clock, no network, no privileges. Whatever the text, the
 //! answer is a table or a [`Report`] with at least one error, never a panic, never a part.
 
+mod about;
 mod cluster;
 mod compile;
 mod diagnostic;
@@ -25,6 +27,7 @@ mod groups;
 mod hold;
 mod json;
 mod matrix;
+mod messages;
 mod parse;
 mod preempt;
 mod processes;

@@ -8,22 +8,37 @@ use super::document::{Node, Value};
 use super::fields::{Object, Reader, kind};
 use super::file::{
     Action, At, Between, Cluster, DelayFields, DropFields, Group, Named, NodeEntry, NodeFields,
-    NodeSet, RuleEntry, RuleFile, Where,
+    NodeSet, RuleEntry, RuleFile, StallFields, Where,
 };
 use super::table::ProcessAction;
 
 pub(super) const FILE_KEYS: &[&str] = &["cluster", "groups", "seed", "rules"];
 pub(super) const CLUSTER_FILE_KEYS: &[&str] = &["cluster", "groups"];
-pub(super) const CLUSTER_KEYS: &[&str] = &["nodes", "max_rate", "unattributed"];
+pub(super) const CLUSTER_KEYS: &[&str] =
+    &["nodes", "max_rate", "unattributed", "protocol", "group"];
 pub(super) const NODE_KEYS: &[&str] = &["at", "netns", "pid", "container"];
 pub(super) const RULE_KEYS: &[&str] = &[
-    "name", "from", "to", "between", "node", "where", "do", "at", "for", "every", "times",
-    "optional",
+    "name", "from", "to", "between", "node", "where", "do", "at", "on", "after", "for", "every",
+    "times", "optional",
 ];
-pub(super) const WHERE_KEYS: &[&str] = &["proto", "port", "flow", "chance"];
+pub(super) const WHERE_KEYS: &[&str] = &[
+    "proto",
+    "port",
+    "flow",
+    "message",
+    "term",
+    "entries",
+    "from_role",
+    "granted",
+    "group",
+    "every_nth",
+    "first",
+    "chance",
+];
 pub(super) const DROP_KEYS: &[&str] = &["what", "keep"];
 pub(super) const DELAY_KEYS: &[&str] = &["by", "jitter", "distribution", "order"];
-pub(super) const ACTION_WORDS: &[&str] = &["accept", "drop", "delay"];
+pub(super) const STALL_KEYS: &[&str] = &["reset_after"];
+pub(super) const ACTION_WORDS: &[&str] = &["accept", "reset", "drop", "delay", "stall"];
 
 /// The most steps one `do` may have.
 const STEPS_MAX: usize = 16;
@@ -64,6 +79,9 @@ fn cluster(reader: &mut Reader<'_>, node: &Node) -> Option<Cluster> {
         nodes: reader.field(&object, "nodes", nodes).unwrap_or_default(),
         max_rate: reader.field(&object, "max_rate", Reader::whole_u32),
         unattributed: reader.field(&object, "unattributed", Reader::word),
+        protocol: reader.field(&object, "protocol", Reader::word),
+        lacks_protocol: object.get("protocol").is_none(),
+        group: reader.field(&object, "group", Reader::text),
     })
 }
 
@@ -199,9 +217,11 @@ fn rule(reader: &mut Reader<'_>, node: &Node, index: usize) -> Option<RuleEntry>
         r#where: reader.field(&object, "where", filter),
         r#do: reader.field(&object, "do", steps).unwrap_or_default(),
         at: reader.field(&object, "at", Reader::duration),
+        on: reader.field(&object, "on", Reader::word),
+        after: reader.field(&object, "after", Reader::duration),
         r#for: reader.field(&object, "for", Reader::duration),
         every: reader.field(&object, "every", Reader::duration),
-        times: reader.field(&object, "times", Reader::count),
+        times: reader.field(&object, "times", Reader::times),
         optional: reader.field(&object, "optional", Reader::boolean),
     };
     directions(reader, &object);
@@ -265,6 +285,14 @@ fn filter(reader: &mut Reader<'_>, node: &Node) -> Option<Where> {
         proto: reader.field(&object, "proto", Reader::word),
         port: reader.field(&object, "port", Reader::port),
         flow: reader.field(&object, "flow", Reader::word),
+        message: reader.field(&object, "message", |r, node| r.one_or_list(node, Reader::word)),
+        term: reader.field(&object, "term", Reader::bounds),
+        entries: reader.field(&object, "entries", Reader::bounds),
+        from_role: reader.field(&object, "from_role", Reader::word),
+        granted: reader.field(&object, "granted", Reader::boolean),
+        group: reader.field(&object, "group", Reader::text),
+        every_nth: reader.field(&object, "every_nth", Reader::count),
+        first: reader.field(&object, "first", Reader::count),
         chance: reader.field(&object, "chance", Reader::chance),
     })
 }
@@ -296,6 +324,8 @@ fn action_word(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<Actio
     let wrong = match text {
         "accept" => return Some(Action::Accept),
         "drop" => return Some(Action::Drop { what: None, keep: None }),
+        "reset" => return Some(Action::Reset),
+        "stall" => return Some(Action::Stall { reset_after: None }),
         "delay" => Diagnostic::error("this delay does not say how long")
             .help("write { delay: 20ms }, or { delay: { by: 20ms, jitter: 5ms } }"),
         _ => {
@@ -316,24 +346,35 @@ fn action_word(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<Actio
 
 fn action_map(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
     let before = reader.sink.errors();
-    let object = reader.object(node, "an action", &ACTION_WORDS[1..3])?;
-    let (drop, delay) = (object.key("drop"), object.key("delay"));
-    if let (Some(drop), Some(delay)) = (drop, delay) {
+    let object = reader.object(node, "an action", &ACTION_WORDS[2..])?;
+    let mut keys: Vec<_> = ACTION_WORDS[2..].iter().filter_map(|key| object.key(key)).collect();
+    keys.sort_unstable();
+    if let [first, second, ..] = keys.as_slice() {
         let help = "write a list: do: [{ delay: 20ms }, drop]";
         reader.report(
-            Diagnostic::error("two actions in one map")
-                .at(drop.max(delay))
-                .first(drop.min(delay))
-                .help(help),
+            Diagnostic::error("two actions in one map").at(*second).first(*first).help(help),
         );
     }
-    if drop.is_none() && delay.is_none() && reader.sink.errors() == before {
+    if keys.is_empty() && reader.sink.errors() == before {
         let help = "write accept, drop, or { delay: 20ms }";
         reader.report(Diagnostic::error("this action is empty").at(node.span).help(help));
     }
     let drop = reader.field(&object, "drop", drop_fields);
     let delay = reader.field(&object, "delay", delay_fields);
-    drop.or(delay)
+    let stall = reader.field(&object, "stall", stall_fields);
+    drop.or(delay).or(stall)
+}
+
+fn stall_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
+    let before = reader.sink.errors();
+    let object = reader.object(node, "`stall`", STALL_KEYS)?;
+    let fields =
+        StallFields { reset_after: reader.field(&object, "reset_after", Reader::duration) };
+    if fields.reset_after.is_none() && reader.sink.errors() == before {
+        let help = "write { stall: { reset_after: 2s } }, or just stall";
+        reader.report(Diagnostic::error("this `stall` says nothing").at(node.span).help(help));
+    }
+    Some(Action::Stall { reset_after: fields.reset_after })
 }
 
 fn drop_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {

@@ -35,7 +35,9 @@ pub(super) fn warn(rules: &[Compiled<'_>], sink: &mut Sink) {
 }
 
 fn preempts(former: &Compiled<'_>, later: &Compiled<'_>) -> bool {
-    is_weaker(&former.rule, &later.rule)
+    // What is active or hit only at times takes nothing for sure.
+    let sure = former.rule.on.is_none() && former.rule.sides.is_none();
+    sure && is_weaker(&former.rule, &later.rule)
         && covers(&former.rule.window, &later.rule.window)
         && former.reach.covers(&later.reach)
 }
@@ -47,6 +49,9 @@ fn is_weaker(former: &Rule, later: &Rule) -> bool {
     // between rules that become active together.
     let same_age = f.flow == l.flow && former.window == later.window;
     f.chance.is_none()
+        && f.message.is_none()
+        && f.first.is_none()
+        && f.every_nth.is_none()
         && (f.proto.is_none() || f.proto == l.proto)
         && (f.port.is_none() || f.port == l.port)
         && (f.flow.is_none() || same_age)

@@ -7,7 +7,7 @@ use super::compile::window;
 use super::diagnostic::{Diagnostic, Sink};
 use super::file::{Action as Step, RuleEntry};
 use super::sets::{Sets, Side};
-use super::table::{Action, Fault, ProcessAction, Rule, Trigger, Window};
+use super::table::{Action, Fault, OpenSet, ProcessAction, Rule, Trigger, Window};
 use crate::packet::NodeId;
 
 /// Whether an entry is about processes, not packets.
@@ -18,13 +18,24 @@ pub(super) fn is_meant(entry: &RuleEntry) -> bool {
 /// Whether a packet triggers it.
 pub(super) fn is_triggered(entry: &RuleEntry) -> bool {
     let links = entry.from.is_some() || entry.to.is_some() || entry.between.is_some();
-    is_meant(entry) && (links || entry.r#where.is_some())
+    is_meant(entry) && (links || entry.r#where.is_some() || entry.on.is_some())
+}
+
+/// The nodes of a fault that follows an event; [`fault`] complains of what is wrong with them.
+pub(super) fn open_node(entry: &RuleEntry, sets: &mut Sets<'_>) -> OpenSet {
+    let side = Side { set: entry.node.as_ref(), field: "node" };
+    let event = entry.on.map(|on| on.value);
+    let node = side.set.and_then(|_| sets.open_side(side, event, "", &mut Sink::default()));
+    node.unwrap_or_default()
 }
 
 /// When a rule that triggers a fault is armed: from each start on until the next one, since `for`
 /// says when the fault is undone. [`fault`] has complained of times that cannot be.
 pub(super) fn armed(entry: &RuleEntry) -> Window {
     let every = entry.every.map(|every| every.value);
+    if entry.on.is_some() {
+        return Window::ALWAYS;
+    }
     Window { lasts: every, every, ..window(entry, &mut |_| {}) }
 }
 
@@ -55,7 +66,13 @@ pub(super) fn fault(
             return Some(0);
         }
         let side = Side { set: Some(entry.node.as_ref()?), field: "node" };
-        let (bits, rest) = sets.side(side, &name, sink)?;
+        let (bits, rest) = match entry.on {
+            // Whom the words mean, the engine tells.
+            Some(on) => sets
+                .open_side(side, Some(on.value), &name, sink)
+                .map(|open| (open.named, open.rest))?,
+            None => sets.side(side, &name, sink)?,
+        };
         dynamic = sets.asked_roles;
         if rest {
             let wrong = Diagnostic::error("`rest` has no other side here").help("name the nodes");
@@ -97,7 +114,11 @@ pub(super) fn fault(
                 .help("add `node: leader`, or a name; or `from:`, for the sender of a packet"),
         );
     }
-    if !action.silences() && is_triggered(entry) {
+    if !action.silences() && entry.on.is_some() {
+        let message = format!("`{}` cannot follow an event", action.name());
+        let help = "only what is done to a process at once can: kill, crash, pause, restart, wipe";
+        push(Diagnostic::error(message).at(span).field("do").help(help));
+    } else if !action.silences() && is_triggered(entry) {
         let message = format!("`{}` cannot be triggered by a packet", action.name());
         let help = "leave `from`, `to`, `between` and `where` out: it is done at a time";
         push(Diagnostic::error(message).at(span).field("do").help(help));

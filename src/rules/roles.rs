@@ -4,8 +4,12 @@
 //! is compiled with roles that are only imagined to find its mistakes, and again with the real
 //! ones each time such a rule becomes active.
 
+use super::about::{Meant, OpenSet, RoleWord};
 use super::reach::Bits;
 use crate::packet::NodeId;
+
+/// Whoever leads, at any time.
+pub(super) const CURRENT_LEADER: &str = "current leader";
 
 /// Who leads, and a number to choose by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,33 +27,27 @@ impl Roles {
         Self { leader: NodeId(0), choice: 0 }
     }
 
-    /// The nodes behind a word; none for one that says nothing about roles. No nodes at all where
-    /// `random` asks for more than there are.
+    /// The nodes behind a word; none for one that says nothing about roles, or that only an event
+    /// can tell. No nodes at all where `random` asks for more than there are.
     pub(super) fn word(self, word: &str, all: Bits) -> Option<Bits> {
-        let leader = all & (1 << self.leader.0);
-        Some(match word {
-            "leader" => leader,
-            "followers" => all & !leader,
-            // The leader with as many others as do not make a majority.
-            "minority" => self.minority(leader, all),
-            "majority" => all & !self.minority(leader, all),
-            _ => self.random(word.strip_prefix("random")?, leader, all)?,
-        })
+        self.bits(RoleWord::parse(word)?, all)
     }
 
-    /// Behind `random`: nothing for one node, a number, and maybe `followers`.
-    fn random(self, how: &str, leader: Bits, all: Bits) -> Option<Bits> {
-        let mut words = how.split(' ').skip(1);
-        if how.is_empty() {
-            return Some(self.among(all, 1));
-        }
-        let n: u32 = words.next()?.parse().ok()?;
-        let from = match (words.next(), words.next()) {
-            (None, _) => all,
-            (Some("followers"), None) => all & !leader,
-            _ => return None,
+    fn bits(self, word: RoleWord, all: Bits) -> Option<Bits> {
+        let leader = all & (1 << self.leader.0);
+        let among = |n: u32, from: Bits| {
+            if n <= from.count_ones() { self.among(from, n) } else { 0 }
         };
-        Some(if n <= from.count_ones() { self.among(from, n) } else { 0 })
+        Some(match word {
+            RoleWord::Leader => leader,
+            RoleWord::Followers => all & !leader,
+            // The leader with as many others as do not make a majority.
+            RoleWord::Minority => self.minority(leader, all),
+            RoleWord::Majority => all & !self.minority(leader, all),
+            RoleWord::Random(n) => among(n, all),
+            RoleWord::RandomFollowers(n) => among(n, all & !leader),
+            RoleWord::Candidate | RoleWord::CurrentLeader => return None,
+        })
     }
 
     fn minority(self, leader: Bits, all: Bits) -> Bits {
@@ -72,6 +70,74 @@ impl Roles {
             choice = choice.rotate_right(17).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         }
         chosen
+    }
+}
+
+impl RoleWord {
+    /// Reads a word of rule files; none for one that says nothing about roles.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "leader" => Self::Leader,
+            "followers" => Self::Followers,
+            "candidate" | "candidates" => Self::Candidate,
+            "minority" => Self::Minority,
+            "majority" => Self::Majority,
+            CURRENT_LEADER => Self::CurrentLeader,
+            "random" => Self::Random(1),
+            _ => {
+                let (n, of) = match word.strip_prefix("random ")?.split_once(' ') {
+                    Some((n, of)) => (n, Some(of)),
+                    None => (word.strip_prefix("random ")?, None),
+                };
+                match of {
+                    None => Self::Random(n.parse().ok()?),
+                    Some("followers") => Self::RandomFollowers(n.parse().ok()?),
+                    Some(_) => return None,
+                }
+            }
+        })
+    }
+
+    /// The word in output.
+    pub(super) fn shown(self) -> String {
+        match self {
+            Self::Leader => "leader".to_owned(),
+            Self::Followers => "followers".to_owned(),
+            Self::Candidate => "candidate".to_owned(),
+            Self::Minority => "minority".to_owned(),
+            Self::Majority => "majority".to_owned(),
+            Self::CurrentLeader => CURRENT_LEADER.to_owned(),
+            Self::Random(n) => format!("random {n}"),
+            Self::RandomFollowers(n) => format!("random {n} followers"),
+        }
+    }
+}
+
+impl OpenSet {
+    /// The nodes behind it, `rest` aside. Where nobody is known to be the leader, words that need
+    /// one stand for nobody.
+    #[must_use]
+    pub fn bits(&self, meant: &Meant, all: Bits) -> Bits {
+        let one = |node: Option<NodeId>| node.map_or(0, |node| all & (1 << node.0));
+        let word = |word: &RoleWord| match (word, meant.leader) {
+            (RoleWord::Candidate, _) => one(meant.candidate),
+            (RoleWord::CurrentLeader, _) => one(meant.current),
+            // Any node will do as the leader of those that need none.
+            (RoleWord::Random(_), leader) => {
+                let leader = leader.unwrap_or(NodeId(0));
+                Roles { leader, choice: meant.choice }.bits(*word, all).unwrap_or(0)
+            }
+            (_, None) => 0,
+            (_, Some(leader)) => {
+                Roles { leader, choice: meant.choice }.bits(*word, all).unwrap_or(0)
+            }
+        };
+        self.words.iter().fold(self.named & all, |bits, one| bits | word(one))
+    }
+
+    /// All nodes that it may come to stand for.
+    pub(super) fn possible(&self, all: Bits) -> Bits {
+        if self.rest || !self.words.is_empty() { all } else { self.named }
     }
 }
 

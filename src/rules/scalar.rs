@@ -2,6 +2,7 @@
 //!
 //! All arithmetic is in whole numbers: the same text gives the same value everywhere.
 
+use super::table::Bounds;
 use crate::time::Nanos;
 
 /// Why a scalar is refused, and what to write.
@@ -107,6 +108,35 @@ pub(super) fn whole(text: &str, least: u64, most: u64) -> Result<u64, Refused> {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(Refused { why: "this number is out of range".to_owned(), help: range() }),
     }
+}
+
+/// Reads `3`, `=3`, `>3`, `>=3`, `<3` or `<=3`.
+pub(super) fn bounds(text: &str) -> Result<Bounds, Refused> {
+    let split = text.find(|c: char| !matches!(c, '<' | '>' | '=')).unwrap_or(text.len());
+    let (sign, number) = text.split_at(split);
+    let help = || "write a number, or in quotes \">3\", \">=3\", \"<3\" or \"<=3\"".to_owned();
+    let number = number.trim_start();
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Refused {
+            why: "this is not a number or a comparison".to_owned(),
+            help: help(),
+        });
+    }
+    let out_of_range = || Refused { why: "no number can be like this".to_owned(), help: help() };
+    let number: u64 = number.parse().map_err(|_| out_of_range())?;
+    let bounds = match sign {
+        "" | "=" => Some((number, number)),
+        ">=" => Some((number, u64::MAX)),
+        "<=" => Some((0, number)),
+        ">" => number.checked_add(1).map(|least| (least, u64::MAX)),
+        "<" => number.checked_sub(1).map(|most| (0, most)),
+        _ => {
+            let why = format!("{} is not a comparison", super::diagnostic::quote(sign));
+            return Err(Refused { why, help: help() });
+        }
+    };
+    let (least, most) = bounds.ok_or_else(out_of_range)?;
+    Ok(Bounds { least, most })
 }
 
 /// A decimal number: `digits / scale`.

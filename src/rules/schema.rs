@@ -60,8 +60,11 @@ mod tests {
             parse::WHERE_KEYS,
             parse::DROP_KEYS,
             parse::DELAY_KEYS,
+            parse::STALL_KEYS,
             &["drop"],
             &["delay"],
+            &["stall"],
+            &["leader"],
         ];
         assert_eq!(found, known.into_iter().map(sorted).collect());
     }

@@ -3,9 +3,10 @@
 use super::diagnostic::{Diagnostic, Sink, nearest, quote};
 use super::file::{Group, Named, NodeSet};
 use super::groups::{Meaning, Names, SetArg};
+use super::messages::Spoken;
 use super::reach::Bits;
-use super::roles::Roles;
-use super::table::Node;
+use super::roles::{CURRENT_LEADER, Roles};
+use super::table::{Event, Node, OpenSet, RoleWord};
 use std::collections::{HashMap, HashSet};
 
 /// One side of a rule, as written and in which field.
@@ -26,6 +27,8 @@ pub(super) struct Sets<'a> {
     roles: Option<Roles>,
     /// Whether that was asked for since this was last set to false.
     pub(super) asked_roles: bool,
+    /// Whether the cluster's messages are read.
+    spoken: Spoken,
 }
 
 impl<'a> Sets<'a> {
@@ -34,13 +37,13 @@ impl<'a> Sets<'a> {
         nodes: &'a [Node],
         files: &[&'a Named<Group>],
         args: &'a [SetArg],
-        roles: Option<Roles>,
+        (roles, spoken): (Option<Roles>, Spoken),
         sink: &mut Sink,
     ) -> Self {
         let names = Names::new(nodes, files, args, sink);
         let groups = names.resolve(sink);
         let (used, asked) = (HashSet::new(), HashSet::new());
-        Self { names, groups, used, asked, roles, asked_roles: false }
+        Self { names, groups, used, asked, roles, asked_roles: false, spoken }
     }
 
     /// The two sides of a rule. `None` if something is wrong, which is then reported.
@@ -100,6 +103,112 @@ impl<'a> Sets<'a> {
         Some((total?, rest))
     }
 
+    /// All nodes.
+    pub(super) fn all(&self) -> Bits {
+        self.names.all
+    }
+
+    /// The two sides of a rule whose nodes the engine finds: by an event, or whoever leads.
+    pub(super) fn open_sides(
+        &mut self,
+        sides: [Side<'_>; 2],
+        on: Option<Event>,
+        rule: &str,
+        sink: &mut Sink,
+    ) -> Option<[OpenSet; 2]> {
+        let [from, to] = sides.map(|side| self.open_side(side, on, rule, sink));
+        let (from, to) = (from?, to?);
+        if from.rest && to.rest {
+            let wrong = Diagnostic::error("`rest` stands on both sides")
+                .help("`rest` is all nodes that are not on the other side: name those");
+            sink.push(sides[1].place(wrong, rule));
+            return None;
+        }
+        Some([from, to])
+    }
+
+    /// One such side.
+    pub(super) fn open_side(
+        &mut self,
+        side: Side<'_>,
+        on: Option<Event>,
+        rule: &str,
+        sink: &mut Sink,
+    ) -> Option<OpenSet> {
+        let mut open = OpenSet::default();
+        let Some(set) = side.set else {
+            open.named = self.names.all;
+            return Some(open);
+        };
+        let mut whole = true;
+        for name in &set.names {
+            let word = RoleWord::parse(&name.value);
+            let meant = match word {
+                _ if name.value == "rest" => {
+                    open.rest = true;
+                    continue;
+                }
+                Some(word) => self.open_word(word, on).map(|()| {
+                    open.words.push(word);
+                    Some(0)
+                }),
+                None => self.name(&name.value),
+            };
+            match meant {
+                Ok(bits) => {
+                    open.named |= bits.unwrap_or(0);
+                    whole &= bits.is_some();
+                }
+                Err(wrong) => {
+                    sink.push(wrong.at(name.span).rule(rule).field(side.field));
+                    whole = false;
+                }
+            }
+        }
+        whole.then_some(open)
+    }
+
+    /// Whether a word can be told by an event, or by whoever leads.
+    fn open_word(&self, word: RoleWord, on: Option<Event>) -> Result<(), Diagnostic> {
+        let nodes = self.names.nodes.len();
+        let most = match word {
+            RoleWord::Random(n) => Some((n, nodes)),
+            RoleWord::RandomFollowers(n) => Some((n, nodes - 1)),
+            _ => None,
+        };
+        if most.is_some_and(|(n, most)| n as usize > most) {
+            let message = format!("there are not so many nodes: {}", quote(&word.shown()));
+            return Err(Diagnostic::error(message).help(format!("the cluster has {nodes}")));
+        }
+        match (word, on) {
+            (RoleWord::Candidate, Some(Event::ElectionStarted)) | (RoleWord::CurrentLeader, _) => {
+                Ok(())
+            }
+            (RoleWord::Candidate, _) => Err(no_candidate()),
+            (_, Some(_)) => Ok(()),
+            (word, None) => {
+                let message = format!(
+                    "{} is bound as the rule becomes active, `leader: current` follows elections",
+                    quote(&word.shown())
+                );
+                let help = "beside `leader: current` write `rest`, or the names of nodes";
+                Err(Diagnostic::error(message).help(help))
+            }
+        }
+    }
+
+    /// Complains of `leader: current` where nobody reads the cluster's messages.
+    pub(super) fn check_current(&self, sides: &[Side<'_>], rule: &str, sink: &mut Sink) {
+        for side in sides {
+            let names = side.set.iter().flat_map(|set| &set.names);
+            let current = names.into_iter().find(|name| name.value == CURRENT_LEADER);
+            let wrong = current.and_then(|name| self.spoken.needs("`leader: current`", name.span));
+            if let Some(wrong) = wrong {
+                sink.push(wrong.rule(rule).field(side.field));
+            }
+        }
+    }
+
     /// The nodes behind a name; `Ok(None)` if what is wrong was reported before.
     fn name(&mut self, name: &str) -> Result<Option<Bits>, Diagnostic> {
         let Some((group, meaning)) = self.groups.get_key_value(name) else {
@@ -112,7 +221,14 @@ impl<'a> Sets<'a> {
                 }
                 return Ok(Some(bits));
             }
-            return self.names.word(name).map(Some);
+            return match RoleWord::parse(name) {
+                Some(RoleWord::Candidate) => Err(no_candidate()),
+                Some(RoleWord::CurrentLeader) => {
+                    let message = "`leader: current` belongs into `from`, `to` or `between`";
+                    Err(Diagnostic::error(message).help("write `leader`"))
+                }
+                _ => self.names.word(name).map(Some),
+            };
         };
         self.used.insert(group);
         match *meaning {
@@ -154,7 +270,17 @@ impl<'a> Sets<'a> {
     }
 }
 
+fn no_candidate() -> Diagnostic {
+    Diagnostic::error("nobody is known to stand for election here")
+        .help("`candidate` is for rules with `on: election_started`")
+}
+
 impl Side<'_> {
+    /// Whether it names whoever leads at any time.
+    pub(super) fn follows(&self) -> bool {
+        self.set.is_some_and(|set| set.names.iter().any(|name| name.value == CURRENT_LEADER))
+    }
+
     fn place(self, wrong: Diagnostic, rule: &str) -> Diagnostic {
         let wrong = wrong.rule(rule).field(self.field);
         match self.set {

@@ -4,8 +4,12 @@
 //! are indexes into its vectors, in the order of the file. It says nothing about how the
 //! table is walked: `engine/` lays it out for that.
 
+pub use super::about::{
+    Bounds, Event, Masks, Meant, MessageFilter, On, OpenSet, OpenSides, Role, RoleWord,
+};
 use crate::packet::{Endpoint, LinkId, NodeId, Proto};
 use crate::time::Nanos;
+use crate::wire::Protocol;
 
 /// The most packets held of one queue; a delay may not ask for more. The kernel keeps at most
 /// 65,536 in all; what is left of them lets packets that nobody delays pass while the rest is
@@ -40,6 +44,10 @@ pub struct Table {
     pub max_rate: u32,
     /// What happens to a packet whose sender stays unknown.
     pub unattributed: Unattributed,
+    /// How its nodes speak Raft, where that is to be read.
+    pub protocol: Option<Protocol>,
+    /// The group whose leader is meant by `leader`, where one connection carries several.
+    pub group: Option<String>,
     /// The rules in file order.
     pub rules: Vec<Rule>,
     /// What is done to processes, in file order.
@@ -92,8 +100,13 @@ pub struct Rule {
     /// What is done, in order; not empty, and nothing stands behind an `Accept` or `Drop`
     /// of packets.
     pub actions: Vec<Action>,
-    /// When it is active.
+    /// When it is active; [`Window::ALWAYS`] for a rule that follows an event.
     pub window: Window,
+    /// The event that makes it active, instead of a time.
+    pub on: Option<On>,
+    /// Its sides, where they are known only while raftq runs: then `links` are all that they may
+    /// come to, and the engine finds out which of them are meant.
+    pub sides: Option<OpenSides>,
     /// Whether a drop of it leaves alone what is held when it starts.
     pub keeps_held: bool,
     /// Whether it may end without ever having matched.
@@ -227,6 +240,12 @@ pub struct Filter {
     pub port: Option<u16>,
     /// Age of the flow relative to the rule's activation.
     pub flow: Option<FlowAge>,
+    /// What a message must be like that the packet completes: then the rule is about messages.
+    pub message: Option<MessageFilter>,
+    /// Of what meets all that, only each n-th; at least 2.
+    pub every_nth: Option<u32>,
+    /// Of that, only the first so many of an activation.
+    pub first: Option<u32>,
     /// Chance for each wire segment, as a share of 2^32 (2^32: always).
     pub chance: Option<u64>,
 }
@@ -247,11 +266,28 @@ pub enum Action {
     Accept,
     /// Ends the walk for what it drops.
     Drop(What),
+    /// Ends the walk: a RST goes instead of the segment, and what is held of its direction of the
+    /// flow is dropped. A packet of which none can be made is dropped.
+    Reset,
+    /// Ends the walk: from this segment on nothing of its direction of the flow arrives but
+    /// acknowledgements, until the flow ends.
+    Stall {
+        /// So long after it began, a RST goes instead of the next segment, and ends the stall.
+        reset_after: Option<Nanos>,
+    },
     /// Adds to the packet's delay; the walk goes on.
     Delay(Delay),
     /// Triggers a fault, once an activation: the packet is dropped, and from it on everything to
     /// and from the nodes of the fault, until that is over. Stands alone in its rule.
     Trigger(Trigger),
+}
+
+impl Action {
+    /// Whether nothing behind it is ever reached.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        matches!(self, Self::Accept | Self::Drop(What::Packets) | Self::Reset | Self::Stall { .. })
+    }
 }
 
 /// Which fault a packet triggers.
@@ -406,7 +442,7 @@ impl Rule {
     /// Whether it ends the walk for every packet that it matches.
     #[must_use]
     pub fn ends(&self) -> bool {
-        matches!(self.actions.last(), Some(Action::Accept | Action::Drop(What::Packets)))
+        self.actions.last().is_some_and(Action::ends)
     }
 }
 
@@ -438,13 +474,29 @@ impl Table {
         format!("{} -> {}", name(from), name(to))
     }
 
+    /// Whether some rule cannot do without the messages of [`Table::protocol`].
+    #[must_use]
+    pub fn hears(&self) -> bool {
+        let follows = |rule: &Rule| rule.sides.as_ref().is_some_and(OpenSides::follows);
+        let hears = |rule: &Rule| rule.filter.message.is_some() || rule.on.is_some();
+        self.rules.iter().any(|rule| hears(rule) || follows(rule))
+    }
+
     /// Whether some rule needs to see single wire segments, so that the queue must not hand
-    /// over GSO packets: a chance applies to each segment, and trimming one needs it alone.
+    /// over GSO packets: a chance applies to each segment, changing one needs it alone, and so
+    /// does the one that completes a message.
     #[must_use]
     pub fn needs_segments(&self) -> bool {
         self.rules.iter().any(|rule| {
-            rule.filter.chance.is_some()
-                || rule.actions.iter().any(|a| matches!(a, Action::Drop(What::Data)))
+            let filter = &rule.filter;
+            let changes = |action: &Action| {
+                matches!(action, Action::Drop(What::Data) | Action::Reset | Action::Stall { .. })
+            };
+            filter.chance.is_some()
+                || filter.message.is_some()
+                || filter.first.is_some()
+                || filter.every_nth.is_some()
+                || rule.actions.iter().any(changes)
         })
     }
 }

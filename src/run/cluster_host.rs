@@ -181,6 +181,8 @@ mod tests {
             seed: 0,
             max_rate: 1,
             unattributed: Unattributed::Accept,
+            protocol: None,
+            group: None,
             rules: Vec::new(),
             faults: vec![fault],
         }

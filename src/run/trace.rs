@@ -40,6 +40,8 @@ pub enum Fate {
     Dropped,
     /// Only its acknowledgement went on.
     Trimmed,
+    /// A RST went on instead.
+    Reset,
     /// Held for that long.
     Held(Nanos),
     /// Dropped because as many were held as may be.
@@ -387,6 +389,7 @@ fn line<'a>(record: &Record, start: Nanos, table: Option<&'a Table>) -> Line<'a>
         Fate::Accepted => ("accept", None),
         Fate::Dropped => ("drop", None),
         Fate::Trimmed => ("trim", None),
+        Fate::Reset => ("reset", None),
         Fate::Held(delay) => ("delay", Some(delay.0 / 1_000)),
         Fate::Overflowed => ("overflow", None),
         Fate::Asked => ("ask", None),

@@ -197,9 +197,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     }
 
     /// Tells of nodes that are silent by now, so that what is to be done to them is done; and
-    /// drops what is held of a host that is to be lost.
+    /// drops what is held of a host that is to be lost, or of a connection that was reset.
     fn tell_silences(&mut self, now: Nanos) -> io::Result<()> {
-        if !self.engine.has_untold_silence() {
+        if !self.engine.has_untold_silence() && !self.engine.has_orphans() {
             return Ok(());
         }
         let Self { lanes, engine, wiring, trims, left, .. } = self;
@@ -207,6 +207,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         let mut out = |r: Release| {
             keep_first(&mut result, answer(lanes, trims, left, &mut wiring.tracer, now, r));
         };
+        engine.drop_orphans(&mut out);
         let reports = &wiring.reports;
         engine.tell_silences(|s| reports.send(Report::Silenced(s)).is_ok(), &mut out);
         result
@@ -402,6 +403,7 @@ fn judge(
     let (answer, fate) = match (decision.verdict, decision.facts) {
         (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
         (Verdict::Trim, _) => (Answer::Trim(view), Fate::Trimmed),
+        (Verdict::Reset { seq }, _) => (Answer::Reset(view, seq), Fate::Reset),
         (Verdict::Hold { due, trim, ordered }, Some(facts)) => {
             let slot = if trim { trims.put(packet.bytes, &view) } else { None };
             if trim && slot.is_none() {

@@ -37,6 +37,8 @@ impl TableLines {
                 seed: 7,
                 max_rate: 20_000,
                 unattributed: Unattributed::Accept,
+                protocol: None,
+                group: None,
                 rules: Vec::new(),
             },
             shared: false,
@@ -84,6 +86,8 @@ impl TableLines {
         let used = if words[0] == "any" { 1 } else { 3 };
         let mut rule = Rule {
             dynamic: false,
+            on: None,
+            sides: None,
             keeps_held: false,
             name: name.to_owned(),
             links: self.links(&words[..used]),
