@@ -18,6 +18,7 @@
 mod coverage;
 pub mod decoder;
 pub mod embedded;
+pub mod etcd;
 pub mod message;
 mod proto;
 pub mod protocol;

@@ -2,23 +2,27 @@
 
 use super::decoder::{Connection, Decoder};
 use super::embedded::Embedded;
+use super::etcd::Etcd;
 
 /// How a cluster's nodes speak with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// The embedded node, and others that send tikv's raft-rs messages with a length before each.
     Embedded,
+    /// etcd 3.4 and 3.5, between peers.
+    Etcd,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Embedded];
+    pub const ALL: [Self; 2] = [Self::Embedded, Self::Etcd];
 
     /// Its word in files and in output.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
+            Self::Etcd => "etcd",
         }
     }
 
@@ -33,6 +37,7 @@ impl Protocol {
     pub fn decoder(self, connection: &Connection) -> Box<dyn Decoder> {
         match self {
             Self::Embedded => Box::new(Embedded::new(connection)),
+            Self::Etcd => Box::new(Etcd::new(connection)),
         }
     }
 }
