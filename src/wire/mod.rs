@@ -20,6 +20,7 @@ pub mod decoder;
 #[cfg(test)]
 mod driven;
 pub mod embedded;
+pub mod etcd;
 pub mod hashicorp;
 pub mod message;
 pub mod nats;

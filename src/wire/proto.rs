@@ -24,7 +24,7 @@ pub(super) enum Value<'a> {
 }
 
 /// The fields of a message; ends after the first error.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }

@@ -2,6 +2,7 @@
 
 use super::decoder::{Connection, Decoder};
 use super::embedded::Embedded;
+use super::etcd::Etcd;
 use super::hashicorp::Hashicorp;
 use super::nats::Nats;
 
@@ -10,6 +11,8 @@ use super::nats::Nats;
 pub enum Protocol {
     /// The embedded node, and others that send tikv's raft-rs messages with a length before each.
     Embedded,
+    /// etcd 3.4 and 3.5, between peers.
+    Etcd,
     /// hashicorp/raft's network transport.
     Hashicorp,
     /// NATS: JetStream's groups on the routes between servers.
@@ -18,13 +21,14 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Embedded, Self::Hashicorp, Self::Nats];
+    pub const ALL: [Self; 4] = [Self::Embedded, Self::Etcd, Self::Hashicorp, Self::Nats];
 
     /// Its word in files and in output.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
+            Self::Etcd => "etcd",
             Self::Hashicorp => "hashicorp",
             Self::Nats => "nats",
         }
@@ -41,6 +45,7 @@ impl Protocol {
     pub fn decoder(self, connection: &Connection) -> Box<dyn Decoder> {
         match self {
             Self::Embedded => Box::new(Embedded::new(connection)),
+            Self::Etcd => Box::new(Etcd::new(connection)),
             Self::Hashicorp => Box::new(Hashicorp::new(connection)),
             Self::Nats => Box::new(Nats::new(connection)),
         }

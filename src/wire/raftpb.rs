@@ -150,7 +150,7 @@ impl Raw {
             (8, Value::Varint(v)) => self.commit = v,
             (9, Value::Bytes(v)) => self.snapshot = snapshot(v)?,
             (10, Value::Varint(v @ (0 | 1))) => self.reject = v == 1,
-            (11, Value::Varint(_)) | (12, Value::Bytes(_)) | (13..=16, Value::Varint(_)) => {}
+            (11 | 13..=16, Value::Varint(_)) | (12, Value::Bytes(_)) => {}
             (1..=12, _) => return Err(Broken::Wrong),
             _ => self.strange = true,
         }

@@ -7,6 +7,9 @@ use super::message::{Entry, Message};
 use super::stream::Piece;
 use crate::time::Nanos;
 
+/// How many bytes are added at once where a decoder cannot say how many it needs.
+const STRIDE: usize = 256;
+
 /// What is needed for reading on.
 pub(super) struct Reading<'a> {
     pub(super) at: Nanos,
@@ -154,8 +157,10 @@ impl Thread {
             } else if self.kept.is_empty() {
                 bytes = self.read_slice(bytes, reading);
             } else {
-                // Not more than is needed, so that what follows is read where it lies.
-                let more = self.need.saturating_sub(self.kept.len()).clamp(1, bytes.len());
+                // Hardly more than is needed, so that what follows is read where it lies; but where
+                // only one more is asked for at a time, not one at a time.
+                let missing = self.need.saturating_sub(self.kept.len());
+                let more = missing.max(self.kept.len().min(STRIDE)).min(bytes.len());
                 self.kept.extend_from_slice(&bytes[..more]);
                 bytes = &bytes[more..];
                 if self.kept.len() >= self.need {
