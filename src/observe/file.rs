@@ -387,7 +387,7 @@ mod tests {
             Event::Ended { at: Nanos(2), node: NodeId(1) },
             Event::Wiped { at: Nanos(3), node: NodeId(1) },
             Event::Missed { at: Nanos(4), messages: 9 },
-            Event::Coverage(Coverage { flows: 6, messages: 100, ..Coverage::default() }),
+            Event::Coverage(Coverage { flows: 6, read: 100, ..Coverage::default() }),
         ];
         let mut text = header().line();
         for event in &others {

@@ -31,7 +31,8 @@ mod words;
 
 pub use alarm::{ALARMS_MAX, Alarm, Invariant};
 pub use leaders::{GROUPS_MAX, Leaders, Role, Turn, Turns, adopted_term};
-pub use seen::{Coverage, Event, Seen};
+pub use crate::wire::Coverage;
+pub use seen::{Event, Seen};
 pub use watched::{ELECTIONS_MAX, Election, GroupSeen, MOMENTS_MAX, Moment, Stand, Watched, What};
 pub use words::member_text;
 
@@ -126,6 +127,12 @@ impl Observer {
     #[must_use]
     pub fn alarms(&self) -> &[Alarm] {
         &self.alarms.list
+    }
+
+    /// The messages that prove an alarm, a line each.
+    #[must_use]
+    pub fn evidence(&self, alarm: &Alarm) -> Vec<String> {
+        alarm.evidence.iter().map(|seen| self.names.evidence(seen)).collect()
     }
 
     /// What happened, in the order in which it was told.

@@ -2,7 +2,7 @@
 
 use crate::packet::NodeId;
 use crate::time::Nanos;
-use crate::wire::{Entry, Message, Way};
+use crate::wire::{Coverage, Entry, Message, Way};
 
 /// One message as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,32 +23,6 @@ pub struct Seen {
     pub message: Message,
     /// Those of its entries whose hash is known.
     pub entries: Vec<Entry>,
-}
-
-/// What the reader of the wire came to, as it says when all is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Coverage {
-    /// Connections between nodes.
-    pub flows: u64,
-    /// Those of them on which nothing could be read: TLS, or another protocol.
-    pub opaque: u64,
-    /// Messages that were decoded.
-    pub messages: u64,
-    /// Times that a direction lost the thread.
-    pub gaps: u64,
-    /// Payload bytes that belong to a message, or to framing that was understood.
-    pub bytes_read: u64,
-    /// Payload bytes that were passed over unread.
-    pub bytes_lost: u64,
-}
-
-impl Coverage {
-    /// How much of the payload was read, 0 to 1; 1 where there was none.
-    #[must_use]
-    pub fn share(&self) -> f64 {
-        let all = self.bytes_read.saturating_add(self.bytes_lost);
-        if all == 0 { 1.0 } else { self.bytes_read as f64 / all as f64 }
-    }
 }
 
 /// Everything the observer is told.

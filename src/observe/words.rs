@@ -3,7 +3,8 @@
 use super::Seen;
 use crate::packet::NodeId;
 use crate::time::Nanos;
-use crate::wire::{Group, Kind, Member};
+use crate::wire::{Group, Kind, Member, Message, Position};
+use std::fmt::Write;
 
 /// Where members were heard, and what nodes are called.
 #[derive(Debug, Default)]
@@ -38,6 +39,33 @@ impl Names {
         let known = self.members.iter().find(|(other, _)| *other == member);
         known
             .map_or_else(|| format!("member {}", member_text(member)), |(_, node)| self.node(*node))
+    }
+
+    /// A message as evidence: when, who to whom, what.
+    pub(super) fn evidence(&self, seen: &Seen) -> String {
+        let Message { kind, term, to, previous, index, commit, granted, .. } = seen.message;
+        let receiver = match (seen.to, to) {
+            (Some(node), _) => self.node(node),
+            (None, Some(member)) => self.member(member),
+            (None, None) => "somebody".into(),
+        };
+        let mut text = format!("{}  {} -> {receiver}: ", time(seen.at), self.sender(seen));
+        text += kind.word();
+        let mut add = |what: &str, value: Option<String>| {
+            if let Some(value) = value {
+                let _ = write!(text, ", {what} {value}");
+            }
+        };
+        let position = |at: Position| format!("{} of term {}", at.index, at.term);
+        add("term", term.map(|term| term.to_string()));
+        let last = if kind == Kind::Append { "behind index" } else { "last index" };
+        add(last, previous.map(position));
+        let entries = seen.entries.iter().map(|entry| position(entry.at)).collect::<Vec<_>>();
+        add("entries", (!entries.is_empty()).then(|| entries.join(", ")));
+        add("index", index.map(|index| index.to_string()));
+        add("committed", commit.map(|commit| commit.to_string()));
+        add("granted", granted.map(|granted| if granted { "yes" } else { "no" }.into()));
+        text + &group(seen.message.group)
     }
 
     /// The sender of a message.

@@ -3,15 +3,18 @@
 
 use super::attach::{self, Options};
 use super::attached::{Attached, Pending};
-use super::disturb::{Disturb, Happened, Hosted, parked};
+use super::disturb::{Disturb, HEARD, Happened, Hosted, parked};
 use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
 use super::status::{self, Status};
+use crate::engine::Turned;
 use crate::kernel::poll::{self, Poller};
 use crate::kernel::signals::{Signals, Wish};
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, signals};
+use crate::observe::Turn;
+use crate::packet::NodeId;
 use crate::rules::table::Window;
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
@@ -213,6 +216,26 @@ impl Control<'_> {
         Ok(())
     }
 
+    /// A message showed that something changed.
+    fn turned(&mut self, turned: &Turned) {
+        let name = |node: NodeId| self.attached.table.nodes[usize::from(node.0)].name.clone();
+        let (what, node) = match turned.turn {
+            Turn::LeaderElected { node, term } => {
+                self.disturb.heard_leader(node, term);
+                (format!("{} leads in term {term}", name(node)), node)
+            }
+            Turn::ElectionStarted { node, term } => {
+                (format!("{} stands for term {term}", name(node)), node)
+            }
+            // They come with one of the others, or say little to people.
+            Turn::TermChange { .. } | Turn::FirstEntry { .. } => return,
+        };
+        let nodes = vec![name(node)];
+        let happened = Happened { t: turned.at, rule: HEARD.into(), what, nodes };
+        self.status.say(&format!("{:8.3}s  {}", happened.t.as_secs_f64(), happened.what));
+        self.tell(&happened);
+    }
+
     /// Violations are told when they are seen; the result has their evidence.
     fn tell_alarms(&mut self) {
         while let Some(said) = self.attached.alarm() {
@@ -277,6 +300,7 @@ impl Control<'_> {
             }
             Report::Silenced(silenced) => self.disturb.silenced(&silenced),
             Report::SilenceOver(fault, node, at) => self.disturb.silence_over(fault, node, at),
+            Report::Turned(turned) => self.turned(&turned),
             Report::Started(_) | Report::Drained(_) => {}
         }
     }

@@ -62,7 +62,16 @@ fn nanos<S: serde::Serializer>(t: &Nanos, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_u64(t.0)
 }
 
+/// Stands where the rule's name does, for what nodes did by themselves.
+pub const HEARD: &str = "wire";
+
 impl Happened {
+    /// Whether it was done to nodes, by a rule.
+    #[must_use]
+    pub fn was_done(&self) -> bool {
+        !self.nodes.is_empty() && self.rule != HEARD
+    }
+
     /// Of a rule.
     #[must_use]
     pub fn rule(t: Nanos, rule: &str, what: &str) -> Self {

@@ -293,7 +293,7 @@ impl Course<'_> {
         let lost = AtomicBool::new(false);
         let done = RefCell::new(Vec::new());
         let told = |happened: &Happened| {
-            if !happened.nodes.is_empty() && done.borrow().len() < HAPPENED_MAX {
+            if happened.was_done() && done.borrow().len() < HAPPENED_MAX {
                 done.borrow_mut().push(happened.clone());
             }
             let line = serde_json::to_string(happened).unwrap_or_default();

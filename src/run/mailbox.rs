@@ -4,7 +4,7 @@
 //! lock. A flag, looked at once a batch, says that there is something to read; an eventfd
 //! wakes the loop when no packet does.
 
-use crate::engine::{Answer, Edge, Prepared, Question, Silenced};
+use crate::engine::{Answer, Edge, Prepared, Question, Silenced, Turned};
 use crate::packet::{Endpoint, NodeId};
 use crate::rules::table::NodeBits;
 use crate::time::Nanos;
@@ -50,6 +50,8 @@ pub enum Report {
     Silenced(Silenced),
     /// The silence of a node for this fault is over since then, on the rules' clock.
     SilenceOver(u16, NodeId, Nanos),
+    /// A message showed that something changed: a term, an election, a leader.
+    Turned(Turned),
     /// Everything is released.
     Drained(Nanos),
 }

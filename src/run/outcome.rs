@@ -237,7 +237,8 @@ impl Outcome {
             );
         }
         run.warnings.extend(warnings(&totals, &rules, detached.traced));
-        let wire = detached.watched.as_ref().map(|ended| ended.outcome(&run.table));
+        let names: Vec<String> = run.table.nodes.iter().map(|node| node.name.clone()).collect();
+        let wire = detached.watched.as_ref().map(|ended| ended.outcome(&names));
         run.warnings.extend(wire.iter().filter_map(|wire| wire.unwritten.clone()));
         let mut exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
         if exit_code != ENVIRONMENT && wire.as_ref().is_some_and(WireOutcome::is_violated) {

@@ -166,6 +166,10 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         self.let_out(now)?;
         let more = self.reading && self.take_in(now)?;
         self.tell_silences(now)?;
+        if self.engine.has_untold_turns() {
+            let reports = &self.wiring.reports;
+            self.engine.tell_turns(|turned| reports.send(Report::Turned(turned)).is_ok());
+        }
         for lane in &mut self.lanes {
             lane.queue.flush()?;
         }
@@ -394,9 +398,11 @@ fn judge(
     let decision = match &mut wiring.ear {
         None => engine.decide(now, &view),
         Some(ear) => {
-            let heard = ear.listen(now, &view, packet);
-            let decision = engine.decide_heard(now, &view, heard);
-            ear.tell(now, decision.facts.filter(|_| !decision.is_asked()).map(|facts| facts.link));
+            let (messages, entries) = ear.listen(now, &view, packet);
+            let decision = engine.decide_heard(now, &view, messages, entries);
+            // Whose sender has to be asked for is on no link yet.
+            let asked = matches!(decision.verdict, Verdict::Ask { .. });
+            ear.tell(now, decision.facts.filter(|_| !asked).map(|facts| facts.link));
             decision
         }
     };

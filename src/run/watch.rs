@@ -6,13 +6,13 @@
 //! again. Where it cannot keep up, messages are counted instead of told: that makes the coverage
 //! smaller, and nothing else wrong, since each message testifies by itself.
 
+use super::wire_outcome::WireOutcome;
 use crate::kernel::queue::Packet;
-use crate::observe::file::Header;
+use crate::observe::file::{self, Header};
 use crate::observe::{Alarm, Event, Observer, Seen, Watched};
 use crate::packet::{LinkId, NodeId, PacketView, Proto};
 use crate::rules::Table;
 use crate::time::Nanos;
-use super::wire_outcome::WireOutcome;
 use crate::wire::{Coverage, Entry, Heard, Message, Protocol, Reader, Segment};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use std::fs::File;
@@ -86,16 +86,21 @@ impl Ear {
         self.zero.store(at.0.max(1), Ordering::Release);
     }
 
-    /// Reads a packet; returns the messages that it completes.
+    /// Reads a packet; returns the messages that it completes, and their entries.
     #[inline]
-    pub fn listen(&mut self, now: Nanos, view: &PacketView, packet: &Packet<'_>) -> &[Message] {
-        self.messages.clear();
-        if view.proto != Proto::Tcp {
-            return &[];
-        }
+    pub fn listen(
+        &mut self,
+        now: Nanos,
+        view: &PacketView,
+        packet: &Packet<'_>,
+    ) -> (&[Message], &[Entry]) {
         let Self { reader, heard, messages, entries, missed, .. } = self;
+        messages.clear();
         heard.clear();
         entries.clear();
+        if view.proto != Proto::Tcp {
+            return (&[], &[]);
+        }
         let payload = packet.bytes.get(usize::from(view.header_len)..).unwrap_or_default();
         let segment = Segment {
             at: now,
@@ -116,7 +121,7 @@ impl Ear {
             messages.push(*message);
             heard.push((*of, entries.len()));
         });
-        messages
+        (messages, entries)
     }
 
     /// Tells the watcher what was heard last, now that it is known on which link; never waits.
@@ -162,8 +167,8 @@ impl Ear {
 pub struct Ended {
     /// What it saw.
     pub watched: Watched,
-    /// Invariants that were violated, with the evidence.
-    pub alarms: Vec<Alarm>,
+    /// Invariants that were violated, each with the messages that prove it.
+    pub alarms: Vec<(Alarm, Vec<String>)>,
     /// By which protocol.
     pub protocol: Protocol,
     /// Why the file is not whole, if it is not.
@@ -171,11 +176,19 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// What an observer saw.
+    #[must_use]
+    pub fn of(observer: &Observer, protocol: Protocol, unwritten: Option<String>) -> Self {
+        let alarms = observer.alarms().iter();
+        let alarms = alarms.map(|alarm| (alarm.clone(), observer.evidence(alarm))).collect();
+        Self { watched: observer.finish(), alarms, protocol, unwritten }
+    }
+
     /// The same with the names of this table's nodes.
     #[must_use]
-    pub fn outcome(&self, table: &Table) -> WireOutcome {
+    pub fn outcome(&self, nodes: &[String]) -> WireOutcome {
         let Self { watched, alarms, protocol, unwritten } = self;
-        WireOutcome::new(protocol.word(), &table.nodes, watched, alarms, unwritten.clone())
+        WireOutcome::new(protocol.word(), nodes, watched, alarms, unwritten.clone())
     }
 }
 
@@ -197,7 +210,7 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
     let (tell, alarms) = unbounded();
     let zero = Arc::new(AtomicU64::new(0));
     let names = table.nodes.iter().map(|node| node.name.clone()).collect();
-    let header = Header::new(protocol, names);
+    let header = Header::new(protocol.word(), names);
     let sink = file.map(|path| Sink::create(path, &header)).transpose()?;
     let watch = Watch {
         notes,
@@ -205,7 +218,7 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
         coverage,
         zero: Arc::clone(&zero),
         nodes: table.nodes.len(),
-        observer: Observer::new(&header),
+        observer: Observer::new().named(header.nodes.clone()),
         protocol,
         sink,
         told: 0,
@@ -291,8 +304,7 @@ impl Watch {
             self.see(Event::Coverage(coverage));
         }
         let unwritten = self.sink.and_then(Sink::finish);
-        let (alarms, protocol) = (self.observer.alarms().to_vec(), self.protocol);
-        Ended { watched: self.observer.finish(), alarms, protocol, unwritten }
+        Ended::of(&self.observer, self.protocol, unwritten)
     }
 
     fn take(&mut self, note: Note) {
@@ -360,13 +372,13 @@ struct Sink {
 impl Sink {
     fn create(path: &Path, header: &Header) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(header.line().as_bytes())?;
+        writeln!(file, "{}", header.line())?;
         Ok(Self { path: path.to_owned(), file, failed: None })
     }
 
     fn put(&mut self, event: &Event) {
         if self.failed.is_none() {
-            self.failed = self.file.write_all(event.line().as_bytes()).err();
+            self.failed = writeln!(self.file, "{}", file::line(event)).err();
         }
     }
 

@@ -1,8 +1,7 @@
 //! What was seen on the wire, as it stands in results: for machines, and for people.
 
-use crate::observe::{Alarm, Coverage, Invariant, Stand, Watched};
-use crate::rules::table::Node;
-use crate::wire::{Group, Member};
+use crate::observe::{Alarm, Coverage, Invariant, Stand, Watched, member_text};
+use crate::wire::Member;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -112,9 +111,9 @@ impl WireOutcome {
     #[must_use]
     pub fn new(
         protocol: &'static str,
-        nodes: &[Node],
+        nodes: &[String],
         watched: &Watched,
-        alarms: &[Alarm],
+        alarms: &[(Alarm, Vec<String>)],
         unwritten: Option<String>,
     ) -> Self {
         let who = Names { nodes, watched };
@@ -135,11 +134,11 @@ impl WireOutcome {
                 .and(one.led_at)
                 .map(|led| led.saturating_sub(one.at).as_secs_f64()),
         });
-        let alarms = alarms.iter().map(|alarm| AlarmOutcome {
+        let alarms = alarms.iter().map(|(alarm, evidence)| AlarmOutcome {
             invariant: alarm.invariant.word(),
             at_s: alarm.at.as_secs_f64(),
             said: alarm.said.clone(),
-            evidence: alarm.evidence.iter().map(ToString::to_string).collect(),
+            evidence: evidence.clone(),
         });
         Self {
             protocol,
@@ -261,7 +260,7 @@ fn coverage(watched: &Watched) -> CoverageOutcome {
 
 /// Names of members, by the nodes on which they were heard.
 struct Names<'a> {
-    nodes: &'a [Node],
+    nodes: &'a [String],
     watched: &'a Watched,
 }
 
@@ -269,12 +268,6 @@ impl Names<'_> {
     fn name(&self, member: Member) -> String {
         let heard = self.watched.members.iter().find(|(one, _)| *one == member);
         let node = heard.and_then(|(_, node)| self.nodes.get(usize::from(node.0)));
-        node.map_or_else(|| format!("member {:x}", member.0), |node| node.name.clone())
+        node.cloned().unwrap_or_else(|| format!("member {}", member_text(member)))
     }
-}
-
-/// A group's name for people, where it has one.
-#[must_use]
-pub fn group_words(group: Group) -> String {
-    of_group(&group.name())
 }

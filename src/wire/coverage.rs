@@ -3,7 +3,7 @@
 use super::message::Kind;
 
 /// What was read, and what was not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Coverage {
     /// Connections.
     pub flows: u64,
@@ -19,7 +19,8 @@ pub struct Coverage {
     pub unread: u64,
     /// How often a thread was lost; joining in the middle does not count.
     pub lost: u64,
-    /// Why the last of them was.
+    /// Why the last of them was; not in a record.
+    #[serde(skip)]
     pub last_lost: Option<&'static str>,
     /// How often a thread was taken up again, or for the first time after joining.
     pub regained: u64,
