@@ -105,7 +105,7 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     attached.keep_guarded()?;
     attached.install(&prepared, &lock)?;
     drop(lock);
-    attached.start_clock(None)?;
+    attached.start_clock()?;
     Ok(attached)
 }
 
@@ -202,6 +202,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
         reports,
         warnings: Vec::new(),
         start: Nanos::ZERO,
+        early: Vec::new(),
         queue: options.queue,
         orders,
         heart,

@@ -55,6 +55,8 @@ pub struct Attached {
     pub warnings: Vec<String>,
     /// When the rules' clock started.
     pub start: Nanos,
+    /// What the loop told before that, such as who leads.
+    pub(super) early: Vec<Report>,
     pub(super) queue: QueueKind,
     pub(super) orders: Post<Order>,
     pub(super) heart: Arc<Heart>,
@@ -129,10 +131,13 @@ impl Attached {
         Ok(())
     }
 
-    /// Starts the rules' clock, or goes on with it from `since`. On a shared stack packets
-    /// wait in the queue until the connections that exist are known.
-    pub(super) fn start_clock(&mut self, since: Option<Nanos>) -> Result<(), Trouble> {
-        self.start_clock_with(since, &mut Vec::new())
+    /// Starts the rules' clock. On a shared stack packets wait in the queue until the connections
+    /// that exist are known.
+    pub(super) fn start_clock(&mut self) -> Result<(), Trouble> {
+        let mut early = Vec::new();
+        self.start_clock_with(None, &mut early)?;
+        self.early = early;
+        Ok(())
     }
 
     fn start_clock_with(

@@ -73,7 +73,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     let mut status = Status::new(run.quiet);
     let disturb = Disturb::new(&table, run.host.as_ref())?;
     let written = end_of(&table, run.lasts);
-    let attached = attach::attach(Arc::new(parked(table)), &run.options)?;
+    let mut attached = attach::attach(Arc::new(parked(table)), &run.options)?;
     if let Some(hosted) = &run.host {
         hosted.host.attached(&attached);
         hosted.host.rules_start(attached.start);
@@ -86,6 +86,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         attached.flavour,
         attached.guardian_pid(),
     ));
+    let aside = std::mem::take(&mut attached.early);
     let mut control = Control {
         until: written.map(|end| attached.start + end),
         disturb,
@@ -97,7 +98,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         signals,
         next_look: Nanos::ZERO,
         pending: VecDeque::new(),
-        aside: Vec::new(),
+        aside,
         told: 0,
         at_the_end: Vec::new(),
         rules_removed: false,

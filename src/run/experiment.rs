@@ -115,7 +115,7 @@ impl Experiment {
                 return Err(self.scenario.refuse_load(load, &why.to_lowercase(), help));
             }
         }
-        let rehearsal = self.scenario.rehearse()?;
+        let rehearsal = self.scenario.rehearse(self.adapter.protocol())?;
         check_offered(&rehearsal.table, &self.adapter).map_err(|why| {
             let help = "choose another adapter, add the call to its `admin` section \
                         (adapters/README.md), or mark the rule `optional: true`";

@@ -109,6 +109,10 @@ pub struct Replacements {
     pub sets: Vec<SetArg>,
 }
 
+/// What nodes are taken to speak while nobody knows the adapter: one whose groups have names, so
+/// that rules may say everything.
+const ANY_PROTOCOL: &str = "nats";
+
 impl Scenario {
     /// Reads a scenario file, and compiles its rules for nodes that do not run yet.
     /// Either all of it is right, or the report has every error; warnings are of the rules.
@@ -116,14 +120,14 @@ impl Scenario {
         let source = Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
         let mut scenario = Self::read(source, path, replace)?;
         scenario.sets.clone_from(&replace.sets);
-        let rehearsal = scenario.rehearse()?;
+        let rehearsal = scenario.rehearse(Some(ANY_PROTOCOL))?;
         scenario.fits(&rehearsal.table)?;
         Ok((scenario, rehearsal.warnings))
     }
 
-    /// Its rules, compiled for nodes that do not run yet.
-    pub fn rehearse(&self) -> Result<Compiled, Report> {
-        self.compile(&self.imagined_cluster(), Roles::imagined())
+    /// Its rules, compiled for nodes that do not run yet and speak Raft by this protocol.
+    pub fn rehearse(&self, protocol: Option<&str>) -> Result<Compiled, Report> {
+        self.compile(&self.imagined_cluster(protocol), Roles::imagined())
     }
 
     /// Refuses rules that the fault phase is too short for.
@@ -251,8 +255,12 @@ impl Scenario {
     }
 
     /// A cluster as it will be, to compile rules against before anything is started.
-    fn imagined_cluster(&self) -> String {
-        let mut yaml = String::from("cluster:\n  nodes:\n");
+    fn imagined_cluster(&self, protocol: Option<&str>) -> String {
+        let mut yaml = String::from("cluster:\n");
+        if let Some(protocol) = protocol {
+            let _ = writeln!(yaml, "  protocol: {protocol}");
+        }
+        yaml.push_str("  nodes:\n");
         for i in 1..=self.nodes {
             let _ = writeln!(yaml, "    n{i}: 10.77.0.{i}:2380");
         }

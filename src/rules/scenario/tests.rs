@@ -8,7 +8,7 @@ fn read(text: &str) -> Result<Scenario, Report> {
         Path::new("folder/s.yaml"),
         &Replacements::default(),
     )?;
-    let compiled = scenario.compile(&scenario.imagined_cluster(), Roles::imagined())?;
+    let compiled = scenario.compile(&scenario.imagined_cluster(None), Roles::imagined())?;
     scenario.fits(&compiled.table)?;
     Ok(scenario)
 }
@@ -51,7 +51,7 @@ recovers_within: 3s
     assert_eq!(scenario.loads[0].mix, [(Function::Read, 2), (Function::Cas, 1)]);
     assert_eq!(scenario.checks, [CheckWord::Linearizable, CheckWord::Recovers]);
     let compiled =
-        scenario.compile(&scenario.imagined_cluster(), Roles::imagined()).expect("rules");
+        scenario.compile(&scenario.imagined_cluster(None), Roles::imagined()).expect("rules");
     assert_eq!(compiled.table.rules.len(), 1);
     assert_eq!(compiled.table.seed, 9);
 }
