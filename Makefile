@@ -4,7 +4,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 SCENARIOS := sanity clients restart partition slow flaky pause membership snapshot storm
 
-.PHONY: help setup build demo demo-etcd test test-bugs test-all $(SCENARIOS:%=test-%) test-deaths \
+.PHONY: help setup build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all $(SCENARIOS:%=test-%) test-deaths \
 	check bench bench-clients bench-check lint clean-host
 
 help:
@@ -18,6 +18,8 @@ help:
 	@echo 'make test-NAME   one scenario: $(SCENARIOS)'
 	@echo '                (RUN_ARGS="--adapter etcd --seed 7" for another system or seed)'
 	@echo 'make test-bugs   each deliberate bug of the embedded cluster, and which check catches it'
+	@echo 'make test-bugs-wire   those that break Raft itself, caught by what nodes say to each other'
+	@echo 'make test-healthy     200 runs (RUNS=n) of healthy clusters without a false alarm (an hour)'
 	@echo 'make test-all    every adapter in every scenario; writes docs/matrix.md (half an hour)'
 	@echo 'make check       formatting, lints and the tests that need no root'
 	@echo 'make bench       compare with a plain queue and with none'
@@ -53,7 +55,15 @@ $(SCENARIOS:%=test-%): test-%: setup build
 
 test-bugs: setup build
 	@tools/run.sh root tools/bugs.sh $(abspath $(TARGET))/release/raftq \
-		$(abspath $(TARGET))/bugs $(BUGS)
+		$(abspath $(TARGET))/bugs clients $(BUGS)
+
+test-bugs-wire: setup build
+	@tools/run.sh root tools/bugs.sh $(abspath $(TARGET))/release/raftq \
+		$(abspath $(TARGET))/bugs-wire wire $(BUGS)
+
+test-healthy: setup build
+	@tools/run.sh root tools/watched.py $(abspath $(TARGET))/release/raftq \
+		$(abspath $(TARGET))/healthy $(or $(RUNS),200)
 
 test-all: setup build
 	@tools/run.sh root tools/matrix.py $(abspath $(TARGET))/release/raftq \

@@ -1,14 +1,19 @@
 #!/bin/sh
-# bugs.sh RAFTQ OUT [BUG...]: each deliberate bug of the embedded cluster in the scenario that
-# provokes it, three runs at most with seeds of their own. Prints a table as it goes: bug,
-# scenario, caught by which check, in which run. A node that died, or a cluster that did not
-# recover, is no catch: the clients' history has to prove the bug. Fails if one is not caught,
-# or if a scenario accuses a healthy cluster or says nothing of it.
+# bugs.sh RAFTQ OUT WITNESS [BUG...]: each deliberate bug of the embedded cluster in the scenario
+# that provokes it, three runs at most with seeds of their own. Prints a table as it goes: bug,
+# scenario, caught by which check, in which run. WITNESS says what has to prove the bug: the
+# clients' histories (`clients`), or what nodes said to each other and nothing else (`wire`). A
+# node that died, or a cluster that did not recover, is no catch. Fails if one is not caught, or if
+# a scenario accuses a healthy cluster or says nothing of it.
 set -eu
-raftq=$1 out=$2
-shift 2
+raftq=$1 out=$2 witness=$3
+shift 3
 cd "$(dirname "$0")/.."
-list=tests/bugs.tsv
+case $witness in
+clients) list=tests/bugs.tsv others='processes|recovers|available|invariants' ;;
+wire) list=tests/bugs-wire.tsv others='processes' ;;
+*) echo "bugs.sh: the witness is clients or wire, not $witness" >&2 && exit 2 ;;
+esac
 caught=0 missed=0 accused=0
 mkdir -p "$out"
 
@@ -27,7 +32,7 @@ verdict() {
     "$raftq" run "$scenario" --quiet --seed "$seed" --out "$folder" "$@" \
         >"$folder.txt" 2>&1 || code=$?
     checks=$(sed -n 's/^  violated  *\(.\{12\}\).*/\1/p' "$folder.txt" | sed 's/ *$//' |
-        grep -vxE 'processes|recovers|available' | sort -u | paste -sd, -)
+        grep -vxE "$others" | sort -u | paste -sd, -)
 }
 
 row bug scenario 'caught by' run

@@ -29,9 +29,9 @@ mod tests;
 mod watched;
 mod words;
 
+pub use crate::wire::Coverage;
 pub use alarm::{ALARMS_MAX, Alarm, Invariant};
 pub use leaders::{GROUPS_MAX, Leaders, Role, Turn, Turns, adopted_term};
-pub use crate::wire::Coverage;
 pub use seen::{Event, Seen};
 pub use watched::{ELECTIONS_MAX, Election, GroupSeen, MOMENTS_MAX, Moment, Stand, Watched, What};
 pub use words::member_text;

@@ -25,6 +25,6 @@ pub mod trace;
 pub mod trims;
 pub mod verdict;
 pub mod verdict_loop;
+pub mod verdict_text;
 pub mod watch;
 pub mod wire_outcome;
-pub mod verdict_text;

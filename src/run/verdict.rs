@@ -222,7 +222,8 @@ fn invariants(wire: Option<&WireOutcome>) -> Option<Finding> {
         return Some(finding("violated", said.join("\n")));
     }
     let read = &wire.coverage;
-    let of = format!("{} messages, {:.1} % of the time readable", read.messages, read.percent_of_time);
+    let of =
+        format!("{} messages, {:.1} % of the time readable", read.messages, read.percent_of_time);
     Some(if wire.says_something() {
         finding("holds", of)
     } else {

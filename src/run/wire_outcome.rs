@@ -166,8 +166,12 @@ impl WireOutcome {
     /// Which hold, in words.
     #[must_use]
     pub fn held(&self) -> String {
-        let held: Vec<_> =
-            self.invariants.iter().filter(|one| one.verdict == "holds").map(|o| o.meaning).collect();
+        let held: Vec<_> = self
+            .invariants
+            .iter()
+            .filter(|one| one.verdict == "holds")
+            .map(|o| o.meaning)
+            .collect();
         held.join("; ")
     }
 
@@ -182,11 +186,10 @@ impl WireOutcome {
              the time readable",
             self.protocol
         );
-        let contested = self.elections.iter().filter(|one| one.candidate.is_some());
-        for election in contested.clone().take(ELECTIONS_TOLD) {
+        for election in self.elections.iter().take(ELECTIONS_TOLD) {
             let _ = writeln!(text, "  {}", election.text());
         }
-        let more = contested.count().saturating_sub(ELECTIONS_TOLD);
+        let more = self.elections.len().saturating_sub(ELECTIONS_TOLD);
         if more > 0 {
             let _ = writeln!(text, "  and {more} elections more");
         }
@@ -212,21 +215,18 @@ impl WireOutcome {
 impl ElectionOutcome {
     fn text(&self) -> String {
         let name = of_group(&self.group);
-        let mut text = format!("{:8.3}s  term {}{name}: ", self.at_s, self.term);
-        let _ = write!(text, "{} stood", self.candidate.as_deref().unwrap_or("nobody"));
-        if self.rivals > 0 {
-            let _ = write!(text, ", with {} others", self.rivals);
-        }
-        match (&self.leader, self.took_s) {
-            (Some(leader), Some(took)) => {
-                let _ = write!(text, "; {leader} led after {:.0} ms", took * 1e3);
-            }
-            (Some(leader), None) => {
-                let _ = write!(text, "; {leader} led");
-            }
-            (None, _) => text += "; nobody led",
-        }
-        text
+        let text = format!("{:8.3}s  term {}{name}: ", self.at_s, self.term);
+        let stood = self.candidate.as_ref().map(|candidate| match self.rivals {
+            0 => format!("{candidate} stood"),
+            1 => format!("{candidate} stood, and another one"),
+            n => format!("{candidate} stood, and {n} others"),
+        });
+        let led = match (&self.leader, self.took_s) {
+            (Some(leader), Some(took)) => format!("{leader} led after {:.0} ms", took * 1e3),
+            (Some(leader), None) => format!("{leader} led"),
+            (None, _) => "nobody led".into(),
+        };
+        text + &stood.into_iter().chain([led]).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -45,7 +45,13 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
     let table = inputs().map_err(|report| report.render(false))?.table;
     let clients = (options.clients > 0).then(|| clients(options)).transpose()?;
     let run = Run {
-        options: Attach { queue: QueueKind::Raw, urgent: true, flavour: None, trace: None, wire: None },
+        options: Attach {
+            queue: QueueKind::Raw,
+            urgent: true,
+            flavour: None,
+            trace: None,
+            wire: None,
+        },
         lasts: Some(raftq::time::Nanos::from_secs(60)),
         quiet: false,
         reload: Box::new(inputs),
