@@ -131,7 +131,7 @@ impl<'a> Values<'a> {
     pub(super) fn skip(&mut self) -> Result<(), Stop> {
         let mut ahead: u64 = 1;
         while ahead > 0 {
-            if (self.bytes.len() - self.at) as u64 <= ahead - 1 {
+            if ((self.bytes.len() - self.at) as u64) < ahead {
                 // Every value has a byte at least.
                 return Err(Stop::Short(self.at as u64 + ahead));
             }

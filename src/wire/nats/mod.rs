@@ -1,4 +1,4 @@
-//! NATS JetStream: Raft's messages among others on the routes between servers, many groups on
+//! NATS `JetStream`: Raft's messages among others on the routes between servers, many groups on
 //! one connection.
 //!
 //! A message has a subject that says what it is and of which group, and one for its answers. An

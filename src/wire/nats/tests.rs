@@ -8,11 +8,11 @@ use proptest::prelude::*;
 
 const HERE: Way = Way::There;
 const BACK: Way = Way::Back;
-const LEADER: &[u8; 8] = b"fjFyEjc1";
-const FOLLOWER: &[u8; 8] = b"44jzkV9D";
+const LEADER: &[u8] = b"fjFyEjc1";
+const FOLLOWER: &[u8] = b"44jzkV9D";
 
-fn id(name: &[u8; 8]) -> Option<Member> {
-    Some(Member(u64::from_be_bytes(*name)))
+fn id(name: &[u8]) -> Option<Member> {
+    name.try_into().ok().map(|name| Member(u64::from_be_bytes(name)))
 }
 
 fn group() -> Group {
