@@ -1,0 +1,146 @@
+//! Captures of real clusters, and what is read in them.
+//!
+//! `tests/pcaps/` has three nodes each of etcd 3.4 and 3.5, of tikv's raft-rs under a node like
+//! the embedded one, and of others. Taken on a bridge, the nodes at 10.77.0.1 to .3; those named
+//! `loopback` on one loopback.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub mod golden;
+
+use pcap_file::pcap::PcapReader;
+use raftq::packet::{Endpoint, PacketView, Proto};
+use raftq::time::Nanos;
+use raftq::wire::{Coverage, Entry, Heard, Message, Protocol, Reader, Segment};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A system of which there are captures.
+pub struct System {
+    /// What their names begin with.
+    pub prefix: &'static str,
+    pub protocol: Protocol,
+    /// Where its nodes listen.
+    pub port: u16,
+}
+
+/// All of them. Another protocol is another line.
+pub const SYSTEMS: &[System] = &[
+    System { prefix: "etcd34", protocol: Protocol::Etcd, port: 2380 },
+    System { prefix: "etcd35", protocol: Protocol::Etcd, port: 2380 },
+    System { prefix: "hraft", protocol: Protocol::Hashicorp, port: 8300 },
+    System { prefix: "nats215", protocol: Protocol::Nats, port: 6222 },
+    System { prefix: "nats29", protocol: Protocol::Nats, port: 6222 },
+    System { prefix: "raftrs", protocol: Protocol::Embedded, port: 7000 },
+];
+
+/// A segment of a capture.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    pub at: Nanos,
+    pub src: Endpoint,
+    pub dst: Endpoint,
+    pub seq: u32,
+    pub flags: u8,
+    pub payload: Vec<u8>,
+    pub whole: bool,
+}
+
+impl Captured {
+    pub fn segment(&self) -> Segment<'_> {
+        let Self { at, src, dst, seq, flags, ref payload, whole } = *self;
+        Segment { at, src, dst, seq, flags, payload, whole }
+    }
+}
+
+/// A message with where it was heard and its entries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub at: Nanos,
+    pub heard: Heard,
+    pub message: Message,
+    pub entries: Vec<Entry>,
+}
+
+/// A capture.
+pub struct Capture {
+    pub name: String,
+    pub protocol: Protocol,
+    pub peers: Vec<Endpoint>,
+    pub segments: Vec<Captured>,
+}
+
+/// The folder of the tests.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+/// The names of all captures of these systems, in order.
+pub fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(folder().join("pcaps")).expect("the captures are there");
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| {
+            let name = entry.expect("a readable folder").file_name().into_string().ok()?;
+            Some(name.strip_suffix(".pcap")?.to_owned())
+        })
+        .filter(|name| SYSTEMS.iter().any(|system| name.starts_with(system.prefix)))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Reads a capture. Times count from its first packet.
+pub fn capture(name: &str) -> Capture {
+    let path = folder().join("pcaps").join(format!("{name}.pcap"));
+    let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut reader = PcapReader::new(file).expect("a capture");
+    let system = SYSTEMS.iter().find(|system| name.starts_with(system.prefix)).expect("known");
+    let (mut segments, mut first) = (Vec::new(), None);
+    while let Some(packet) = reader.next_packet() {
+        let packet = packet.expect("a packet of a capture");
+        let now = Nanos(packet.timestamp.as_nanos() as u64);
+        let at = now - *first.get_or_insert(now);
+        segments.extend(segment(at, &packet.data));
+    }
+    let mut peers: Vec<_> = segments
+        .iter()
+        .flat_map(|segment| [segment.src, segment.dst])
+        .filter(|end| end.port == system.port)
+        .collect();
+    peers.sort_unstable();
+    peers.dedup();
+    Capture { name: name.to_owned(), protocol: system.protocol, peers, segments }
+}
+
+/// The TCP segment in a frame of Ethernet, whose padding is left out.
+fn segment(at: Nanos, frame: &[u8]) -> Option<Captured> {
+    let ip = frame.get(14..)?;
+    assert_eq!(frame[12..14], [8, 0], "IPv4 in Ethernet");
+    let len = u16::from_be_bytes([ip[2], ip[3]]);
+    let view = PacketView::parse(ip, u32::from(len), 0).expect("a readable packet");
+    assert_eq!(view.proto, Proto::Tcp);
+    let shown = &ip[usize::from(view.header_len)..ip.len().min(usize::from(len))];
+    Some(Captured {
+        at,
+        src: view.src,
+        dst: view.dst,
+        seq: view.seq,
+        flags: view.flags,
+        payload: shown.to_vec(),
+        whole: shown.len() == view.payload_len() as usize,
+    })
+}
+
+/// Reads segments as those of this capture's cluster.
+pub fn read(capture: &Capture, segments: &[Captured]) -> (Vec<Told>, Coverage) {
+    let mut reader = Reader::new(capture.protocol, &capture.peers);
+    let mut told = Vec::new();
+    for segment in segments {
+        reader.take(&segment.segment(), &mut |heard, message, entries| {
+            let (heard, message, entries) = (*heard, *message, entries.to_vec());
+            told.push(Told { at: segment.at, heard, message, entries });
+        });
+    }
+    let end = segments.last().map_or(Nanos::ZERO, |segment| segment.at);
+    (told, reader.coverage(end))
+}
