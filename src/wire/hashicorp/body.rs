@@ -84,7 +84,10 @@ impl Parts {
             return Ok(None);
         }
         let data = self.data.ok_or(Stop::Wrong)?;
-        let hash = xxh3_64(&[kind.to_le_bytes(), data.to_le_bytes()].concat());
+        let mut both = [0; 16];
+        both[..8].copy_from_slice(&kind.to_le_bytes());
+        both[8..].copy_from_slice(&data.to_le_bytes());
+        let hash = xxh3_64(&both);
         Ok(Some(Entry { at: Position { index, term }, hash }))
     }
 }
@@ -102,14 +105,14 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// One that has so many pairs; `None` where no such map exists.
-    pub(super) fn new(pairs: u64) -> Option<Self> {
+    /// One that has so many pairs, and a place for its entries; `None` where no such map exists.
+    pub(super) fn new(pairs: u64, place: Vec<Entry>) -> Option<Self> {
         (pairs <= PAIRS_MAX).then(|| Self {
             pairs,
             entries: 0,
             entry: None,
             fields: Fields::default(),
-            told: Vec::new(),
+            told: place,
         })
     }
 

@@ -22,7 +22,7 @@ mod msgpack;
 mod tests;
 
 use super::decoder::{Connection, Decoder, KEPT_MAX, Known, Step, Tell, Way};
-use super::message::{Kind, Member, Message, Position};
+use super::message::{Entry, Kind, Member, Message, Position};
 use body::{Body, Fields, Read, member_at};
 use msgpack::{Stop, Values};
 
@@ -74,7 +74,7 @@ struct Open {
 
 impl Open {
     /// Reads what stands before the map, and how many bytes that is.
-    fn begin(bytes: &[u8]) -> Result<(Self, usize), Stop> {
+    fn begin(bytes: &[u8], place: &mut Vec<Entry>) -> Result<(Self, usize), Stop> {
         let mut values = Values::new(bytes);
         let head = match values.peek()? {
             first if first <= 4 => {
@@ -96,7 +96,7 @@ impl Open {
         } else {
             values.map()?
         };
-        let body = Body::new(pairs).ok_or(Stop::Wrong)?;
+        let body = Body::new(pairs, std::mem::take(place)).ok_or(Stop::Wrong)?;
         Ok((Self { head, body, nil }, values.at()))
     }
 
@@ -153,6 +153,8 @@ pub struct Hashicorp {
     ends: [Member; 2],
     dialler: Option<Way>,
     open: [Option<Open>; 2],
+    /// Where a direction's entries are put; kept, so that nothing is allocated for most of them.
+    places: [Vec<Entry>; 2],
     asked: Option<Asked>,
 }
 
@@ -164,6 +166,7 @@ impl Hashicorp {
             ends: connection.ends.map(member_at),
             dialler: connection.dialler,
             open: [None, None],
+            places: [Vec::new(), Vec::new()],
             asked: None,
         }
     }
@@ -259,7 +262,7 @@ impl Decoder for Hashicorp {
         let mut done = 0;
         let mut open = match self.open[way.index()].take() {
             Some(open) => open,
-            None => match Open::begin(bytes) {
+            None => match Open::begin(bytes, &mut self.places[way.index()]) {
                 Ok((open, len)) if self.fits(way, open.head) => {
                     done = len;
                     open
@@ -278,7 +281,10 @@ impl Decoder for Hashicorp {
             }
             Read::Whole(len) => {
                 self.finish(way, &open, tell);
-                return match open.behind() {
+                let behind = open.behind();
+                self.places[way.index()] = open.body.told;
+                self.places[way.index()].clear();
+                return match behind {
                     0 => Step::Took(done + len),
                     behind => Step::Skip((done + len) as u64 + behind),
                 };
@@ -304,7 +310,7 @@ impl Decoder for Hashicorp {
     fn regain(&mut self, way: Way, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
-            let (mut open, len) = match Open::begin(&bytes[at..]) {
+            let (mut open, len) = match Open::begin(&bytes[at..], &mut Vec::new()) {
                 Ok(begun) => begun,
                 Err(Stop::Short(_)) => break,
                 Err(Stop::Wrong) => return None,
