@@ -4,6 +4,7 @@
 //! do as they like. Each test also shows that the ways it claims were walked.
 
 mod engine_support;
+mod wire_support;
 
 use engine_support::packet::{Build, at, flags};
 use engine_support::words::TableLines;
@@ -12,6 +13,7 @@ use raftq::packet::{NodeId, PacketView, Proto};
 use raftq::run::mailbox::{Order, post};
 use raftq::run::trims::Trims;
 use raftq::time::Nanos;
+use raftq::wire::Reader;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -375,6 +377,44 @@ fn letters_to_and_from_the_loop_allocate_nothing() {
     };
     work(1);
     assert_eq!(calls(|| work(200)), 0, "calls of the allocator in 51,200 letters each way");
+}
+
+#[test]
+fn reading_messages_allocates_nothing() {
+    for name in ["etcd34-2-writes", "raftrs-2-writes"] {
+        let capture = wire_support::capture(name);
+        let mut reader = Reader::new(capture.protocol, &capture.peers);
+        let (mut messages, mut entries, mut kept) = (0, 0, 0);
+        let mut read = |segments: &[wire_support::Captured]| {
+            for (i, segment) in segments.iter().enumerate() {
+                let mut take = |from: usize, to: usize| {
+                    let seq = segment.seq.wrapping_add(from as u32);
+                    let part = &segment.payload[from..to];
+                    let new = raftq::wire::Segment { seq, payload: part, ..segment.segment() };
+                    reader.take(&new, &mut |_, _, hashes| {
+                        messages += 1;
+                        entries += hashes.len();
+                    });
+                };
+                // Some come whole, some in two parts, some the second part first, and again.
+                let (len, half) = (segment.payload.len(), segment.payload.len() / 2);
+                match i % 4 {
+                    0 => take(0, len),
+                    1 => [(0, half), (half, len)].into_iter().for_each(|(a, b)| take(a, b)),
+                    _ => {
+                        [(half, len), (0, half), (0, len)].into_iter().for_each(|(a, b)| take(a, b))
+                    }
+                }
+                kept += usize::from(i % 4 > 0 && len > 1);
+            }
+        };
+        // In the first two rounds directions are taken up, and buffers grow.
+        let rounds: Vec<_> = (0..12).map(|i| wire_support::continued(&capture, i)).collect();
+        rounds[..2].iter().for_each(|round| read(round));
+        assert_eq!(calls(|| rounds[2..].iter().for_each(|round| read(round))), 0, "{name}");
+        assert!(messages > 2_500 && entries > 500 && kept > 2_000, "{messages} {entries} {kept}");
+        assert_eq!(reader.coverage(Nanos::MAX).lost, 0);
+    }
 }
 
 #[test]

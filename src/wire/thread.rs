@@ -70,10 +70,10 @@ impl Thread {
         match self.state {
             State::Absent | State::Ended => {}
             State::Read => {
-                coverage.read_ns += lasted;
-                coverage.there_ns += lasted;
+                coverage.read_ns = coverage.read_ns.saturating_add(lasted);
+                coverage.there_ns = coverage.there_ns.saturating_add(lasted);
             }
-            State::Lost => coverage.there_ns += lasted,
+            State::Lost => coverage.there_ns = coverage.there_ns.saturating_add(lasted),
         }
     }
 

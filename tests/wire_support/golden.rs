@@ -37,7 +37,7 @@ impl Names {
 }
 
 /// The text of a capture.
-pub fn render(capture: &Capture) -> String {
+pub(crate) fn render(capture: &Capture) -> String {
     let (told, coverage) = read(capture, &capture.segments);
     let names = Names::new(&told);
     let mut out = String::new();

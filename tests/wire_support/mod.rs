@@ -6,26 +6,28 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-pub mod golden;
+pub(crate) mod golden;
+pub(crate) mod recut;
 
 use pcap_file::pcap::PcapReader;
 use raftq::packet::{Endpoint, PacketView, Proto};
 use raftq::time::Nanos;
 use raftq::wire::{Coverage, Entry, Heard, Message, Protocol, Reader, Segment};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A system of which there are captures.
-pub struct System {
+pub(crate) struct System {
     /// What their names begin with.
-    pub prefix: &'static str,
-    pub protocol: Protocol,
+    pub(crate) prefix: &'static str,
+    pub(crate) protocol: Protocol,
     /// Where its nodes listen.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// All of them. Another protocol is another line.
-pub const SYSTEMS: &[System] = &[
+pub(crate) const SYSTEMS: &[System] = &[
     System { prefix: "etcd34", protocol: Protocol::Etcd, port: 2380 },
     System { prefix: "etcd35", protocol: Protocol::Etcd, port: 2380 },
     System { prefix: "hraft", protocol: Protocol::Hashicorp, port: 8300 },
@@ -36,18 +38,18 @@ pub const SYSTEMS: &[System] = &[
 
 /// A segment of a capture.
 #[derive(Clone, Debug)]
-pub struct Captured {
-    pub at: Nanos,
-    pub src: Endpoint,
-    pub dst: Endpoint,
-    pub seq: u32,
-    pub flags: u8,
-    pub payload: Vec<u8>,
-    pub whole: bool,
+pub(crate) struct Captured {
+    pub(crate) at: Nanos,
+    pub(crate) src: Endpoint,
+    pub(crate) dst: Endpoint,
+    pub(crate) seq: u32,
+    pub(crate) flags: u8,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) whole: bool,
 }
 
 impl Captured {
-    pub fn segment(&self) -> Segment<'_> {
+    pub(crate) fn segment(&self) -> Segment<'_> {
         let Self { at, src, dst, seq, flags, ref payload, whole } = *self;
         Segment { at, src, dst, seq, flags, payload, whole }
     }
@@ -55,28 +57,28 @@ impl Captured {
 
 /// A message with where it was heard and its entries.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
-    pub at: Nanos,
-    pub heard: Heard,
-    pub message: Message,
-    pub entries: Vec<Entry>,
+pub(crate) struct Told {
+    pub(crate) at: Nanos,
+    pub(crate) heard: Heard,
+    pub(crate) message: Message,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// A capture.
-pub struct Capture {
-    pub name: String,
-    pub protocol: Protocol,
-    pub peers: Vec<Endpoint>,
-    pub segments: Vec<Captured>,
+pub(crate) struct Capture {
+    pub(crate) name: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) peers: Vec<Endpoint>,
+    pub(crate) segments: Vec<Captured>,
 }
 
 /// The folder of the tests.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
 /// The names of all captures of these systems, in order.
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let entries = std::fs::read_dir(folder().join("pcaps")).expect("the captures are there");
     let mut names: Vec<_> = entries
         .filter_map(|entry| {
@@ -90,7 +92,7 @@ pub fn names() -> Vec<String> {
 }
 
 /// Reads a capture. Times count from its first packet.
-pub fn capture(name: &str) -> Capture {
+pub(crate) fn capture(name: &str) -> Capture {
     let path = folder().join("pcaps").join(format!("{name}.pcap"));
     let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut reader = PcapReader::new(file).expect("a capture");
@@ -131,8 +133,36 @@ fn segment(at: Nanos, frame: &[u8]) -> Option<Captured> {
     })
 }
 
+/// Reads a capture, and says how many messages each segment made whole.
+pub(crate) fn read_one_by_one(capture: &Capture, mut say: impl FnMut(usize, &Captured, usize)) {
+    let mut reader = Reader::new(capture.protocol, &capture.peers);
+    for (i, segment) in capture.segments.iter().enumerate() {
+        let mut told = 0;
+        reader.take(&segment.segment(), &mut |_, _, _| told += 1);
+        say(i, segment, told);
+    }
+}
+
+/// The segments of a capture that goes on as it was, for the so many-th time: its bytes follow
+/// those of the time before. Only for captures that open and end no connection.
+pub(crate) fn continued(capture: &Capture, round: u32) -> Vec<Captured> {
+    let mut lengths = HashMap::new();
+    for segment in &capture.segments {
+        assert_eq!(segment.flags & 7, 0, "neither SYN nor FIN nor RST");
+        let length: &mut u32 = lengths.entry((segment.src, segment.dst)).or_default();
+        *length += segment.payload.len() as u32;
+    }
+    let last = capture.segments.last().expect("segments").at;
+    let later = |segment: &Captured| Captured {
+        at: Nanos(segment.at.0 + last.0 * u64::from(round)),
+        seq: segment.seq.wrapping_add(round.wrapping_mul(lengths[&(segment.src, segment.dst)])),
+        ..segment.clone()
+    };
+    capture.segments.iter().map(later).collect()
+}
+
 /// Reads segments as those of this capture's cluster.
-pub fn read(capture: &Capture, segments: &[Captured]) -> (Vec<Told>, Coverage) {
+pub(crate) fn read(capture: &Capture, segments: &[Captured]) -> (Vec<Told>, Coverage) {
     let mut reader = Reader::new(capture.protocol, &capture.peers);
     let mut told = Vec::new();
     for segment in segments {
