@@ -242,7 +242,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_is_skipped_whole_and_never_taken_for_whole(bytes in value(), after in any::<u8>()) {
+        fn a_value_is_skipped_whole_and_never_taken_for_whole(
+            bytes in value(),
+            after in any::<u8>(),
+        ) {
             let longer = [&bytes[..], &[after]].concat();
             let mut values = Values::new(&longer);
             prop_assert_eq!(values.skip(), Ok(()));

@@ -460,7 +460,8 @@ proptest! {
                 whole.feed(way, bytes);
                 let mut rest = &bytes[..];
                 while !rest.is_empty() {
-                    let (piece, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap_or(&1)));
+                    let size = rest.len().min(*sizes.next().unwrap_or(&1));
+                    let (piece, behind) = rest.split_at(size);
                     cut.feed(way, piece);
                     rest = behind;
                 }

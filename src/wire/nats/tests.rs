@@ -400,8 +400,15 @@ proptest! {
     #[test]
     fn any_payload_is_some_message(
         words in prop_oneof![
-            Just("$NRG.V.g $NRG.R.r"), Just("$NRG.AE.g $NRG.R.r"), Just("$NRG.R.r"), Just("$NRG.R.r $NRG.CR.c"),
-            Just("$NRG.CR.c $NRG.CP.p"), Just("$NRG.CP.p"), Just("$NRG.P.g"), Just("$NRG.") , Just("$NRG.R.")
+            Just("$NRG.V.g $NRG.R.r"),
+            Just("$NRG.AE.g $NRG.R.r"),
+            Just("$NRG.R.r"),
+            Just("$NRG.R.r $NRG.CR.c"),
+            Just("$NRG.CR.c $NRG.CP.p"),
+            Just("$NRG.CP.p"),
+            Just("$NRG.P.g"),
+            Just("$NRG."),
+            Just("$NRG.R."),
         ],
         payload in proptest::collection::vec(any::<u8>(), 0..90),
     ) {
