@@ -7,8 +7,8 @@
 //! connection, and a pipeline has nothing but appends of one leader in one term. So an answer is
 //! always of the kind of the last request that was seen, and for whoever sent that.
 //!
-//! Not read: TLS (Vault has it), and the byte with which Consul and Nomad say that a connection is
-//! one of Raft's; behind that the thread is found again at the next request.
+//! Consul and Nomad have other connections at the same port, and say by a byte before the first
+//! request that one is Raft's. Not read is TLS, which Vault has.
 //!
 //! ```text
 //! msgpack.rs    values, one after another
@@ -30,6 +30,11 @@ use msgpack::{Stop, Values};
 const ERROR_MAX: u64 = 1 << 12;
 /// Bytes of a snapshot.
 const SNAPSHOT_MAX: u64 = 1 << 50;
+
+/// The bytes by which Consul and Nomad begin a connection of Raft's.
+const OPENINGS: [u8; 2] = [1, 2];
+/// The first byte of a map is larger than that of any request.
+const REQUEST_MAX: u8 = 4;
 
 /// What stands before a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +82,7 @@ impl Open {
     fn begin(bytes: &[u8], place: &mut Vec<Entry>) -> Result<(Self, usize), Stop> {
         let mut values = Values::new(bytes);
         let head = match values.peek()? {
-            first if first <= 4 => {
+            first if first <= REQUEST_MAX => {
                 values.take(1)?;
                 Head::of(first).ok_or(Stop::Wrong)?
             }
@@ -156,6 +161,8 @@ pub struct Hashicorp {
     /// Where a direction's entries are put; kept, so that nothing is allocated for most of them.
     places: [Vec<Entry>; 2],
     asked: Option<Asked>,
+    /// The first byte is still to come, in both directions.
+    opens: [bool; 2],
 }
 
 impl Hashicorp {
@@ -168,6 +175,7 @@ impl Hashicorp {
             open: [None, None],
             places: [Vec::new(), Vec::new()],
             asked: None,
+            opens: [connection.whole; 2],
         }
     }
 
@@ -259,6 +267,17 @@ fn request(head: Head, fields: &Fields) -> Message {
 
 impl Decoder for Hashicorp {
     fn step(&mut self, way: Way, bytes: &[u8], _: &mut Known, tell: Tell<'_>) -> Step {
+        if self.opens[way.index()] {
+            let opening = OPENINGS.contains(&bytes[0]);
+            match bytes.get(1) {
+                None if opening => return Step::Need(2),
+                Some(..=REQUEST_MAX) if opening => {
+                    self.opens[way.index()] = false;
+                    return Step::Took(1);
+                }
+                _ => self.opens[way.index()] = false,
+            }
+        }
         let mut done = 0;
         let mut open = match self.open[way.index()].take() {
             Some(open) => open,
@@ -302,6 +321,7 @@ impl Decoder for Hashicorp {
 
     fn lose(&mut self, way: Way) {
         self.open[way.index()] = None;
+        self.opens[way.index()] = false;
         if self.dialler.is_none_or(|dialler| dialler == way) {
             self.asked = None;
         }

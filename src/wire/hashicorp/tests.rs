@@ -358,6 +358,23 @@ fn what_makes_no_sense_is_lost() {
 }
 
 #[test]
+fn consul_and_nomad_begin_with_a_byte_of_their_own() {
+    for (opening, asked) in [(1, vote_request(2)), (2, heartbeat(2)), (1, pre_vote_request(2))] {
+        for pieces in [1, 2] {
+            let mut driven = new();
+            let bytes = [&[opening][..], &asked, &heartbeat(2)].concat();
+            let (first, rest) = bytes.split_at(usize::from(pieces == 2));
+            driven.feed(ASKS, first);
+            driven.feed(ASKS, rest);
+            assert_eq!((driven.take().len(), driven.lost), (2, [None; 2]));
+            // Only there.
+            driven.feed(ASKS, &bytes);
+            assert_eq!((driven.take().len(), driven.lost[0].is_some()), (0, true));
+        }
+    }
+}
+
+#[test]
 fn answers_of_a_pipeline_are_all_of_its_kind() {
     let mut driven = new();
     driven.feed(ASKS, &vote_request(2));
