@@ -38,3 +38,8 @@ pub use decoder::{Connection, Decoder, Known, Step, Tell, Way};
 pub use message::{Entry, Group, Kind, Member, Message, Position};
 pub use protocol::Protocol;
 pub use reader::{Heard, Reader, Segment};
+
+/// The guide's example is compiled and run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/wire.md")]
+struct Guide;

@@ -13,9 +13,9 @@ pub enum Protocol {
     Embedded,
     /// etcd 3.4 and 3.5, between peers.
     Etcd,
-    /// hashicorp/raft's network transport.
+    /// hashicorp/raft: Consul, Nomad and others, where TLS does not hide it.
     Hashicorp,
-    /// NATS: JetStream's groups on the routes between servers.
+    /// NATS `JetStream`, on the routes between servers.
     Nats,
 }
 

@@ -30,6 +30,9 @@ pub(crate) struct System {
 pub(crate) const SYSTEMS: &[System] = &[
     System { prefix: "etcd34", protocol: Protocol::Etcd, port: 2380 },
     System { prefix: "etcd35", protocol: Protocol::Etcd, port: 2380 },
+    System { prefix: "hraft", protocol: Protocol::Hashicorp, port: 8300 },
+    System { prefix: "nats215", protocol: Protocol::Nats, port: 6222 },
+    System { prefix: "nats29", protocol: Protocol::Nats, port: 6222 },
     System { prefix: "raftrs", protocol: Protocol::Embedded, port: 7000 },
 ];
 

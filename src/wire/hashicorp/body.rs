@@ -31,13 +31,17 @@ pub(super) enum Read {
     Wrong(&'static str),
 }
 
+/// Who is named, if anybody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Name(pub(super) Option<Member>);
+
 /// What a map said. A key that was not there is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     pub(super) version: Option<u64>,
     pub(super) term: Option<u64>,
-    pub(super) named: Option<Option<Member>>,
-    pub(super) addr: Option<Option<Member>>,
+    pub(super) named: Option<Name>,
+    pub(super) addr: Option<Name>,
     pub(super) previous_index: Option<u64>,
     pub(super) previous_term: Option<u64>,
     pub(super) last_index: Option<u64>,
@@ -54,7 +58,8 @@ pub(super) struct Fields {
 impl Fields {
     /// Who sent a request, by its older key or by its newer one.
     pub(super) fn sender(&self) -> Option<Member> {
-        self.named.flatten().or(self.addr.flatten())
+        let named = |name: Option<Name>| name.and_then(|Name(member)| member);
+        named(self.named).or(named(self.addr))
     }
 }
 
@@ -79,7 +84,10 @@ impl Parts {
             return Ok(None);
         }
         let data = self.data.ok_or(Stop::Wrong)?;
-        let hash = xxh3_64(&[kind.to_le_bytes(), data.to_le_bytes()].concat());
+        let mut both = [0; 16];
+        both[..8].copy_from_slice(&kind.to_le_bytes());
+        both[8..].copy_from_slice(&data.to_le_bytes());
+        let hash = xxh3_64(&both);
         Ok(Some(Entry { at: Position { index, term }, hash }))
     }
 }
@@ -97,14 +105,14 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// One that has so many pairs; `None` where no such map exists.
-    pub(super) fn new(pairs: u64) -> Option<Self> {
+    /// One that has so many pairs, and a place for its entries; `None` where no such map exists.
+    pub(super) fn new(pairs: u64, place: Vec<Entry>) -> Option<Self> {
         (pairs <= PAIRS_MAX).then(|| Self {
             pairs,
             entries: 0,
             entry: None,
             fields: Fields::default(),
-            told: Vec::new(),
+            told: place,
         })
     }
 
@@ -193,8 +201,8 @@ fn pair(fields: &mut Fields, values: &mut Values) -> Result<u64, Stop> {
     match values.text()? {
         b"ProtocolVersion" => put(&mut fields.version, values.uint()?)?,
         b"Term" => put(&mut fields.term, values.uint()?)?,
-        b"Leader" | b"Candidate" => put(&mut fields.named, member(values.bytes()?))?,
-        b"Addr" => put(&mut fields.addr, member(values.bytes()?))?,
+        b"Leader" | b"Candidate" => put(&mut fields.named, Name(member(values.bytes()?)))?,
+        b"Addr" => put(&mut fields.addr, Name(member(values.bytes()?)))?,
         b"PrevLogEntry" => put(&mut fields.previous_index, values.uint()?)?,
         b"PrevLogTerm" => put(&mut fields.previous_term, values.uint()?)?,
         b"LastLogIndex" => put(&mut fields.last_index, values.uint()?)?,

@@ -7,8 +7,8 @@
 //! connection, and a pipeline has nothing but appends of one leader in one term. So an answer is
 //! always of the kind of the last request that was seen, and for whoever sent that.
 //!
-//! Not read: TLS (Vault has it), and the byte with which Consul and Nomad say that a connection is
-//! one of Raft's; behind that the thread is found again at the next request.
+//! Consul and Nomad have other connections at the same port, and say by a byte before the first
+//! request that one is Raft's. Not read is TLS, which Vault has.
 //!
 //! ```text
 //! msgpack.rs    values, one after another
@@ -22,7 +22,7 @@ mod msgpack;
 mod tests;
 
 use super::decoder::{Connection, Decoder, KEPT_MAX, Known, Step, Tell, Way};
-use super::message::{Kind, Member, Message, Position};
+use super::message::{Entry, Kind, Member, Message, Position};
 use body::{Body, Fields, Read, member_at};
 use msgpack::{Stop, Values};
 
@@ -30,6 +30,11 @@ use msgpack::{Stop, Values};
 const ERROR_MAX: u64 = 1 << 12;
 /// Bytes of a snapshot.
 const SNAPSHOT_MAX: u64 = 1 << 50;
+
+/// The bytes by which Consul and Nomad begin a connection of Raft's.
+const OPENINGS: [u8; 2] = [1, 2];
+/// The first byte of a map is larger than that of any request.
+const REQUEST_MAX: u8 = 4;
 
 /// What stands before a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +79,10 @@ struct Open {
 
 impl Open {
     /// Reads what stands before the map, and how many bytes that is.
-    fn begin(bytes: &[u8]) -> Result<(Self, usize), Stop> {
+    fn begin(bytes: &[u8], place: &mut Vec<Entry>) -> Result<(Self, usize), Stop> {
         let mut values = Values::new(bytes);
         let head = match values.peek()? {
-            first if first <= 4 => {
+            first if first <= REQUEST_MAX => {
                 values.take(1)?;
                 Head::of(first).ok_or(Stop::Wrong)?
             }
@@ -96,7 +101,7 @@ impl Open {
         } else {
             values.map()?
         };
-        let body = Body::new(pairs).ok_or(Stop::Wrong)?;
+        let body = Body::new(pairs, std::mem::take(place)).ok_or(Stop::Wrong)?;
         Ok((Self { head, body, nil }, values.at()))
     }
 
@@ -153,7 +158,11 @@ pub struct Hashicorp {
     ends: [Member; 2],
     dialler: Option<Way>,
     open: [Option<Open>; 2],
+    /// Where a direction's entries are put; kept, so that nothing is allocated for most of them.
+    places: [Vec<Entry>; 2],
     asked: Option<Asked>,
+    /// The first byte is still to come, in both directions.
+    opens: [bool; 2],
 }
 
 impl Hashicorp {
@@ -164,7 +173,9 @@ impl Hashicorp {
             ends: connection.ends.map(member_at),
             dialler: connection.dialler,
             open: [None, None],
+            places: [Vec::new(), Vec::new()],
             asked: None,
+            opens: [connection.whole; 2],
         }
     }
 
@@ -256,10 +267,21 @@ fn request(head: Head, fields: &Fields) -> Message {
 
 impl Decoder for Hashicorp {
     fn step(&mut self, way: Way, bytes: &[u8], _: &mut Known, tell: Tell<'_>) -> Step {
+        if self.opens[way.index()] {
+            let opening = OPENINGS.contains(&bytes[0]);
+            match bytes.get(1) {
+                None if opening => return Step::Need(2),
+                Some(..=REQUEST_MAX) if opening => {
+                    self.opens[way.index()] = false;
+                    return Step::Took(1);
+                }
+                _ => self.opens[way.index()] = false,
+            }
+        }
         let mut done = 0;
         let mut open = match self.open[way.index()].take() {
             Some(open) => open,
-            None => match Open::begin(bytes) {
+            None => match Open::begin(bytes, &mut self.places[way.index()]) {
                 Ok((open, len)) if self.fits(way, open.head) => {
                     done = len;
                     open
@@ -278,7 +300,10 @@ impl Decoder for Hashicorp {
             }
             Read::Whole(len) => {
                 self.finish(way, &open, tell);
-                return match open.behind() {
+                let behind = open.behind();
+                self.places[way.index()] = open.body.told;
+                self.places[way.index()].clear();
+                return match behind {
                     0 => Step::Took(done + len),
                     behind => Step::Skip((done + len) as u64 + behind),
                 };
@@ -296,6 +321,7 @@ impl Decoder for Hashicorp {
 
     fn lose(&mut self, way: Way) {
         self.open[way.index()] = None;
+        self.opens[way.index()] = false;
         if self.dialler.is_none_or(|dialler| dialler == way) {
             self.asked = None;
         }
@@ -304,7 +330,7 @@ impl Decoder for Hashicorp {
     fn regain(&mut self, way: Way, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
-            let (mut open, len) = match Open::begin(&bytes[at..]) {
+            let (mut open, len) = match Open::begin(&bytes[at..], &mut Vec::new()) {
                 Ok(begun) => begun,
                 Err(Stop::Short(_)) => break,
                 Err(Stop::Wrong) => return None,

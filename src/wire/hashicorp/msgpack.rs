@@ -131,7 +131,7 @@ impl<'a> Values<'a> {
     pub(super) fn skip(&mut self) -> Result<(), Stop> {
         let mut ahead: u64 = 1;
         while ahead > 0 {
-            if (self.bytes.len() - self.at) as u64 <= ahead - 1 {
+            if ((self.bytes.len() - self.at) as u64) < ahead {
                 // Every value has a byte at least.
                 return Err(Stop::Short(self.at as u64 + ahead));
             }
@@ -242,7 +242,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_is_skipped_whole_and_never_taken_for_whole(bytes in value(), after in any::<u8>()) {
+        fn a_value_is_skipped_whole_and_never_taken_for_whole(
+            bytes in value(),
+            after in any::<u8>(),
+        ) {
             let longer = [&bytes[..], &[after]].concat();
             let mut values = Values::new(&longer);
             prop_assert_eq!(values.skip(), Ok(()));

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 const ASKS: Way = Way::There;
 const ANSWERS: Way = Way::Back;
 /// `10.77.0.1:8300`, whose ends of connections have other ports.
-const N1: Member = Member(0x0a4d_0001 << 16 | 8300);
-const N2: Member = Member(0x0a4d_0002 << 16 | 8300);
+const N1: Member = Member(0x0a4d_0001_206c);
+const N2: Member = Member(0x0a4d_0002_206c);
 
 fn text(text: &[u8]) -> Vec<u8> {
     match text.len() {
@@ -147,7 +147,7 @@ fn snapshot(size: usize) -> Vec<u8> {
             ("LastLogTerm", uint(3)),
             ("Leader", text(b"10.77.0.1:8300")),
             ("Peers", NIL.to_vec()),
-            ("Size", [&[0xd3][..], &(size as i64).to_be_bytes()].concat()),
+            ("Size", [&[0xd3][..], &(size as u64).to_be_bytes()].concat()),
             ("SnapshotVersion", uint(1)),
             ("Term", uint(4)),
         ],
@@ -358,6 +358,23 @@ fn what_makes_no_sense_is_lost() {
 }
 
 #[test]
+fn consul_and_nomad_begin_with_a_byte_of_their_own() {
+    for (opening, asked) in [(1, vote_request(2)), (2, heartbeat(2)), (1, pre_vote_request(2))] {
+        for pieces in [1, 2] {
+            let mut driven = new();
+            let bytes = [&[opening][..], &asked, &heartbeat(2)].concat();
+            let (first, rest) = bytes.split_at(usize::from(pieces == 2));
+            driven.feed(ASKS, first);
+            driven.feed(ASKS, rest);
+            assert_eq!((driven.take().len(), driven.lost), (2, [None; 2]));
+            // Only there.
+            driven.feed(ASKS, &bytes);
+            assert_eq!((driven.take().len(), driven.lost[0].is_some()), (0, true));
+        }
+    }
+}
+
+#[test]
 fn answers_of_a_pipeline_are_all_of_its_kind() {
     let mut driven = new();
     driven.feed(ASKS, &vote_request(2));
@@ -368,11 +385,9 @@ fn answers_of_a_pipeline_are_all_of_its_kind() {
     driven.feed(ASKS, &append(2, at(3), &[], 1));
     driven.feed(ANSWERS, &[append_answer(2, 2, true), append_answer(2, 3, true)].concat());
     let kinds: Vec<_> = driven.take().iter().map(|told| told.1.kind).collect();
-    use Kind::{Append, AppendAnswer, VoteAnswer, VoteRequest};
-    assert_eq!(
-        kinds,
-        [VoteRequest, VoteAnswer, Append, Append, AppendAnswer, Append, AppendAnswer, AppendAnswer]
-    );
+    let (asked, answered) = (Kind::Append, Kind::AppendAnswer);
+    assert_eq!(kinds[..2], [Kind::VoteRequest, Kind::VoteAnswer]);
+    assert_eq!(kinds[2..], [asked, asked, answered, asked, answered, answered]);
 }
 
 #[test]
@@ -423,7 +438,7 @@ fn members_are_numbers_where_they_are_addresses() {
     assert_eq!(member(b"[::ffff:10.77.0.1]:8300"), Some(N1));
     assert_eq!(member(b""), None);
     let others = [&b"[fd00::1]:8300"[..], b"[fd00::1]:8301", b"consul-1.example:8300", b"\xff"];
-    let named: std::collections::HashSet<_> = others.map(|name| member(name)).into();
+    let named: std::collections::HashSet<_> = others.map(member).into();
     assert_eq!(named.len(), 4);
     assert!(named.iter().all(|member| member.is_some_and(|Member(id)| id >> 63 == 1)));
     let sixth = "[fd00::1]:8300".parse().expect("an address");
@@ -462,7 +477,8 @@ proptest! {
                 whole.feed(way, bytes);
                 let mut rest = &bytes[..];
                 while !rest.is_empty() {
-                    let (piece, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap_or(&1)));
+                    let size = rest.len().min(*sizes.next().unwrap_or(&1));
+                    let (piece, behind) = rest.split_at(size);
                     cut.feed(way, piece);
                     rest = behind;
                 }

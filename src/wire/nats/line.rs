@@ -237,7 +237,7 @@ mod tests {
         ] {
             assert_eq!(read(line.as_bytes()), Err(NoLine::Wrong), "{line:?}");
         }
-        assert_eq!(read(&[b"INFO ", &[b'x'; 1 << 16][..]].concat()), Err(NoLine::Wrong));
+        assert_eq!(read(&[b"INFO ", &vec![b'x'; 1 << 16][..]].concat()), Err(NoLine::Wrong));
     }
 
     #[test]

@@ -52,9 +52,8 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 /// Eight characters; all zero where nobody is named.
-fn member_at(bytes: &[u8], at: usize) -> Option<Option<Member>> {
-    let id = u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
-    Some((id != 0).then_some(Member(id)))
+fn member_at(bytes: &[u8], at: usize) -> Option<Member> {
+    u64_at(bytes, at).filter(|&id| id != 0).map(|id| Member(id.swap_bytes()))
 }
 
 pub(super) fn vote_request(bytes: &[u8]) -> Option<VoteRequest> {
@@ -64,7 +63,7 @@ pub(super) fn vote_request(bytes: &[u8]) -> Option<VoteRequest> {
     Some(VoteRequest {
         term: u64_at(bytes, 0)?,
         last: Position { term: u64_at(bytes, 8)?, index: u64_at(bytes, 16)? },
-        candidate: member_at(bytes, 24)?,
+        candidate: member_at(bytes, 24),
     })
 }
 
@@ -76,7 +75,7 @@ pub(super) fn vote_answer(bytes: &[u8]) -> Option<Answer> {
     Some(Answer {
         term: u64_at(bytes, 0)?,
         index: None,
-        from: member_at(bytes, 8)?,
+        from: member_at(bytes, 8),
         granted: bytes[16] & 1 == 1,
     })
 }
@@ -88,7 +87,7 @@ pub(super) fn append_answer(bytes: &[u8]) -> Option<Answer> {
     Some(Answer {
         term: u64_at(bytes, 0)?,
         index: Some(u64_at(bytes, 8)?),
-        from: member_at(bytes, 16)?,
+        from: member_at(bytes, 16),
         granted: bytes[24] == 1,
     })
 }
@@ -97,7 +96,7 @@ pub(super) fn append_answer(bytes: &[u8]) -> Option<Answer> {
 pub(super) fn append(bytes: &[u8], whole: bool) -> Option<Append> {
     let count = u16::from_le_bytes(bytes.get(40..APPEND_LEN)?.try_into().ok()?);
     Some(Append {
-        leader: member_at(bytes, 0)?,
+        leader: member_at(bytes, 0),
         term: u64_at(bytes, 8)?,
         commit: u64_at(bytes, 16)?,
         previous: Position { term: u64_at(bytes, 24)?, index: u64_at(bytes, 32)? },
