@@ -12,6 +12,7 @@
 //! n2>n1 took 5 9               an answer to an append; `alive 5` one to a heartbeat
 //! n1>n2 other 3                anything else
 //! end n2   start n2   wipe n2  what becomes of a node
+//! miss 3                       messages that were not told
 //! ```
 //!
 //! `@k` at the end of a message names another connection of the pair, and `~` one that was
@@ -95,6 +96,9 @@ impl Flows {
         let mut words = line.split_whitespace().peekable();
         let first = words.next().expect("a word");
         let Some((from, to)) = first.split_once('>') else {
+            if first == "miss" {
+                return Event::Missed { at, messages: number(words.next().expect("a number")) };
+            }
             let node = node(words.next().expect("a node"));
             let name = format!("n{}", node.0);
             if first != "end" {

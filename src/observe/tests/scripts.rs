@@ -195,6 +195,19 @@ fn an_answer_that_bears_the_term_before_the_vote_says_nothing_of_it() {
         ",
     );
     healthy("n1>n2 vote 1 last 0/0\nn2>n1 granted 1\nn2>n3 granted 1");
+    let script = |what: &str| {
+        watch(&format!(
+            "
+            n3>n2 vote 1 last 0/0
+            n1>n2 vote 1 last 0/0
+            n2>n1 granted 1
+            {what}
+            n2>n3 granted 1
+            "
+        ))
+    };
+    assert_eq!(script("").alarms().len(), 1);
+    assert_eq!(script("miss 1").alarms(), &[], "maybe n3 asked in term 2");
 }
 
 #[test]

@@ -37,7 +37,8 @@ struct Look {
     bare_beats: bool,
     /// An append's commit is cut to what it covers.
     cut_commit: bool,
-    /// A granted vote bears the term that its voter had before it.
+    /// A granted vote bears the term that its voter had before it. Only where the requests are
+    /// told in time: who is answered is known from them there.
     old_vote_term: bool,
     /// An answer to an append bears the term of the log's last entry.
     log_term: bool,
@@ -180,10 +181,12 @@ impl World {
             next: vec![1; nodes],
             matched: vec![0; nodes],
         };
+        let omitted = [0, 0, 5, 40][dice.below(4) as usize];
+        let jitter = [0, 0, 20, 200][dice.below(4) as usize];
         let look = Look {
             bare_beats: dice.percent(30),
             cut_commit: dice.percent(30),
-            old_vote_term: dice.percent(20),
+            old_vote_term: omitted + jitter == 0 && dice.percent(50),
             log_term: dice.percent(20),
             nameless: dice.percent(20),
         };
@@ -195,8 +198,8 @@ impl World {
             bug,
             look,
             prevote: dice.percent(50),
-            omitted: [0, 0, 5, 40][dice.below(4) as usize],
-            jitter: [0, 0, 20, 200][dice.below(4) as usize],
+            omitted,
+            jitter,
             cut: None,
             data: 0,
             events: Vec::new(),
@@ -220,7 +223,12 @@ impl World {
     fn step(&mut self) {
         let node = self.dice.below(self.nodes.len() as u64) as usize;
         match self.dice.below(1_000) {
-            0..20 => self.campaign(node),
+            0..20 => {
+                self.campaign(node);
+                if self.dice.percent(50) {
+                    self.campaign((node + 1) % self.nodes.len());
+                }
+            }
             20..120 => self.beat(node),
             120..220 => self.propose(node),
             220..226 => self.crash(node),
@@ -504,12 +512,19 @@ impl World {
         let sender_left = !flow.is_open && self.nodes[to].up && !self.nodes[from].up;
         if self.nodes[to].up && (flow.is_open || sender_left) {
             self.receive(from, to, &packet);
+            // The moment at which forgetting matters.
+            if packet.message.kind == Kind::VoteRequest && self.dice.percent(10) {
+                self.crash(to);
+                self.now += 1;
+                self.restart(to);
+            }
         }
     }
 
     fn tell_late(&mut self, event: Event) {
-        // In order among themselves, and behind what they are about by any time.
-        let late = [0, 0, 50][self.dice.below(3) as usize];
+        // In order among themselves, and behind what they are about by any time; but that data is
+        // lost has to be told in time.
+        let late = if self.has(Bug::Wipe) { 0 } else { [0, 0, 50][self.dice.below(3) as usize] };
         let node = |event: &Event| match event {
             Event::Started { node, .. } | Event::Ended { node, .. } | Event::Wiped { node, .. } => {
                 Some(*node)

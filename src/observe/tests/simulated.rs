@@ -85,7 +85,7 @@ fn buggy(bug: Bug) -> (u64, HashMap<Invariant, u64>) {
         let (world, events) = World::run(seed, Some(bug), STEPS);
         let observer = watch(&events);
         for alarm in observer.alarms() {
-            assert!(is_true(alarm, &world.truth), "{bug:?}, seed {seed}: {alarm:#?}");
+            assert!(is_true(alarm, &world.truth), "{bug:?}, seed {seed}: {alarm:?}");
             *of_each.entry(alarm.invariant).or_default() += 1;
         }
         alarmed += u64::from(!observer.alarms().is_empty());
