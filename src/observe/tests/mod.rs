@@ -18,6 +18,8 @@
 //! `@k` at the end of a message names another connection of the pair, and `~` one that was
 //! joined in mid-stream. Connections are opened by their first message, and anew after `start`.
 
+mod bounds;
+mod leaders;
 mod logs;
 mod scripts;
 mod sim;

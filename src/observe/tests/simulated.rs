@@ -105,37 +105,43 @@ fn caught(bug: Bug, percent: u64, by: &[Invariant]) {
 
 #[test]
 fn a_forgotten_vote_is_caught() {
-    caught(Bug::ForgetVote, 1, &[Invariant::OneVote]);
+    // Two candidates of one term have to meet the same forgetful node, which is rare.
+    let twice = (0..runs(300)).filter(|&seed| {
+        let (world, _) = World::run(seed, Some(Bug::ForgetVote), STEPS);
+        world.truth.votes.values().any(|whom| whom.len() > 1)
+    });
+    println!("ForgetVote: two votes in {} runs", twice.count());
+    caught(Bug::ForgetVote, 3, &[Invariant::OneVote]);
 }
 
 #[test]
 fn a_forgotten_term_is_caught() {
-    caught(Bug::ForgetTerm, 1, &[Invariant::TermsHold]);
+    caught(Bug::ForgetTerm, 50, &[Invariant::TermsHold]);
 }
 
 #[test]
 fn votes_for_a_log_that_is_behind_are_caught() {
-    caught(Bug::VoteForBehind, 1, &[Invariant::LeaderCompleteness]);
+    caught(Bug::VoteForBehind, 30, &[Invariant::LeaderCompleteness]);
 }
 
 #[test]
 fn a_small_quorum_is_caught() {
-    caught(Bug::SmallQuorum, 1, &[Invariant::LeaderCompleteness]);
+    caught(Bug::SmallQuorum, 55, &[Invariant::LeaderCompleteness]);
 }
 
 #[test]
 fn a_lost_tail_is_caught() {
-    caught(Bug::LoseTail, 1, &[Invariant::LeaderCompleteness]);
+    caught(Bug::LoseTail, 25, &[Invariant::LeaderCompleteness]);
 }
 
 #[test]
 fn counting_earlier_terms_is_caught() {
-    caught(Bug::CountOldTerms, 1, &[Invariant::CommitsOwnTerm]);
+    caught(Bug::CountOldTerms, 20, &[Invariant::CommitsOwnTerm]);
 }
 
 #[test]
 fn altered_entries_are_caught() {
-    caught(Bug::AlterEntries, 1, &[Invariant::LogMatching]);
+    caught(Bug::AlterEntries, 30, &[Invariant::LogMatching]);
 }
 
 #[test]
