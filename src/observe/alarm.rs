@@ -1,6 +1,8 @@
 //! What an alarm is, and the list of them: bounded, each violation once.
 
 use super::Seen;
+use super::lives::Lives;
+use super::words::Names;
 use crate::time::Nanos;
 use crate::wire::Group;
 use rustc_hash::FxHashSet;
@@ -157,4 +159,11 @@ impl Alarms {
         self.list.push(Alarm { invariant, at, group, evidence, said: said() });
         true
     }
+}
+
+/// What checks need beside the group they look at.
+pub(super) struct Told<'a> {
+    pub(super) names: &'a Names,
+    pub(super) lives: &'a Lives,
+    pub(super) alarms: &'a mut Alarms,
 }

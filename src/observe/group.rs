@@ -1,9 +1,9 @@
 //! One group: who led in which term, who voted for whom, and the terms of restarted members.
 
-use super::alarm::{Alarms, Invariant};
+use super::alarm::{Invariant, Told};
 use super::lives::{Lives, Place};
 use super::watched::{ELECTIONS_MAX, Election, GroupSeen};
-use super::words::{self, Names};
+use super::words;
 use super::{Keep, Seen};
 use crate::packet::NodeId;
 use crate::time::Nanos;
@@ -137,7 +137,7 @@ impl GroupState {
         (voter, place): (Voter, Place),
         term: u64,
         keep: &mut Keep<'_>,
-        (lives, names, alarms): (&Lives, &Names, &mut Alarms),
+        told: &mut Told<'_>,
     ) {
         let Some(own) = place.incarnation else { return };
         if self.terms.len() >= MEMBERS_MAX && !self.terms.contains_key(&voter) {
@@ -149,18 +149,18 @@ impl GroupState {
             let earlier = known.iter().filter(|highest| highest.incarnation < own);
             let earlier = earlier.filter(|highest| {
                 highest.term <= term
-                    || lives.place(&highest.seen).incarnation.is_some_and(|other| other < own)
+                    || told.lives.place(&highest.seen).incarnation.is_some_and(|other| other < own)
             });
             if let Some(highest) = earlier.max_by_key(|highest| highest.term) {
-                alarms.made(Invariant::TermsHold);
+                told.alarms.made(Invariant::TermsHold);
                 if highest.term > term {
                     let (before, now) = (&highest.seen, keep.seen);
                     let key = (voter.number(), u64::from(own));
-                    alarms.raise(Invariant::TermsHold, key, &[before, now], || {
+                    told.alarms.raise(Invariant::TermsHold, key, &[before, now], || {
                         format!(
                             "{} was in term {} at {}, and after its restart is in term {term} at \
                              {}, though it kept its data{}",
-                            names.sender(now),
+                            told.names.sender(now),
                             highest.term,
                             words::time(before.at),
                             words::time(now.at),
@@ -182,6 +182,15 @@ impl GroupState {
         }
     }
 
+    /// A vote is asked for, whoever's data the candidate has.
+    pub(super) fn ask(&mut self, candidate: Option<Member>, term: u64) {
+        let Some(member) = candidate else { return };
+        if self.asked.len() < MEMBERS_MAX || self.asked.contains_key(&member) {
+            let highest = self.asked.entry(member).or_default();
+            *highest = term.max(*highest);
+        }
+    }
+
     /// A member stands for election: it votes for itself, and says where its log ends. True where
     /// nobody stood in that term before.
     pub(super) fn stand(
@@ -189,13 +198,9 @@ impl GroupState {
         voter: Voter,
         term: u64,
         keep: &mut Keep<'_>,
-        told: (&Names, &mut Alarms),
+        told: &mut Told<'_>,
     ) -> bool {
         let Some(member) = keep.seen.message.from else { return false };
-        if self.asked.len() < MEMBERS_MAX || self.asked.contains_key(&member) {
-            let highest = self.asked.entry(member).or_default();
-            *highest = term.max(*highest);
-        }
         let all = self.stood.entry(term).or_default();
         let is_first = all.is_empty();
         if all.len() < CANDIDATES_MAX && all.iter().all(|stood| stood.member != member) {
@@ -205,6 +210,11 @@ impl GroupState {
         trim(&mut self.stood, &mut self.forgotten);
         self.vote(voter, term, member, keep, told);
         is_first
+    }
+
+    /// Messages were not told, and requests may be among them.
+    pub(super) fn miss(&mut self) {
+        self.asked.clear();
     }
 
     /// A member grants a vote.
@@ -217,7 +227,7 @@ impl GroupState {
         voter: Voter,
         term: u64,
         keep: &mut Keep<'_>,
-        told: (&Names, &mut Alarms),
+        told: &mut Told<'_>,
     ) {
         let Some(candidate) = keep.seen.message.to else { return };
         if self.asked.get(&candidate) == Some(&term) {
@@ -231,10 +241,10 @@ impl GroupState {
         term: u64,
         candidate: Member,
         keep: &mut Keep<'_>,
-        (names, alarms): (&Names, &mut Alarms),
+        told: &mut Told<'_>,
     ) {
         let Some(vote) = self.votes.get(&(voter, term)) else {
-            alarms.made(Invariant::OneVote);
+            told.alarms.made(Invariant::OneVote);
             if self.vote_order.len() == VOTES_MAX
                 && let Some(oldest) = self.vote_order.pop_front()
             {
@@ -252,14 +262,14 @@ impl GroupState {
             if seen.message.kind == Kind::VoteRequest {
                 format!("for itself at {at}")
             } else {
-                format!("for {} at {at}", names.member(candidate))
+                format!("for {} at {at}", told.names.member(candidate))
             }
         };
         let (before, now) = (&vote.seen, keep.seen);
-        alarms.raise(Invariant::OneVote, (voter.number(), term), &[before, now], || {
+        told.alarms.raise(Invariant::OneVote, (voter.number(), term), &[before, now], || {
             format!(
                 "{} voted twice in term {term}: {}, and {}{}",
-                names.sender(now),
+                told.names.sender(now),
                 how(before, vote.candidate),
                 how(now, candidate),
                 words::group(self.group),
@@ -273,21 +283,21 @@ impl GroupState {
         member: Member,
         term: u64,
         keep: &mut Keep<'_>,
-        (names, alarms): (&Names, &mut Alarms),
+        told: &mut Told<'_>,
     ) -> bool {
         let Some(led) = self.leaders.get(&term) else {
-            alarms.made(Invariant::ElectionSafety);
+            told.alarms.made(Invariant::ElectionSafety);
             self.leaders.insert(term, Led { member, seen: keep.arc() });
             trim(&mut self.leaders, &mut self.forgotten);
             return true;
         };
         if led.member != member {
             let (before, now) = (&led.seen, keep.seen);
-            alarms.raise(Invariant::ElectionSafety, (term, 0), &[before, now], || {
+            told.alarms.raise(Invariant::ElectionSafety, (term, 0), &[before, now], || {
                 format!(
                     "{} and {} both led in term {term}: {} at {}, {} at {}{}",
-                    names.member(led.member),
-                    names.member(member),
+                    told.names.member(led.member),
+                    told.names.member(member),
                     words::kind(before.message.kind),
                     words::time(before.at),
                     words::kind(now.message.kind),
@@ -305,11 +315,17 @@ impl GroupState {
         self.leaders.get(&term).is_some_and(|led| led.member == member)
     }
 
-    /// Where the log of a term's leader ended when it stood, and the request that says so.
-    pub(super) fn elected_with(&self, term: u64) -> Option<(&Led, Position, &Arc<Seen>)> {
+    /// Where the log of a term's leader ended when it stood, and the request that says so. Only
+    /// of the same process: one that forgot its term may stand in it again.
+    pub(super) fn elected_with(
+        &self,
+        term: u64,
+        lives: &Lives,
+    ) -> Option<(&Led, Position, &Arc<Seen>)> {
         let led = self.leaders.get(&term)?;
         let stood = self.stood.get(&term)?.iter().find(|stood| stood.member == led.member)?;
-        Some((led, stood.last?, &stood.seen))
+        let is_same = lives.is_same_process(&led.seen, &stood.seen);
+        Some((led, stood.last.filter(|_| is_same)?, &stood.seen))
     }
 
     /// The group at the end.

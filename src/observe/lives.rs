@@ -7,7 +7,9 @@
 //! - a connection that was opened after a border belongs to a process behind it;
 //! - what is seen after a border on a connection from before it may be what the old process left
 //!   in its buffers, or the new process's answer to a SYN that was long under way. It is ascribed
-//!   to nobody.
+//!   to nobody;
+//! - what is seen after an end, before it is told how the node came back, speaks for nobody: the
+//!   data may be gone.
 
 use super::Seen;
 use crate::packet::NodeId;
@@ -61,7 +63,7 @@ impl Lives {
     /// A process is gone.
     pub(super) fn ended(&mut self, at: Nanos, node: NodeId) {
         let borders = self.nodes.entry(node).or_default();
-        if borders.last().is_none_or(|last| last.is_started) {
+        if borders.last().is_none_or(|last| last.is_started || last.is_wiped) {
             push(borders, Border { at, is_started: false, is_wiped: false });
         }
     }
@@ -103,6 +105,12 @@ impl Lives {
         }
     }
 
+    /// Whether two messages come for certain from the same process.
+    pub(super) fn is_same_process(&self, one: &Seen, other: &Seen) -> bool {
+        let (one_place, other_place) = (self.place(one), self.place(other));
+        one.from == other.from && one_place.incarnation.is_some() && one_place == other_place
+    }
+
     /// Who sent a message.
     pub(super) fn place(&self, seen: &Seen) -> Place {
         if seen.at < self.void_before {
@@ -113,15 +121,21 @@ impl Lives {
             return Place { life, incarnation: None };
         };
         let borders = self.nodes.get(&node).map_or(&[][..], Vec::as_slice);
-        let before = |at: Nanos| borders.partition_point(|border| border.at <= at);
-        let until = before(seen.at);
-        let opened = seen.opened.map_or(0, before).min(until);
+        // At the very same time either may have been first.
+        let until = borders.partition_point(|border| border.at <= seen.at);
+        let dialled = |at| borders.partition_point(|border| border.at < at);
+        let opened = seen.opened.map_or(0, dialled).min(until);
+        // Gone, and not known to have come back with its data: the new process may have none.
+        let is_unknown = until.checked_sub(1).is_some_and(|last| {
+            let Border { is_started, is_wiped, .. } = borders[last];
+            !is_started && !is_wiped
+        });
         // Borders between the opening of the connection and the message leave it open who sent
         // it; only a loss of data makes that matter for what a member stands for.
         let is_open = borders[opened..until].iter().any(|border| border.is_wiped);
         let lives = borders[..until].iter().filter(|border| border.is_wiped).count();
         Place {
-            life: (!is_open).then_some(lives as u32),
+            life: (!is_open && !is_unknown).then_some(lives as u32),
             incarnation: (opened == until).then_some(until as u32),
         }
     }
@@ -169,6 +183,10 @@ mod tests {
         assert_eq!(inc(25, Some(5)), None, "of the old process, or a SYN that took long");
         assert_eq!(inc(25, None), None);
         assert_eq!(lives.place(&seen(25, Some(5))).life, Some(0), "with the same data in any case");
+        lives.ended(Nanos(30), NODE);
+        assert_eq!(lives.place(&seen(35, Some(31))).life, None, "with which data, is not told");
+        lives.started(Nanos(32), NODE);
+        assert_eq!(lives.place(&seen(35, Some(31))), Place { life: Some(0), incarnation: Some(2) });
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Everything here rests on statements of leaders about their own logs ([`store::Fact`]) and on
 //! commits that full appends declare. Of a term only the member counts that led it first; where a
-//! second one does, that is an alarm of its own.
+//! second one does, that is an alarm of its own. And statements are put together only where one
+//! process made them: a leader is one process, unless its node forgot its term.
 //!
 //! # Leader completeness
 //!
@@ -23,10 +24,10 @@
 //! one leader in one direction of one connection, the later one higher, show that it was raised
 //! in between, to exactly the later one.
 
-use super::alarm::{Alarms, Invariant};
+use super::alarm::{Invariant, Told};
 use super::group::GroupState;
 use super::store::{Fact, Store};
-use super::words::{self, Names};
+use super::words;
 use super::{Keep, Seen};
 use crate::wire::{Kind, Member, Position, Way};
 use rustc_hash::FxHashMap;
@@ -60,9 +61,6 @@ struct Rising {
     seen: Arc<Seen>,
 }
 
-/// Where alarms go, and how things are called.
-pub(super) type Told<'a> = (&'a Names, &'a mut Alarms, bool);
-
 /// The logs of one group.
 #[derive(Debug, Default)]
 pub(super) struct Logs {
@@ -83,7 +81,7 @@ impl Logs {
         (state, store): (&GroupState, &mut Store),
         (member, term): (Member, u64),
         keep: &mut Keep<'_>,
-        (names, alarms, wiped): Told<'_>,
+        told: &mut Told<'_>,
     ) {
         if !state.is_leader(member, term) {
             return;
@@ -95,7 +93,6 @@ impl Logs {
         for (at, hash) in stated {
             end = end.max(at.index);
             if at.index > 0 && at.term > 0 {
-                let told = (names, &mut *alarms, wiped);
                 self.state(store, term, (at, hash), keep, told);
             }
         }
@@ -103,9 +100,9 @@ impl Logs {
             && let Some(commit) = message.commit
         {
             let claimed = (member, term, commit);
-            self.claim((state, store), claimed, keep, (names, &mut *alarms, wiped));
+            self.claim((state, store), claimed, keep, told);
             if commit < end {
-                self.rise(store, claimed, keep, (names, alarms, wiped));
+                self.rise(store, claimed, keep, told);
             }
         }
     }
@@ -117,7 +114,7 @@ impl Logs {
         leader_term: u64,
         (at, hash): (Position, Option<u64>),
         keep: &mut Keep<'_>,
-        (names, alarms, wiped): Told<'_>,
+        told: &mut Told<'_>,
     ) {
         let facts = store.at(self.id, at.index);
         let mut is_new = true;
@@ -127,26 +124,26 @@ impl Logs {
             if fact.term != at.term {
                 differs = true;
                 if is_same_leader {
-                    changed_own((fact, at), leader_term, keep, (names, alarms, wiped));
+                    changed_own((fact, at), leader_term, keep, told);
                 } else {
                     let new = Fact { term: at.term, hash, leader_term, seen: keep.arc() };
-                    self.overwritten(at.index, fact, &new, (names, alarms, wiped));
+                    self.overwritten(at.index, fact, &new, told);
                 }
                 continue;
             }
             if is_same_leader {
-                alarms.made(Invariant::LeaderAppendOnly);
+                told.alarms.made(Invariant::LeaderAppendOnly);
                 // Known already, unless this message adds the hash.
                 is_new &= fact.hash.is_none() && hash.is_some();
             } else if let Some(claim) = self.claims.get(&fact.leader_term.min(leader_term))
                 && claim.commit >= at.index
             {
-                alarms.made(Invariant::LeaderCompleteness);
+                told.alarms.made(Invariant::LeaderCompleteness);
             }
             if let (Some(known), Some(hash)) = (fact.hash, hash) {
-                alarms.made(Invariant::LogMatching);
+                told.alarms.made(Invariant::LogMatching);
                 if known != hash {
-                    mismatch((fact, at), keep, (names, alarms, wiped));
+                    mismatch((fact, at), keep, told);
                 }
             }
         }
@@ -166,32 +163,33 @@ impl Logs {
     }
 
     /// Two leaders have different terms at an index: was the earlier one's committed?
-    fn overwritten(&self, index: u64, one: &Fact, other: &Fact, (names, alarms, wiped): Told<'_>) {
+    fn overwritten(&self, index: u64, one: &Fact, other: &Fact, told: &mut Told<'_>) {
         let (low, high) =
             if one.leader_term < other.leader_term { (one, other) } else { (other, one) };
         let Some(claim) = self.claims.get(&low.leader_term) else { return };
-        if claim.commit < index {
+        if claim.commit < index || !told.lives.is_same_process(&low.seen, &claim.seen) {
             return;
         }
-        alarms.made(Invariant::LeaderCompleteness);
+        told.alarms.made(Invariant::LeaderCompleteness);
         let key = (low.leader_term, high.leader_term);
         let evidence = [&*low.seen, &claim.seen, &high.seen];
-        alarms.raise(Invariant::LeaderCompleteness, key, &evidence, || {
+        let wiped = without_data(told);
+        told.alarms.raise(Invariant::LeaderCompleteness, key, &evidence, || {
             format!(
                 "{}, leader of term {}, had declared everything up to {} committed at {}, with an \
                  entry of term {} at {index}; {}, leader of term {}, has one of term {} there at \
                  {}{}{}",
-                names.sender(&low.seen),
+                told.names.sender(&low.seen),
                 low.leader_term,
                 claim.commit,
                 words::time(claim.seen.at),
                 low.term,
-                names.sender(&high.seen),
+                told.names.sender(&high.seen),
                 high.leader_term,
                 high.term,
                 words::time(high.seen.at),
                 words::group(high.seen.message.group),
-                without_data(wiped),
+                wiped,
             )
         });
     }
@@ -202,7 +200,7 @@ impl Logs {
         (state, store): (&GroupState, &Store),
         (member, term, commit): (Member, u64, u64),
         keep: &mut Keep<'_>,
-        (names, alarms, wiped): Told<'_>,
+        told: &mut Told<'_>,
     ) {
         let before = self.claims.get(&term).map_or(0, |claim| claim.commit);
         if commit > before {
@@ -226,40 +224,36 @@ impl Logs {
                     continue;
                 };
                 for high in facts.iter().filter(|f| f.leader_term > term && f.term != low.term) {
-                    self.overwritten(index, low, high, (names, &mut *alarms, wiped));
+                    self.overwritten(index, low, high, told);
                 }
             }
         }
         // Leaders of later terms are rare here: this one has been voted out.
         for (&later, _) in state.leaders.range((Excluded(term), Unbounded)) {
-            self.complete(state, term, later, (names, &mut *alarms, wiped));
+            self.complete(state, term, later, told);
         }
     }
 
     /// A leader, or where its log ended when it stood, is new: against all that was committed.
-    pub(super) fn elected(&self, state: &GroupState, term: u64, told: Told<'_>) {
-        let (names, alarms, wiped) = told;
+    pub(super) fn elected(&self, state: &GroupState, term: u64, told: &mut Told<'_>) {
         for (&earlier, _) in self.claims.range(..term) {
-            self.complete(state, earlier, term, (names, &mut *alarms, wiped));
+            self.complete(state, earlier, term, told);
         }
     }
 
     /// Does the log with which a leader was elected reach what was committed before?
-    fn complete(
-        &self,
-        state: &GroupState,
-        earlier: u64,
-        later: u64,
-        (names, alarms, wiped): Told<'_>,
-    ) {
+    fn complete(&self, state: &GroupState, earlier: u64, later: u64, told: &mut Told<'_>) {
         let Some(claim) = self.claims.get(&earlier) else { return };
-        let Some((led, last, request)) = state.elected_with(later) else { return };
-        alarms.made(Invariant::LeaderCompleteness);
-        let top = claim.top.as_ref().filter(|(top, _)| top.term > last.term);
+        let Some((led, last, request)) = state.elected_with(later, told.lives) else { return };
+        told.alarms.made(Invariant::LeaderCompleteness);
+        let top = claim.top.as_ref().filter(|(top, said)| {
+            top.term > last.term && told.lives.is_same_process(said, &claim.seen)
+        });
         if last.index >= claim.commit && top.is_none() {
             return;
         }
         let mut evidence = vec![&*claim.seen, request, &led.seen];
+        let wiped = without_data(told);
         let mut what = format!("everything up to {} committed", claim.commit);
         if last.index >= claim.commit
             && let Some((top, said)) = top
@@ -267,18 +261,18 @@ impl Logs {
             evidence.push(said);
             what = format!("{what}, with an entry of term {} at {}", top.term, top.index);
         }
-        alarms.raise(Invariant::LeaderCompleteness, (earlier, later), &evidence, || {
+        told.alarms.raise(Invariant::LeaderCompleteness, (earlier, later), &evidence, || {
             format!(
                 "{}, leader of term {earlier}, had declared {what} at {}; {} leads in term {later} \
                  with a log that ended at {} (term {}) when it stood at {}{}{}",
-                names.member(claim.member),
+                told.names.member(claim.member),
                 words::time(claim.seen.at),
-                names.member(led.member),
+                told.names.member(led.member),
                 last.index,
                 last.term,
                 words::time(request.at),
                 words::group(state.group),
-                without_data(wiped),
+                wiped,
             )
         });
     }
@@ -289,7 +283,7 @@ impl Logs {
         store: &Store,
         (member, term, commit): (Member, u64, u64),
         keep: &mut Keep<'_>,
-        (names, alarms, _): Told<'_>,
+        told: &mut Told<'_>,
     ) {
         let way = (keep.seen.flow, keep.seen.way);
         let before = self.rising.get(&way);
@@ -298,17 +292,19 @@ impl Logs {
             if commit <= rising.commit {
                 return;
             }
-            if let Some(fact) = store.of_leader(self.id, commit, term) {
-                alarms.made(Invariant::CommitsOwnTerm);
+            if let Some(fact) = store.of_leader(self.id, commit, term)
+                && told.lives.is_same_process(&fact.seen, keep.seen)
+            {
+                told.alarms.made(Invariant::CommitsOwnTerm);
                 if fact.term < term {
                     let now = keep.seen;
                     let evidence = [&*rising.seen, &fact.seen, now];
-                    alarms.raise(Invariant::CommitsOwnTerm, (term, 0), &evidence, || {
+                    told.alarms.raise(Invariant::CommitsOwnTerm, (term, 0), &evidence, || {
                         format!(
                             "{}, leader of term {term}, raised its commit from {} at {} to \
                              {commit} at {}, where an entry of term {} stands: copies of an \
                              earlier term's entries must not count{}",
-                            names.sender(now),
+                            told.names.sender(now),
                             rising.commit,
                             words::time(rising.seen.at),
                             words::time(now.at),
@@ -326,19 +322,14 @@ impl Logs {
 }
 
 /// A leader says two things of one index in its own log.
-fn changed_own(
-    (fact, at): (&Fact, Position),
-    term: u64,
-    keep: &Keep<'_>,
-    (names, alarms, _): Told<'_>,
-) {
+fn changed_own((fact, at): (&Fact, Position), term: u64, keep: &Keep<'_>, told: &mut Told<'_>) {
     let now = keep.seen;
-    alarms.made(Invariant::LeaderAppendOnly);
-    alarms.raise(Invariant::LeaderAppendOnly, (term, 0), &[&fact.seen, now], || {
+    told.alarms.made(Invariant::LeaderAppendOnly);
+    told.alarms.raise(Invariant::LeaderAppendOnly, (term, 0), &[&fact.seen, now], || {
         format!(
             "{}, leader of term {term}, had an entry of term {} at index {} at {}, and one of term \
              {} at {}{}",
-            names.sender(now),
+            told.names.sender(now),
             fact.term,
             at.index,
             words::time(fact.seen.at),
@@ -350,24 +341,24 @@ fn changed_own(
 }
 
 /// One index and term, two entries.
-fn mismatch((fact, at): (&Fact, Position), keep: &Keep<'_>, (names, alarms, _): Told<'_>) {
+fn mismatch((fact, at): (&Fact, Position), keep: &Keep<'_>, told: &mut Told<'_>) {
     let now = keep.seen;
     let key = (at.index, at.term);
-    alarms.raise(Invariant::LogMatching, key, &[&fact.seen, now], || {
+    told.alarms.raise(Invariant::LogMatching, key, &[&fact.seen, now], || {
         format!(
             "entry {} of term {} is not the same in two appends: that of {} at {}, and that of {} \
              at {}{}",
             at.index,
             at.term,
-            names.sender(&fact.seen),
+            told.names.sender(&fact.seen),
             words::time(fact.seen.at),
-            names.sender(now),
+            told.names.sender(now),
             words::time(now.at),
             words::group(now.message.group),
         )
     });
 }
 
-fn without_data(wiped: bool) -> &'static str {
-    if wiped { "; a node had been started without its data" } else { "" }
+fn without_data(told: &Told<'_>) -> &'static str {
+    if told.lives.any_wiped() { "; a node had been started without its data" } else { "" }
 }

@@ -38,7 +38,7 @@ pub use words::member_text;
 
 use crate::time::Nanos;
 use crate::wire::{Group, Kind};
-use alarm::Alarms;
+use alarm::{Alarms, Told};
 use group::{GroupState, Voter};
 use lives::Lives;
 use logs::Logs;
@@ -93,7 +93,7 @@ impl Observer {
     }
 
     /// Is told what happened. Events come in the order in which they were seen; those of nodes
-    /// may come late.
+    /// may come late, but for each node in their own order.
     pub fn see(&mut self, event: &Event) {
         let alarms = self.alarms.list.len();
         match *event {
@@ -113,7 +113,8 @@ impl Observer {
                 self.moment(at, What::Wiped(node));
             }
             Event::Missed { at, messages } => {
-                self.missed += messages;
+                self.missed = self.missed.saturating_add(messages);
+                self.groups.iter_mut().for_each(|(state, _)| state.miss());
                 self.moment(at, What::Missed(messages));
             }
             Event::Coverage(coverage) => self.coverage = Some(coverage),
@@ -176,41 +177,43 @@ impl Observer {
         let message = &seen.message;
         self.lives.hear(seen.from);
         let place = self.lives.place(seen);
-        let (Some(voter), Some(term)) = (Voter::of(seen, place), adopted_term(message)) else {
-            return;
-        };
+        let Some(term) = adopted_term(message) else { return };
         self.names.heard(message.from, seen.from);
         let Some(id) = self.group(message.group) else { return };
         let (state, logs) = &mut self.groups[id as usize];
-        let (names, alarms) = (&self.names, &mut self.alarms);
-        let wiped = self.lives.any_wiped();
+        if message.kind == Kind::VoteRequest {
+            state.ask(message.from, term);
+        }
+        let Some(voter) = Voter::of(seen, place) else { return };
+        let Self { names, lives, alarms, .. } = self;
+        let told = &mut Told { names, lives, alarms };
         let mut keep = Keep { seen, arc: None };
         let mut moments = [None; 2];
         if term > state.term {
             state.term = term;
             moments[0] = Some(What::TermChange { group: state.group, term });
         }
-        state.hold_terms((voter, place), term, &mut keep, (&self.lives, names, alarms));
+        state.hold_terms((voter, place), term, &mut keep, told);
         match (message.kind, message.from) {
             (Kind::VoteRequest, Some(candidate)) => {
                 let group = state.group;
-                if state.stand(voter, term, &mut keep, (names, alarms)) {
+                if state.stand(voter, term, &mut keep, told) {
                     moments[1] = Some(What::ElectionStarted { group, term, candidate });
                 }
-                logs.elected(state, term, (names, alarms, wiped));
+                logs.elected(state, term, told);
             }
             (Kind::VoteAnswer, _) if message.granted == Some(true) => {
-                state.grant(voter, term, &mut keep, (names, alarms));
+                state.grant(voter, term, &mut keep, told);
             }
             (kind, Some(leader)) if kind.is_leaders() => {
                 let group = state.group;
-                if state.lead(leader, term, &mut keep, (names, alarms)) {
+                if state.lead(leader, term, &mut keep, told) {
                     moments[1] = Some(What::LeaderElected { group, term, leader });
-                    logs.elected(state, term, (names, &mut *alarms, wiped));
+                    logs.elected(state, term, told);
                 }
                 if matches!(kind, Kind::Append | Kind::Snapshot) {
                     let logs_of = (&*state, &mut self.store);
-                    logs.hear(logs_of, (leader, term), &mut keep, (names, alarms, wiped));
+                    logs.hear(logs_of, (leader, term), &mut keep, told);
                 }
             }
             _ => {}

@@ -37,7 +37,8 @@ pub enum Event {
         /// Which node.
         node: NodeId,
     },
-    /// A node's process is gone.
+    /// A node's process is gone. What is seen of the node from then on testifies to nothing until
+    /// it is told how it came back.
     Ended {
         /// Not earlier than it was known to be gone: take it once the process is reaped.
         at: Nanos,
@@ -45,7 +46,7 @@ pub enum Event {
         node: NodeId,
     },
     /// A node is started without its data: what it stood for is void. Tell it before its
-    /// [`Event::Started`], with a time as for that, or instead of it.
+    /// [`Event::Started`], or instead of it, and before any message of the new process.
     Wiped {
         /// Not later than the new process could first dial or answer.
         at: Nanos,
