@@ -94,6 +94,8 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => Just(vec![]),
         1 => Just(vec![Action::Accept]),
         2 => Just(vec![Action::Drop(What::Packets)]),
+        1 => Just(vec![Action::Reset]),
+        1 => prop::option::of(ms(0..30)).prop_map(|reset_after| vec![Action::Stall { reset_after }]),
     ];
     let first = prop_oneof![
         3 => delays().prop_map(|delay| vec![Action::Delay(delay)]),
@@ -120,13 +122,17 @@ fn filters() -> impl Strategy<Value = Filter> {
         prop::option::weighted(0.2, select(vec![2380_u16, 30_000, 30_001])),
         prop::option::weighted(0.3, select(vec![FlowAge::New, FlowAge::Established])),
         prop::option::weighted(0.3, select(vec![0, 1 << 30, 1 << 31, 3 << 30, 1 << 32])),
+        prop::option::weighted(0.15, 2_u32..5),
+        prop::option::weighted(0.15, 1_u32..6),
     )
-        .prop_map(|(proto, port, flow, chance)| Filter {
+        .prop_map(|(proto, port, flow, chance, every_nth, first)| Filter {
             proto,
             port,
             flow,
             chance,
-            ..Filter::default()
+            every_nth,
+            first,
+            message: None,
         })
 }
 
@@ -142,7 +148,10 @@ fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
     (rules, Just(NAMES.to_vec()).prop_shuffle()).prop_map(move |(rules, names)| {
         let named = rules.into_iter().zip(names);
         named
-            .map(|((links, filter, mut actions, window), name)| {
+            .map(|((links, mut filter, mut actions, window), name)| {
+                if actions.iter().any(|a| matches!(a, Action::Reset | Action::Stall { .. })) {
+                    filter.proto = Some(Proto::Tcp);
+                }
                 if let Action::Trigger(trigger) = &mut actions[0] {
                     trigger.nodes &= (1 << nodes) - 1;
                 }
@@ -210,7 +219,7 @@ fn packets() -> impl Strategy<Value = PacketShape> {
     let segments = prop_oneof![5 => Just(1_u16), 1 => 2_u16..5];
     let back = prop::bool::weighted(0.3);
     let bools = (back, prop::bool::weighted(0.25), prop::bool::weighted(0.03), any::<bool>());
-    (ends, flags, 0_u32..3, segments, bools).prop_map(
+    (ends, flags, select(vec![0_u32, 1, 2, 100, 102, 200]), segments, bools).prop_map(
         |((from, to, port), flags, seq, segments, (back, udp, foreign, busy))| PacketShape {
             from,
             to,
@@ -395,12 +404,23 @@ impl Pair {
                 kept = self.engine.hold(token, facts, due, ordered, slot).is_ok();
                 Fate::Hold { due: due - Self::START, trim, ordered }
             }
+            Verdict::Reset { seq } => Fate::Reset { seq },
             Verdict::Ask { .. } => panic!("no stack is shared here"),
         };
         let wanted = self.naive.packet(self.now, view);
         assert_eq!((fate, decision.rule.map(usize::from), kept), wanted, "{view:?}");
+        self.drop_orphans();
         let triggered = std::mem::take(&mut self.naive.triggered);
         self.compare_silences(&triggered);
+    }
+
+    /// What a reset has left behind leaves at once.
+    fn drop_orphans(&mut self) {
+        let mut left = Vec::new();
+        self.engine.drop_orphans(&mut |r| {
+            left.push(Event::Left { packet: r.token.id, dropped: r.drop });
+        });
+        assert_eq!(left, std::mem::take(&mut self.naive.orphans), "what a reset left behind");
     }
 
     /// Compares all counts.

@@ -32,6 +32,20 @@ macro_rules! fixtures {
 }
 
 fixtures! {
+    a_group_may_be_a_role,
+    a_dropped_message_comes_again,
+    a_group_needs_a_protocol_that_has_some,
+    bad_comparison,
+    counts_that_count_nothing,
+    events_that_clash,
+    faults_that_cannot_follow_an_event,
+    messages_need_a_protocol,
+    messages_that_cannot_be,
+    only_tcp_is_reset_or_stalled,
+    protocol_tells_who_leads,
+    sets_that_no_event_tells,
+    unknown_protocol,
+    what_is_only_at_times_pre_empts_nothing,
     action_after_the_end,
     alias_inside_itself,
     bad_address,

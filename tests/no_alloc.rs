@@ -70,6 +70,7 @@ struct Ways {
     accepted: u64,
     dropped: u64,
     trimmed: u64,
+    reset: u64,
     held: u64,
     held_trimmed: u64,
     overflowed: u64,
@@ -140,6 +141,7 @@ impl Bench {
         match decision.verdict {
             Verdict::Accept => ways.accepted += 1,
             Verdict::Drop => ways.dropped += 1,
+            Verdict::Reset { .. } => ways.reset += 1,
             Verdict::Trim => {
                 let slot = trims.put(bytes, &view);
                 trims.free(slot);

@@ -1,8 +1,10 @@
 //! Every rule file that is shipped compiles without a warning and does what its name says.
 
 use raftq::packet::{LinkId, NodeId};
-use raftq::rules::table::{Action, What};
+use raftq::rules::table::{Action, Bounds, Event, Meant, OpenSides, What};
 use raftq::rules::{self, Inputs, Roles, SetArg, Source, Table, matrix};
+use raftq::time::Nanos;
+use raftq::wire::{Kind, Protocol};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,10 +42,10 @@ fn each_names_its_schema_and_says_what_it_does() {
         assert!(text.contains("What TCP makes of it"), "{path:?}");
         let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a plain name");
         if name != "leader" {
-            let _ = shipped(name, if name == "partition" { &["victim=n2"] } else { &[] });
+            let _ = shipped(name, &[]);
         }
     }
-    assert_eq!(count, 7, "add the new file to the tests below");
+    assert_eq!(count, 10, "add the new file to the tests below");
 }
 
 #[test]
@@ -80,10 +82,46 @@ fn partition_cuts_the_victim_off_both_ways() {
 }
 
 #[test]
-fn partition_asks_for_its_victim() {
-    let report = rules::load(&folder().join("partition.yaml"), &[]).expect_err("nobody is named");
-    let help = report.errors().next().and_then(|error| error.help.clone()).unwrap_or_default();
-    assert!(help.contains("--set victim=n1"), "{help}");
+fn partition_cuts_the_leader_if_nobody_else_is_named() {
+    let inputs = Inputs {
+        roles: Some(Roles { leader: NodeId(1), choice: 0 }),
+        ..Inputs::read(&folder().join("partition.yaml"), None, &[]).expect("the file")
+    };
+    let table = inputs.compile().expect("it compiles").table;
+    let cut = [(1, 2), (2, 1), (2, 3), (3, 2)].map(|(from, to)| link(&table, from, to));
+    assert_eq!((table.rules[0].links.as_slice(), table.rules[0].dynamic), (&cut[..], true));
+    assert_eq!(table.protocol, Some(Protocol::Etcd), "so that somebody can tell who leads");
+    assert!(!shipped("partition", &["victim=n2"]).rules[0].dynamic);
+}
+
+#[test]
+fn first_entry_is_one_rule_that_follows_an_event() {
+    let table = shipped("first-entry", &[]);
+    let [rule] = table.rules.as_slice() else { panic!("one rule") };
+    let on = rule.on.expect("an event");
+    assert_eq!((on.event, on.after, on.times), (Event::FirstEntry, Nanos::ZERO, Some(1)));
+    assert_eq!((on.lasts, on.fires), (Some(Nanos::from_secs(5)), false));
+    let sides = rule.sides.as_ref().expect("sides");
+    let meant = Meant { leader: Some(NodeId(2)), ..Meant::default() };
+    let masks = sides.masks(&meant, 0b111);
+    assert_eq!((masks.from, masks.to, masks.both), (0b100, 0b011, true));
+    assert_eq!(rule.links.len(), 6, "whoever it will be");
+    assert!(table.hears() && !table.needs_segments());
+}
+
+#[test]
+fn lost_vote_and_slow_leader_are_about_messages() {
+    let table = shipped("lost-vote", &[]);
+    let filter = table.rules[0].filter.message.expect("messages");
+    assert_eq!(filter.kinds().collect::<Vec<_>>(), [Kind::VoteRequest]);
+    let reset_after = Some(Nanos::from_secs(2));
+    assert_eq!(table.rules[0].actions, [Action::Stall { reset_after }]);
+    assert!(table.hears() && table.needs_segments());
+    let table = shipped("slow-leader", &[]);
+    let filter = table.rules[0].filter.message.expect("messages");
+    assert!(filter.has(Kind::Append) && !filter.has(Kind::Heartbeat));
+    assert_eq!(filter.entries, Some(Bounds { least: 1, most: u64::MAX }));
+    assert!(table.rules[0].sides.as_ref().is_some_and(OpenSides::follows));
 }
 
 #[test]
@@ -116,6 +154,7 @@ fn the_same_text_gives_the_same_table() {
 fn the_matrix_of_the_partition() {
     let expected = "\
 3 nodes, 1 rule, seed 0, at most 20000 packets/s
+reads etcd
 
 0s to 2s: nothing is disturbed
 
@@ -133,6 +172,25 @@ rule 1: cut the victim off
   do     drop
 ";
     assert_eq!(matrix(&shipped("partition", &["victim=n2"])), expected);
+}
+
+#[test]
+fn the_matrix_of_what_follows_an_event() {
+    let expected = "\
+3 nodes, 1 rule, seed 0, at most 20000 packets/s
+reads etcd
+
+not drawn: rules that follow an event or whoever leads
+
+rule 1: cut the new leader off
+  when   on first_entry, for 5s, once
+  links  leader <-> rest
+  do     drop
+";
+    assert_eq!(matrix(&shipped("first-entry", &[])), expected);
+    let slow = matrix(&shipped("slow-leader", &[]));
+    assert!(slow.contains("  links  current leader -> any\n"), "{slow}");
+    assert!(slow.contains("  where  append_entries with 1 or more entries\n"), "{slow}");
 }
 
 #[test]

@@ -93,7 +93,10 @@ fn walk_all(table: &Table) -> (HashSet<String>, u64) {
                         reached.insert(rule.name.clone());
                         match rule.actions[0] {
                             Action::Delay(delay) => held += delay.by.0,
-                            Action::Accept | Action::Drop(_) => break,
+                            Action::Accept
+                            | Action::Drop(_)
+                            | Action::Reset
+                            | Action::Stall { .. } => break,
                             // It takes one packet, and the others go on.
                             Action::Trigger(_) => {}
                         }

@@ -154,7 +154,7 @@ impl Engine {
         counts.note_match(t, 1);
         if self.silence.trigger(t, &trigger, by, nodes) {
             counts.acted.add(1);
-            self.plan.layout.fire(rule);
+            self.plan.layout.trigger(rule);
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Step {
     /// Whether it has triggered its fault in this activation, or hit as much as it was to, and
     /// matches nothing more.
     pub(super) fired: bool,
+    /// Whether it is the former.
+    pub(super) triggered: bool,
     /// When this activation came into force, since the start; later than its planned start
     /// where the table was adopted later.
     pub(super) since: Nanos,
@@ -153,6 +155,7 @@ impl Layout {
             classes: Vec::new(),
             active: false,
             fired: false,
+            triggered: false,
             since: Nanos::ZERO,
             start: Nanos::ZERO,
             edge: Nanos::ZERO,
@@ -286,7 +289,7 @@ impl Layout {
         let (Some(special), Some(former)) = (&mut step.special, &old.special) else { return };
         special.inherit(former);
         step.active = old.active && t < old.edge;
-        (step.start, step.since, step.fired) = (old.start, old.since, old.fired);
+        (step.start, step.since) = (old.start, old.since);
         // It is looked at anew at once.
         step.edge = t;
         self.next_edge = t;
@@ -294,6 +297,12 @@ impl Layout {
     }
 
     /// A rule has triggered its fault: it is left out until it becomes active anew.
+    pub(super) fn trigger(&mut self, rule: u16) {
+        self.steps[usize::from(rule)].triggered = true;
+        self.fire(rule);
+    }
+
+    /// A rule is left out until it becomes active anew.
     pub(super) fn fire(&mut self, rule: u16) {
         self.steps[usize::from(rule)].fired = true;
         self.refresh(usize::from(rule));
@@ -323,7 +332,7 @@ impl Step {
 
     /// It becomes active.
     fn begin(&mut self, rule: u16, t: Nanos, start: Nanos) -> Edge {
-        (self.since, self.start) = (t, start);
+        (self.since, self.start, self.triggered) = (t, start, false);
         if let Some(special) = &mut self.special {
             special.begin();
         }

@@ -399,6 +399,11 @@ impl Engine {
     /// When the engine wants to be called next; `None`: not before the next packet.
     #[must_use]
     pub fn poll_at(&self) -> Option<Nanos> {
+        if self.plan.just_adopted {
+            // A packet's message, or a new table, made rules active: what that does to what is held
+            // does not wait for another packet.
+            return Some(Nanos::ZERO);
+        }
         let edge = match (self.start, self.plan.layout.next_edge()) {
             (None, _) | (_, Nanos::MAX) => None,
             (Some(start), edge) => Some(start + edge),

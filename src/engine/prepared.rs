@@ -147,8 +147,9 @@ impl Prepared {
             match (was, step.active) {
                 (Some(f), true) => {
                     step.since = old.layout.steps[f].since;
-                    let mut over =
-                        old.layout.steps[f].fired && self.table.rules[i].trigger().is_some();
+                    let triggers = self.table.rules[i].trigger().is_some();
+                    step.triggered = old.layout.steps[f].triggered && triggers;
+                    let mut over = step.triggered;
                     if let (Some(new), Some(old)) =
                         (&mut step.special, &old.layout.steps[f].special)
                     {

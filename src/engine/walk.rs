@@ -241,7 +241,7 @@ fn apply(
                 if !silence.trigger(t, &trigger, facts.link, plan.table.nodes.len()) {
                     continue;
                 }
-                plan.layout.fire(rule);
+                plan.layout.trigger(rule);
                 walk.end = End::Drop;
             }
         }

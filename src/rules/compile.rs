@@ -246,7 +246,7 @@ fn reach(entry: &RuleEntry, name: &str, sets: &mut Sets<'_>, sink: &mut Sink) ->
         if both { Reach::between(one, other) } else { Reach::one_way(one, other) }
     };
     sets.check_current(&sides, name, sink);
-    if entry.on.is_none() && !sides.iter().any(Side::follows) {
+    if entry.on.is_none() && !sets.follow(&sides) {
         let reach = of(sets.sides(sides, name, sink)?);
         return Some(Reached { reach, example: reach, sides: None });
     }

@@ -201,9 +201,11 @@ impl Reader<'_> {
 
     /// A name, or `leader: current`.
     fn set_word(&mut self, node: &Node) -> Option<At<String>> {
-        let Value::Map(_) = node.value else { return self.text(node) };
+        let follows = |entries: &[(Key, Node)]| entries.iter().any(|(key, _)| key.text == "leader");
+        if !matches!(&node.value, Value::Map(entries) if follows(entries)) {
+            return self.text(node);
+        }
         let object = self.object(node, "a node set", &["leader"])?;
-        self.require(&object, "leader", "a node set", "write { leader: current }, or a name");
         self.field(&object, "leader", |reader, value| {
             let words = "current, or a name instead of the whole";
             reader.scalar(value, words, |text| match text {

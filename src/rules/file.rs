@@ -351,7 +351,6 @@ words!(Keep: "held" => Held);
 words!(Distribution: "uniform" => Uniform, "normal" => Normal);
 words!(Order: "flow" => Flow, "free" => Free);
 words!(Unattributed: "accept" => Accept, "drop" => Drop);
-words!(Protocol: "embedded" => Embedded, "etcd" => Etcd, "hashicorp" => Hashicorp, "nats" => Nats);
 words!(Role: "leader" => Leader, "follower" => Follower, "candidate" => Candidate);
 words!(Event: "leader_elected" => LeaderElected, "term_change" => TermChange,
     "election_started" => ElectionStarted, "first_entry" => FirstEntry);
@@ -360,6 +359,21 @@ words!(Kind: "vote_request" => VoteRequest, "vote_answer" => VoteAnswer,
     "append_entries" => Append, "append_answer" => AppendAnswer, "heartbeat" => Heartbeat,
     "heartbeat_answer" => HeartbeatAnswer, "snapshot" => Snapshot,
     "snapshot_answer" => SnapshotAnswer, "timeout_now" => TimeoutNow, "other" => Other);
+
+impl Word for Protocol {
+    const WORDS: &'static [(&'static str, Self)] = &PROTOCOLS;
+}
+
+/// The protocols have their words where they are.
+const PROTOCOLS: [(&str, Protocol); Protocol::ALL.len()] = {
+    let mut words = [("", Protocol::ALL[0]); Protocol::ALL.len()];
+    let mut i = 0;
+    while i < words.len() {
+        words[i] = (Protocol::ALL[i].word(), Protocol::ALL[i]);
+        i += 1;
+    }
+    words
+};
 
 /// Gives a type that is written in more than one form its schema.
 macro_rules! forms {
@@ -376,6 +390,9 @@ macro_rules! forms {
     };
 }
 
+forms!(Protocol, "Protocol", |_generator| json_schema!({
+    "enum": Protocol::ALL.map(Protocol::word),
+}));
 forms!(Nanos, "Duration", |_generator| json_schema!({
     "description": "A number and its unit: ns, us, ms, s, m or h. `1m30s` and `1.5s` work too.",
     "type": "string",

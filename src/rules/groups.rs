@@ -7,7 +7,7 @@ use super::diagnostic::{Diagnostic, Sink, Span, nearest, quote};
 use super::file::{Group, Named, NodeSet};
 use super::parse::unfit_name;
 use super::reach::Bits;
-use super::table::Node;
+use super::table::{Node, RoleWord};
 use std::collections::HashMap;
 
 /// Words that no node or group may be called: they mean something by themselves, now or later.
@@ -69,6 +69,8 @@ pub(super) enum Meaning<'a> {
     Nodes(Bits),
     /// It cannot be told before this group is given on the command line.
     Asks(&'a str),
+    /// Whoever this word means as a rule becomes active, such as `leader`.
+    Word(&'a str),
     /// Something is wrong with it, and was reported.
     Broken,
 }
@@ -240,7 +242,13 @@ impl<'a> Resolver<'_, 'a> {
 
     fn members(&mut self, name: &'a str, definition: Definition<'a>) -> Meaning<'a> {
         let mut total = Meaning::Nodes(0);
-        for (member, span) in definition.members() {
+        let members = definition.members();
+        if let [(word, _)] = members.as_slice() {
+            if RoleWord::parse(word).is_some() && !self.names.groups.contains_key(word) {
+                return Meaning::Word(word);
+            }
+        }
+        for (member, span) in members {
             let meaning = match self.member(member) {
                 Ok(meaning) => meaning,
                 Err(wrong) => {
@@ -250,7 +258,14 @@ impl<'a> Resolver<'_, 'a> {
             };
             total = match (total, meaning) {
                 (Meaning::Nodes(some), Meaning::Nodes(more)) => Meaning::Nodes(some | more),
-                (Meaning::Broken, _) | (_, Meaning::Broken) => Meaning::Broken,
+                (_, Meaning::Word(word)) => {
+                    let message = format!("{} stands for {} here", quote(member), quote(word));
+                    let help = "nobody knows who that is before a rule is active: name nodes";
+                    let wrong = Diagnostic::error(message).help(help);
+                    self.sink.push(placed(wrong, name, span, definition));
+                    Meaning::Broken
+                }
+                (Meaning::Broken | Meaning::Word(_), _) | (_, Meaning::Broken) => Meaning::Broken,
                 (Meaning::Asks(who), _) | (_, Meaning::Asks(who)) => Meaning::Asks(who),
             };
         }

@@ -49,7 +49,7 @@ pub fn matrix(table: &Table) -> String {
     if table.nodes.len() <= GRID_NODES_MAX && drawn {
         phases(table, &mut out);
     }
-    if drawn && !table.rules.iter().all(is_drawn) {
+    if !table.rules.iter().all(is_drawn) {
         out.push_str("\nnot drawn: rules that follow an event or whoever leads\n");
     }
     for (rule, number) in table.rules.iter().zip(1..).take(RULES_SHOWN_MAX) {

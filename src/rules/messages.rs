@@ -44,7 +44,7 @@ fn wrong_group(group: &At<String>, spoken: Spoken) -> Option<Diagnostic> {
     if let Some(wrong) = spoken.needs("a group", group.span) {
         return Some(wrong);
     }
-    let protocol = spoken.protocol.filter(|protocol| *protocol != Protocol::Nats)?;
+    let protocol = spoken.protocol.filter(|protocol| protocol.word() != "nats")?;
     let message = format!("{} has one Raft group, which has no name", quote(protocol.word()));
     Some(Diagnostic::error(message).at(group.span).help("leave `group` out: it is for nats"))
 }

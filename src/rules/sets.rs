@@ -142,7 +142,7 @@ impl<'a> Sets<'a> {
         };
         let mut whole = true;
         for name in &set.names {
-            let word = RoleWord::parse(&name.value);
+            let word = RoleWord::parse(self.word_of(&name.value));
             let meant = match word {
                 _ if name.value == "rest" => {
                     open.rest = true;
@@ -197,11 +197,18 @@ impl<'a> Sets<'a> {
         }
     }
 
+    /// Whether one of these sides names whoever leads at any time.
+    pub(super) fn follow(&mut self, sides: &[Side<'_>]) -> bool {
+        let names = sides.iter().filter_map(|side| side.set).flat_map(|set| &set.names);
+        names.into_iter().any(|name| self.word_of(&name.value) == CURRENT_LEADER)
+    }
+
     /// Complains of `leader: current` where nobody reads the cluster's messages.
-    pub(super) fn check_current(&self, sides: &[Side<'_>], rule: &str, sink: &mut Sink) {
+    pub(super) fn check_current(&mut self, sides: &[Side<'_>], rule: &str, sink: &mut Sink) {
         for side in sides {
             let names = side.set.iter().flat_map(|set| &set.names);
-            let current = names.into_iter().find(|name| name.value == CURRENT_LEADER);
+            let current =
+                names.into_iter().find(|name| self.word_of(&name.value) == CURRENT_LEADER);
             let wrong = current.and_then(|name| self.spoken.needs("`leader: current`", name.span));
             if let Some(wrong) = wrong {
                 sink.push(wrong.rule(rule).field(side.field));
@@ -209,8 +216,23 @@ impl<'a> Sets<'a> {
         }
     }
 
+    /// The word that a name stands for: where a group is nothing but such a word, that one.
+    fn word_of<'n>(&mut self, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        match self.groups.get_key_value(name) {
+            Some((group, Meaning::Word(word))) => {
+                self.used.insert(group);
+                word
+            }
+            _ => name,
+        }
+    }
+
     /// The nodes behind a name; `Ok(None)` if what is wrong was reported before.
     fn name(&mut self, name: &str) -> Result<Option<Bits>, Diagnostic> {
+        let name = self.word_of(name);
         let Some((group, meaning)) = self.groups.get_key_value(name) else {
             if let Some(bits) = self.roles.and_then(|roles| roles.word(name, self.names.all)) {
                 self.asked_roles = true;
@@ -233,7 +255,7 @@ impl<'a> Sets<'a> {
         self.used.insert(group);
         match *meaning {
             Meaning::Nodes(bits) => Ok(Some(bits)),
-            Meaning::Broken => Ok(None),
+            Meaning::Broken | Meaning::Word(_) => Ok(None),
             Meaning::Asks(who) if !self.asked.insert(who) => Ok(None),
             Meaning::Asks(who) => {
                 let message = format!("who is {}? The file leaves it to you", quote(who));
@@ -276,11 +298,6 @@ fn no_candidate() -> Diagnostic {
 }
 
 impl Side<'_> {
-    /// Whether it names whoever leads at any time.
-    pub(super) fn follows(&self) -> bool {
-        self.set.is_some_and(|set| set.names.iter().any(|name| name.value == CURRENT_LEADER))
-    }
-
     fn place(self, wrong: Diagnostic, rule: &str) -> Diagnostic {
         let wrong = wrong.rule(rule).field(self.field);
         match self.set {

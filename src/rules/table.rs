@@ -267,10 +267,10 @@ pub enum Action {
     /// Ends the walk for what it drops.
     Drop(What),
     /// Ends the walk: a RST goes instead of the segment, and what is held of its direction of the
-    /// flow is dropped. A packet of which none can be made is dropped.
+    /// flow is dropped. A packet of which none can be made is dropped. Its rule is about TCP.
     Reset,
     /// Ends the walk: from this segment on nothing of its direction of the flow arrives but
-    /// acknowledgements, until the flow ends.
+    /// acknowledgements, until the flow ends. Its rule is about TCP.
     Stall {
         /// So long after it began, a RST goes instead of the next segment, and ends the stall.
         reset_after: Option<Nanos>,

@@ -9,7 +9,8 @@
 //! jump TIME [EVENT]                the same, but the loop sleeps until then
 //! n1:40000 > n2 KIND               a packet; an end is a node's peer endpoint, some other
 //!                                  port of a node, or an address with a port
-//!   KIND  tcp syn|synack|ack|fin|rst [N], tcp data N, udp N, then seq=N, gso
+//!   KIND  tcp syn|synack|ack|fin|rst [N], tcp data N, udp N, then seq=N, gso, and what it says:
+//!         says append_entries term 3 +1 (`asked.rs`)
 //! 20 x EVENT                       the same packet again and again, summed up
 //! garbage                          bytes that are no packet
 //! answer #N n1|stranger|nobody     who sent packet N
@@ -27,6 +28,7 @@ use raftq::engine::flows::FlowKey;
 use raftq::engine::{
     Answer, Decision, Edge, Engine, Limits, Prepared, Question, Release, Token, Verdict,
 };
+use raftq::observe::Turn;
 use raftq::packet::{PacketView, Proto};
 use raftq::rules::Table;
 use raftq::run::trims::Trims;
@@ -183,7 +185,11 @@ impl Player {
         engine.advance(now, |edge: Edge| edges.push(edge), &mut release);
         engine.release(now, &mut release);
         for edge in edges.into_iter().rev() {
-            let what = if edge.active { "starts" } else { "ends" };
+            let what = match (edge.active, edge.leaderless) {
+                (true, false) => "starts",
+                (true, true) => "starts, and nobody leads",
+                (false, _) => "ends",
+            };
             let name = &names[usize::from(edge.rule)].name;
             said.insert(first, format!("{name} {what}"));
         }
@@ -205,17 +211,51 @@ impl Player {
 
     fn packet(&mut self, src: SocketAddr, dst: SocketAddr, kind: &[&str]) -> String {
         self.packets += 1;
+        let says = kind.iter().position(|word| *word == "says");
+        let (kind, said) = kind.split_at(says.unwrap_or(kind.len()));
+        let (messages, entries) = super::asked::says(said.get(1..).unwrap_or_default());
         let (bytes, mtu) = packet(src, dst, kind);
         let view = PacketView::parse(&bytes, bytes.len() as u32, mtu).expect("a whole packet");
         let token = Token { queue: 0, id: self.packets };
         let now = self.now;
-        let decision = self.engine().decide(now, &view);
+        let decision = self.engine().decide_heard(now, &view, &messages, &entries);
         let said = self.fulfil(token, &bytes, &view, &decision);
         let by = decision.rule.map(|r| &self.table.rules[usize::from(r)].name);
         let by = by.map_or(String::new(), |name| format!(" ({name})"));
         self.said.push(format!("#{} {said}{by}", self.packets));
+        self.tell_turns();
+        self.drop_orphans();
         self.tell_silences();
         said
+    }
+
+    /// Says what a packet's messages have turned, and which rules began or ended by it.
+    fn tell_turns(&mut self) {
+        let (said, table) = (&mut self.said, &self.table);
+        let engine = self.engine.as_mut().expect("a script starts first");
+        let name = |node: raftq::packet::NodeId| &table.nodes[usize::from(node.0)].name;
+        engine.tell_turns(|one| {
+            let what = match one.turn {
+                Turn::LeaderElected { node, term } => format!("{} leads term {term}", name(node)),
+                Turn::TermChange { term, .. } => format!("term {term}"),
+                Turn::ElectionStarted { node, term } => {
+                    format!("{} asks for votes in term {term}", name(node))
+                }
+                Turn::FirstEntry { node, term } => {
+                    format!("{} has sent its first entry of term {term}", name(node))
+                }
+            };
+            said.push(what + if one.watched { "" } else { ", as before" });
+            true
+        });
+    }
+
+    fn drop_orphans(&mut self) {
+        let (said, trims) = (&mut self.said, &mut self.trims);
+        let engine = self.engine.as_mut().expect("a script starts first");
+        if engine.has_orphans() {
+            engine.drop_orphans(&mut |r| say_release(said, trims, &r));
+        }
     }
 
     /// Does with a packet what the loop does.
@@ -231,6 +271,7 @@ impl Player {
             Verdict::Accept => "accept".to_owned(),
             Verdict::Drop => "drop".to_owned(),
             Verdict::Trim => "trim".to_owned(),
+            Verdict::Reset { seq } => format!("reset at {seq}"),
             Verdict::Hold { due, trim, ordered } => {
                 let facts = decision.facts.expect("what is held has facts");
                 let slot = if trim { self.trims.put(bytes, view) } else { None };
@@ -345,6 +386,8 @@ impl Player {
             ("unattributed", totals.unattributed.get()),
             ("asked", totals.asked.get()),
             ("silenced", totals.silenced.get()),
+            ("resets", totals.resets.get()),
+            ("stalled", totals.stalled.get()),
             ("silence leaked", totals.silence_leaked.get()),
             ("flows evicted", totals.flows_evicted.get()),
         ]);

@@ -5,11 +5,14 @@
 //! seed 9                                       (else 7)
 //! unattributed drop                            (else accept)
 //! rule NAME: LINKS WHERE ACTIONS WINDOW
-//!   LINKS    n1,n2 -> n3 | n1 <> n2,n3 | any
-//!   WHERE    tcp udp new established, port N, chance N%
-//!   ACTIONS  accept, drop, drop data, delay TIME [~TIME] [normal] [free],
+//!   LINKS    n1,n2 -> n3 | n1 <> n2,n3 | any; with `on` also words, such as leader <> rest, and
+//!            without it `current` for whoever leads
+//!   WHERE    tcp udp new established, port N, chance N%, nth N, first N, about KIND,..., any
+//!            message: about any; term N, entries N (or more), granted, refused, from-leader,
+//!            from-follower, from-candidate, group NAME
+//!   ACTIONS  accept, drop, drop data, delay TIME [~TIME] [normal] [free], reset, stall [TIME],
 //!            kill|crash NODES, for the sender of the packet: kill|crash sender
-//!   WINDOW   at TIME, for TIME, every TIME, times N
+//!   WINDOW   at TIME, for TIME, every TIME, times N, on EVENT, after TIME, again N
 //! ```
 
 use super::packet::end;
@@ -90,12 +93,14 @@ impl TableLines {
             sides: None,
             keeps_held: false,
             name: name.to_owned(),
-            links: self.links(&words[..used]),
+            links: Vec::new(),
             filter: Filter::default(),
             actions: Vec::new(),
             window: Window::ALWAYS,
             optional: false,
         };
+        rule.sides = super::asked::sides(&self.table, &words[..used], rest);
+        rule.links = self.links(&words[..used], rule.sides.is_some());
         let mut words = words[used..].iter().copied().peekable();
         while let Some(word) = words.next() {
             match word {
@@ -114,12 +119,21 @@ impl TableLines {
                 "keep-held" => rule.keeps_held = true,
                 "times" => rule.window.times = Some(number(value(&mut words)) as u32),
                 "kill" | "crash" => {
-                    let trigger = self.trigger(word, value(&mut words));
+                    let nodes = value(&mut words);
+                    let trigger = match &mut rule.sides {
+                        Some(sides) => {
+                            sides.node = super::asked::set(&self.table, nodes);
+                            self.trigger(word, "sender")
+                        }
+                        None => self.trigger(word, nodes),
+                    };
                     rule.actions.push(Action::Trigger(trigger));
                 }
+                _ if super::asked::condition(word, &mut words, &mut rule) => {}
                 _ => rule.actions.push(action(word, &mut words)),
             }
         }
+        super::asked::settle(&mut rule);
         rule
     }
 
@@ -133,7 +147,9 @@ impl TableLines {
         }
     }
 
-    fn links(&self, words: &[&str]) -> Vec<LinkId> {
+    /// Where only the engine knows, all that there are.
+    fn links(&self, words: &[&str], open: bool) -> Vec<LinkId> {
+        let words = if open { &["any"] } else { words };
         let set = |names: &str| -> Vec<u16> { names.split(',').map(|n| self.node(n).0).collect() };
         let all: Vec<u16> = (0..self.table.nodes.len() as u16).collect();
         let (from, to, both) = match *words {
@@ -159,9 +175,9 @@ impl TableLines {
     }
 }
 
-type Words<'a, 'b> = Peekable<Copied<Iter<'b, &'a str>>>;
+pub(crate) type Words<'a, 'b> = Peekable<Copied<Iter<'b, &'a str>>>;
 
-fn value<'a>(words: &mut Words<'a, '_>) -> &'a str {
+pub(crate) fn value<'a>(words: &mut Words<'a, '_>) -> &'a str {
     words.next().expect("a word at the end of a rule lacks its value")
 }
 
@@ -170,6 +186,11 @@ fn action(word: &str, words: &mut Words<'_, '_>) -> Action {
         "accept" => Action::Accept,
         "drop" if words.next_if_eq(&"data").is_some() => Action::Drop(What::Data),
         "drop" => Action::Drop(What::Packets),
+        "reset" => Action::Reset,
+        "stall" => {
+            let after = words.next_if(|w| w.starts_with(|c: char| c.is_ascii_digit())).map(time);
+            Action::Stall { reset_after: after }
+        }
         "delay" => Action::Delay(Delay {
             by: time(value(words)),
             jitter: words.next_if(|w| w.starts_with('~')).map_or(Nanos::ZERO, |w| time(&w[1..])),

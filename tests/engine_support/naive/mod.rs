@@ -5,9 +5,11 @@
 //! stack of their own only, and never runs out of places for flows. Of the engine it uses
 //! the dice, and nothing else.
 
+mod cut;
 mod silence;
 mod times;
 
+use cut::{is_bare_rst, is_resettable};
 use raftq::engine::dice::{self, Draw, rule_key};
 use raftq::packet::{Endpoint, LinkId, NodeId, PacketView, Proto, tcp_flags};
 use raftq::rules::table::{Action, Filter, FlowAge, Order, Rule, Table, What};
@@ -21,6 +23,7 @@ pub(crate) enum Fate {
     Accept,
     Drop,
     Trim,
+    Reset { seq: u32 },
     Hold { due: Nanos, trim: bool, ordered: bool },
 }
 
@@ -73,6 +76,8 @@ struct Flow {
     ordinals: BTreeMap<Endpoint, u32>,
     /// Matching segments by rule and sending end.
     segments: BTreeMap<(String, Endpoint), u32>,
+    /// What was stalled of it, by sending end.
+    stalls: BTreeMap<Endpoint, cut::Stall>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,11 +99,14 @@ struct Active {
     since: Nanos,
     /// Whether it has triggered its fault.
     fired: bool,
+    /// Segments that met its conditions, and how many of them were hit.
+    met: u64,
+    hit: u64,
 }
 
 impl Active {
     fn at(since: Nanos) -> Self {
-        Self { which: 0, since, fired: false }
+        Self { which: 0, since, fired: false, met: 0, hit: 0 }
     }
 }
 
@@ -120,6 +128,8 @@ pub(crate) struct Naive {
     pub(crate) silenced: u64,
     /// What packets triggered, and nobody has asked for.
     pub(crate) triggered: Vec<Event>,
+    /// What resets have left behind, and nobody has asked for.
+    pub(crate) orphans: Vec<Event>,
     pub(crate) overflow: u64,
     pub(crate) foreign: u64,
 }
@@ -142,6 +152,7 @@ impl Naive {
             silences: BTreeMap::new(),
             silenced: 0,
             triggered: Vec::new(),
+            orphans: Vec::new(),
             overflow: 0,
             foreign: 0,
         }
@@ -161,7 +172,11 @@ impl Naive {
                 .and_then(|f| was[f].filter(|a| activation(&old.rules[f], now) == Some(a.which)));
             let active = activation(rule, now)
                 .map(|which| Active { which, ..goes_on.unwrap_or(Active::at(now)) })
-                .map(|a| Active { fired: a.fired && rule.trigger().is_some(), ..a });
+                .map(|a| Active { fired: a.fired && rule.trigger().is_some(), ..a })
+                .map(|a| match former.is_some_and(|f| cut::count(&old.rules[f], rule)) {
+                    true => a,
+                    false => Active { met: 0, hit: 0, ..a },
+                });
             self.active.push(active);
             let sum = rules.entry(rule.name.clone()).or_insert(sum);
             let same = former.is_some_and(|f| {
@@ -178,6 +193,7 @@ impl Naive {
             }
         }
         self.rules = rules;
+        self.rename_stalls();
         // What a rule draws goes on where it drew before.
         let kept = |name: &String| {
             let draws = |t: &Table| t.rules.iter().any(|r| r.name == *name && draws(r));
@@ -257,10 +273,11 @@ impl Naive {
             self.silenced += segments;
             return (Fate::Drop, None, true);
         }
-        let walk = self.walk(now, view, link, flow);
+        let mut walk = self.walk(now, view, link, flow);
+        self.pass_stall(now, view, flow, &mut walk);
         let (fate, decided) = self.fate(now, view, flow, walk);
         match fate {
-            Fate::Drop => self.link(link).dropped += segments,
+            Fate::Drop | Fate::Reset { .. } => self.link(link).dropped += segments,
             Fate::Trim | Fate::Hold { trim: true, .. } => self.link(link).trimmed += segments,
             _ => {}
         }
@@ -287,6 +304,9 @@ impl Naive {
         if walk.end == Some(End::Drop) {
             return (Fate::Drop, walk.decided);
         }
+        if let Some(End::Reset(seq)) = walk.end {
+            return (Fate::Reset { seq }, walk.decided);
+        }
         let due = now + walk.delay;
         let ordered = !walk.free;
         let ahead = self.held.iter().filter(|held| {
@@ -311,7 +331,8 @@ impl Naive {
             if !self.meets(i, link, view, flow) {
                 continue;
             }
-            let draw = self.matched(now, rule, view, link, flow);
+            let Some(units) = self.hits(i, view) else { continue };
+            let draw = self.matched(now, rule, view, link, flow, units);
             if !self.hit(&rule.filter, &draw, view) {
                 continue;
             }
@@ -322,6 +343,10 @@ impl Naive {
                     Action::Drop(What::Data) if !has_data(view) => continue,
                     Action::Drop(What::Data) if has_acknowledgement(view) => Some(End::Trim),
                     Action::Drop(What::Data | What::Packets) => Some(End::Drop),
+                    Action::Reset | Action::Stall { .. } if is_bare_rst(view) => continue,
+                    Action::Reset if !is_resettable(view) => Some(End::Drop),
+                    Action::Reset => Some(End::Reset(self.reset(view, flow))),
+                    Action::Stall { reset_after } => Some(End::Stall(*reset_after)),
                     Action::Trigger(trigger) => {
                         self.active[i].as_mut().expect("only active rules are met").fired = true;
                         let sender = link.ends(self.table.nodes.len()).0;
@@ -346,7 +371,7 @@ impl Naive {
                 }
             }
             if acted {
-                self.rule(&rule.name).acted += u64::from(view.segments);
+                self.rule(&rule.name).acted += units;
                 if walk.end.is_some() || walk.decided.is_none() {
                     walk.decided = Some(i);
                 }
@@ -363,6 +388,7 @@ impl Naive {
         let opened = flow.opened.filter(|_| !flow.over);
         let new = opened.is_some_and(|opened| opened >= active.since);
         !active.fired
+            && rule.filter.first.is_none_or(|first| active.hit < u64::from(first))
             && rule.links.contains(&link)
             && rule.filter.proto.is_none_or(|proto| proto == view.proto)
             && rule.filter.port.is_none_or(|port| port == view.src.port || port == view.dst.port)
@@ -377,9 +403,10 @@ impl Naive {
         view: &PacketView,
         link: LinkId,
         flow: usize,
+        units: u64,
     ) -> Draw {
         let sum = self.rule(&rule.name);
-        sum.matched += u64::from(view.segments);
+        sum.matched += units;
         sum.span = Some((sum.span.map_or(now, |(first, _)| first), now));
         let flow = &mut self.flows[flow];
         let mut draw =
@@ -411,12 +438,13 @@ impl Naive {
             return false;
         }
         let spares =
-            |rule: &Rule| rule.filter.chance.is_none() && rule.actions.contains(&Action::Accept);
+            |rule: &Rule| cut::is_sure(&rule.filter) && rule.actions.contains(&Action::Accept);
         let earlier = self.table.rules[..i].iter().enumerate();
         if earlier.clone().any(|(j, r)| spares(r) && self.meets(j, *link, view, *flow)) {
             return false;
         }
-        let draw = self.matched(now, &rule, view, *link, *flow);
+        let Some(units) = self.hits(i, view) else { return false };
+        let draw = self.matched(now, &rule, view, *link, *flow, units);
         let data = has_data(view) && !held.trimmed;
         let drops = rule.actions.iter().any(|action| match action {
             Action::Drop(What::Packets) => true,
@@ -426,7 +454,7 @@ impl Naive {
         if !drops || !self.hit(&rule.filter, &draw, view) {
             return false;
         }
-        self.rule(&rule.name).acted += u64::from(view.segments);
+        self.rule(&rule.name).acted += units;
         true
     }
 
@@ -474,6 +502,7 @@ impl Naive {
             over: false,
             ordinals: BTreeMap::new(),
             segments: BTreeMap::new(),
+            stalls: BTreeMap::new(),
         });
         self.flows.len() - 1
     }
@@ -492,6 +521,8 @@ enum End {
     Accept,
     Drop,
     Trim,
+    Reset(u32),
+    Stall(Option<Nanos>),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
