@@ -1,10 +1,11 @@
-//! `raftq check`: stored histories judged anew.
+//! `raftq check`: stored histories, and records of what was said on the wire, judged anew.
 //!
 //! Every file gets its own answer: one that cannot be read does not keep the others from being
 //! judged, but the command ends with the code for bad input.
 
 use crate::run::outcome::{BAD_INPUT, HOLDS, UNDECIDED, VIOLATED};
-use crate::run::status;
+use crate::run::experiment::WIRE;
+use crate::run::{status, wire_check};
 use raftq_harness::check::{Budget, Evidence, Judgement, Verdict, judge};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CheckArgs {
     /// Histories: history.jsonl of a run or its whole folder, logs of Jepsen's, EDN of
-    /// key-value calls
+    /// key-value calls; and wire.jsonl, what nodes said to each other
     #[arg(required = true, value_name = "HISTORY")]
     histories: Vec<PathBuf>,
     /// Configurations that may be remembered for one key before it is given up as undecided;
@@ -46,6 +47,12 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
             }
         };
         for path in &paths {
+            if wire_check::is_record(path) {
+                let (code, said) = wire(args, path);
+                worst = severer(worst, code);
+                all.extend(said);
+                continue;
+            }
             match judge(path, budget) {
                 Ok(judgement) => {
                     worst = severer(worst, code(&judgement));
@@ -77,18 +84,37 @@ fn histories(given: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = listed.map_err(|e| format!("cannot read {}: {e}", given.display()))?;
     let is_history = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("history") && name.ends_with(".jsonl")
+        name.starts_with("history") && name.ends_with(".jsonl") || name == WIRE
     };
     let mut found: Vec<PathBuf> =
         entries.into_iter().map(|entry| entry.path()).filter(is_history).collect();
     found.sort();
     if found.is_empty() {
         return Err(format!(
-            "{} has no history*.jsonl in it, as the folder of a run has; name the files themselves",
+            "{} has neither history*.jsonl nor wire.jsonl in it, as the folder of a run has; name the files themselves",
             given.display()
         ));
     }
     Ok(found)
+}
+
+/// Judges what was said on the wire; the exit code, and what stands for it in the document.
+fn wire(args: &CheckArgs, path: &Path) -> (u8, Option<serde_json::Value>) {
+    let outcome = match wire_check::check(path) {
+        Ok(outcome) => outcome,
+        Err(why) => return (BAD_INPUT, refused(args.json, path, &why)),
+    };
+    let (code, verdict) = match (outcome.is_violated(), outcome.says_something()) {
+        (true, _) => (VIOLATED, "violated"),
+        (false, true) => (HOLDS, "holds"),
+        (false, false) => (UNDECIDED, "undecided"),
+    };
+    if args.json {
+        return (code, Some(json!({ "history": path, "wire": outcome })));
+    }
+    let more = if args.quiet { String::new() } else { outcome.text() };
+    print(&format!("{}: {verdict}\n{more}", path.display()));
+    (code, None)
 }
 
 /// Tells why one could not be judged, and what stands for it in the document.

@@ -27,4 +27,5 @@ pub mod verdict;
 pub mod verdict_loop;
 pub mod verdict_text;
 pub mod watch;
+pub mod wire_check;
 pub mod wire_outcome;

@@ -1,6 +1,7 @@
 //! A verdict for people: what was done to the cluster, what clients felt of it, what was
 //! checked, and where to look next.
 
+use super::experiment::WIRE;
 use super::outcome::{HOLDS, NEVER_MATCHED, UNDECIDED, VIOLATED};
 use super::verdict::Summary;
 use raftq_harness::clients::{Counts, Window};
@@ -132,6 +133,9 @@ fn ended(text: &mut String, summary: &Summary) {
     let _ = writeln!(text, "everything is in {folder}");
     for (history, _) in &summary.histories {
         let _ = writeln!(text, "  raftq check {folder}/{history}");
+    }
+    if summary.network.wire.is_some() {
+        let _ = writeln!(text, "  raftq check {folder}/{WIRE}");
     }
 }
 

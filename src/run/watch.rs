@@ -289,6 +289,11 @@ struct Watch {
 
 impl Watch {
     fn run(mut self) -> Ended {
+        // Until the clock of all times has started the ring keeps what is heard; where the loop
+        // ends before, there is nobody left who could start it.
+        while self.zero.load(Ordering::Acquire) == 0 && Arc::strong_count(&self.zero) > 1 {
+            std::thread::sleep(IDLE);
+        }
         loop {
             match self.notes.try_recv() {
                 Ok(note) => self.take(note),

@@ -1,0 +1,45 @@
+//! A record of what was said on the wire, judged again.
+
+use super::watch::Ended;
+use super::wire_outcome::WireOutcome;
+use crate::observe::Observer;
+use crate::observe::file::Reader;
+use crate::wire::Protocol;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+/// What a record begins with, and no history does.
+const MARK: &str = "{\"raftq_wire\"";
+
+/// Whether this file is such a record. One that cannot be read is not.
+#[must_use]
+pub fn is_record(path: &Path) -> bool {
+    first_line(path).is_ok_and(|line| line.starts_with(MARK))
+}
+
+fn first_line(path: &Path) -> io::Result<String> {
+    let mut mark = vec![0; MARK.len()];
+    io::Read::read_exact(&mut File::open(path)?, &mut mark)?;
+    Ok(String::from_utf8_lossy(&mark).into_owned())
+}
+
+/// Judges a record. The error names the file, and the line where there is one.
+pub fn check(path: &Path) -> Result<WireOutcome, String> {
+    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let file = File::open(path).map_err(|e| wrong(&e))?;
+    let mut lines = BufReader::new(file).lines();
+    let first = lines.next().transpose().map_err(|e| wrong(&e))?.unwrap_or_default();
+    let mut reader = Reader::new(&first).map_err(|e| wrong(&e))?;
+    let header = reader.header().clone();
+    let protocol = Protocol::by_word(&header.protocol)
+        .ok_or_else(|| wrong(&format!("line 1: nobody knows the protocol {}", header.protocol)))?;
+    let mut observer = Observer::new().named(header.nodes.clone());
+    for line in lines {
+        let line = line.map_err(|e| wrong(&e))?;
+        if let Some(event) = reader.event(&line).map_err(|e| wrong(&e))? {
+            observer.see(&event);
+        }
+    }
+    Ok(Ended::of(&observer, protocol, None).outcome(&header.nodes))
+}
