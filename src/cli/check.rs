@@ -3,8 +3,8 @@
 //! Every file gets its own answer: one that cannot be read does not keep the others from being
 //! judged, but the command ends with the code for bad input.
 
-use crate::run::outcome::{BAD_INPUT, HOLDS, UNDECIDED, VIOLATED};
 use crate::run::experiment::WIRE;
+use crate::run::outcome::{BAD_INPUT, HOLDS, UNDECIDED, VIOLATED};
 use crate::run::{status, wire_check};
 use raftq_harness::check::{Budget, Evidence, Judgement, Verdict, judge};
 use serde_json::json;
