@@ -4,8 +4,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 SCENARIOS := sanity clients restart partition slow flaky pause membership snapshot storm
 
-.PHONY: help setup build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all $(SCENARIOS:%=test-%) test-deaths \
-	check bench bench-clients bench-check lint clean-host
+.PHONY: help setup build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all \
+	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode lint clean-host
 
 help:
 	@echo 'make setup       install what is missing (apt), unpack etcd and NATS into .tools/'
@@ -25,6 +25,7 @@ help:
 	@echo 'make bench       compare with a plain queue and with none'
 	@echo 'make bench-clients   a thousand clients beside the verdict loop: how late are packets?'
 	@echo 'make bench-check how long raftq check takes for a million calls, and how much memory'
+	@echo 'make bench-decode  what reading a message on the wire costs, on captures of real clusters'
 	@echo 'make lint        formatting and lints'
 	@echo 'make clean-host  remove what killed runs left on this host'
 
@@ -82,6 +83,9 @@ bench-clients: setup build
 
 bench-check: setup build
 	@tools/run.sh user $(TARGET)/release/raftq-bench check --raftq $(TARGET)/release/raftq
+
+bench-decode: setup build
+	@tools/run.sh user $(TARGET)/release/raftq-bench decode
 
 lint: setup
 	@tools/run.sh user cargo fmt --all --check

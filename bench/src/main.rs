@@ -10,19 +10,21 @@
 //! child.rs    processes that cannot outlive the driver
 //! load/       sources and sinks of traffic, one process each
 //! checker.rs  `raftq check` on a million calls; history.rs: which calls
+//! decode.rs  messages of captures through `raftq::wire`
 //! report.rs   the table, ratios and targets; stats.rs: medians
 //! clock.rs    time, and the CPU time of another process
 //! ```
 //!
-//! It imports nothing of raftq: what is measured does not take part in measuring. The exception is
-//! `load/beside.rs`, which puts the verdict loop and clients into one process, as `raftq run` does,
-//! and is itself what is measured. The driver refuses to
-//! tune the machine; what it needs to be fair it does to all engines alike.
+//! It imports nothing of raftq: what is measured does not take part in measuring. The exceptions
+//! are `load/beside.rs`, which puts the verdict loop and clients into one process, as `raftq run`
+//! does, and is itself what is measured, and `decode.rs`, which measures one part of raftq alone.
+//! The driver refuses to tune the machine; what it needs to be fair it does to all engines alike.
 
 mod checker;
 mod child;
 mod clients;
 mod clock;
+mod decode;
 mod driver;
 mod engine;
 mod history;
@@ -87,6 +89,8 @@ enum Command {
     Run(driver::Options),
     /// Measure `raftq check` on a million calls
     Check(checker::Options),
+    /// Measure what reading a message costs, on captures of real clusters
+    Decode(decode::Options),
     /// Write such a history to stdout
     History(history::Shape),
     /// Measure one history once
@@ -135,6 +139,7 @@ fn dispatch(command: Command) -> Result<u8, Fault> {
         Command::Beside(options) => load::beside::beside(&options)?,
         Command::Guardian => unreachable!("it has an exit code of its own"),
         Command::Check(options) => return checker::run(&options),
+        Command::Decode(options) => return decode::run(&options),
         Command::History(shape) => {
             history::write(&shape, &mut BufWriter::new(std::io::stdout().lock()))?;
         }

@@ -227,6 +227,14 @@ fn heartbeats_have_no_commit_and_appends_have() {
 }
 
 #[test]
+fn an_append_from_the_beginning_is_no_heartbeat_if_it_says_anything() {
+    for bytes in [append(2, ZERO, &[], 5), append(2, ZERO, &[entry(1, 2, 0, bin(b"x"))], 0)] {
+        let [told, _] = exchange(&bytes, &append_answer(2, 1, true));
+        assert_eq!((told.kind, told.previous), (Kind::Append, Some(ZERO)));
+    }
+}
+
+#[test]
 fn a_snapshot_is_skipped_and_answered() {
     let done =
         answer("", &[("ProtocolVersion", uint(3)), ("Success", flag(true)), ("Term", uint(4))]);
@@ -410,6 +418,26 @@ fn after_a_gap_answers_are_of_no_kind_until_a_request_is_seen() {
     driven.feed(ASKS, &heartbeat(2)[20..]);
     let kinds: Vec<_> = driven.take().iter().map(|told| told.1.kind).collect();
     assert_eq!(kinds, [Kind::Heartbeat, Kind::HeartbeatAnswer, Kind::Heartbeat]);
+}
+
+#[test]
+fn only_whole_messages_of_that_direction_are_a_certain_point() {
+    let mut decoder = new().decoder;
+    let without_term = request(1, &[("LastLogIndex", uint(1)), ("LastLogTerm", uint(1))]);
+    assert_eq!(decoder.regain(ASKS, &vote_request(2)), Some(0));
+    assert_eq!(decoder.regain(ANSWERS, &vote_answer(2, true)), Some(0));
+    assert_eq!(decoder.regain(ASKS, &snapshot(20)), Some(0));
+    for (way, bytes) in [
+        (ASKS, &without_term[..]),
+        (ASKS, &[vote_request(2), without_term.clone()].concat()),
+        (ASKS, &[vote_request(2), vec![9]].concat()),
+        (ASKS, &vote_answer(2, true)),
+        (ANSWERS, &vote_request(2)),
+        (ANSWERS, &vote_answer(2, true)[1..]),
+        (ASKS, &[]),
+    ] {
+        assert_eq!(decoder.regain(way, bytes), None, "{bytes:?}");
+    }
 }
 
 #[test]

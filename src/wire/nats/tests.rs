@@ -332,6 +332,16 @@ fn what_makes_no_sense_is_lost_and_found_again_at_a_message() {
 }
 
 #[test]
+fn a_message_that_ends_wrong_makes_no_point_certain() {
+    let beat = append(2, 3, Position { index: 4, term: 1 }, &[]);
+    let mut decoder = new().decoder;
+    assert_eq!(decoder.regain(HERE, &[&beat[..], &beat[..70]].concat()), Some(0));
+    for behind in [&b"RMSG $G foo 1\r\nxyz"[..], b"what"] {
+        assert_eq!(decoder.regain(HERE, &[&beat[..], behind].concat()), None);
+    }
+}
+
+#[test]
 fn a_route_that_is_only_kept_alive_is_taken_up() {
     for alone in [b"PING\r\n", b"PONG\r\n"] {
         let mut driven = new();
