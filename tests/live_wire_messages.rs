@@ -14,7 +14,11 @@ const LATE: Duration = Duration::from_millis(700);
 
 /// The packets whose messages come to the first `n` that fit, with how many these are: the last
 /// packet may bring more than are missing.
-fn first_packets(left: &Left, n: usize, fit: impl Fn(&Line) -> bool) -> (Vec<(i64, usize, usize)>, u64) {
+fn first_packets(
+    left: &Left,
+    n: usize,
+    fit: impl Fn(&Line) -> bool,
+) -> (Vec<(i64, usize, usize)>, u64) {
     let mut packets = Vec::new();
     let mut count = 0;
     for line in left.judged(fit) {

@@ -149,9 +149,7 @@ impl Left {
 
     /// The first message of a leader in a higher term than `term`: when, who, and in which.
     pub fn next_leader(&self, term: u64) -> (i64, usize, u64) {
-        let leads = |line: &&Line| {
-            line.is("append_entries") || line.is("heartbeat")
-        };
+        let leads = |line: &&Line| line.is("append_entries") || line.is("heartbeat");
         let first = self.wire.iter().filter(leads).find(|line| line.number("term") > term);
         let first = first.unwrap_or_else(|| panic!("nobody led after {term}:\n{}", self.ending));
         (first.at, first.link().expect("it was judged").0, first.number("term"))
