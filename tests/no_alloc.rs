@@ -9,7 +9,7 @@ mod wire_support;
 use engine_support::packet::{Build, at, flags};
 use engine_support::words::TableLines;
 use raftq::engine::{Answer, Engine, Limits, Prepared, Question, Release, Token, Verdict};
-use raftq::packet::{NodeId, PacketView, Proto};
+use raftq::packet::{LinkId, NodeId, PacketView, Proto};
 use raftq::run::mailbox::{Order, post};
 use raftq::run::trims::Trims;
 use raftq::time::Nanos;
@@ -417,6 +417,47 @@ fn reading_messages_allocates_nothing() {
         assert!(messages > 2_500 && entries > 500 && kept > 2_000, "{messages} {entries} {kept}");
         assert_eq!(reader.coverage(Nanos::MAX).lost, 0);
     }
+}
+
+#[test]
+fn listening_and_telling_allocate_nothing() {
+    let text = "cluster: { protocol: embedded, nodes: { n1: 10.77.0.1:7000, n2: 10.77.0.2:7000, \
+                n3: 10.77.0.3:7000 } }\nrules: []\n";
+    let table = raftq::rules::compile("test", text, &[]).expect("a table").table;
+    let capture = wire_support::capture("raftrs-2-writes");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("wire");
+    let opened = raftq::run::watch::open(&table, Some(&file)).expect("it opens");
+    let (mut ear, watcher) = opened.expect("a protocol");
+    ear.start(Nanos(1));
+    let packets = |round| {
+        let build = |one: &wire_support::Captured| {
+            let (src, dst) = (one.src.socket_addr(), one.dst.socket_addr());
+            let mut packet = Build::new(src, dst, Proto::Tcp, one.flags, 0);
+            (packet.seq, packet.payload) = (one.seq, one.payload.clone());
+            (one.at, packet.bytes())
+        };
+        wire_support::continued(&capture, round).iter().map(build).collect::<Vec<_>>()
+    };
+    let (mut messages, mut entries) = (0, 0);
+    let mut hear = |packets: &[(Nanos, Vec<u8>)]| {
+        for (now, bytes) in packets {
+            let len = bytes.len() as u32;
+            let view = PacketView::parse(bytes, len, 0).expect("a packet");
+            let packet = raftq::kernel::queue::Packet { id: 0, bytes, len, gso: false };
+            let heard = ear.listen(*now, &view, &packet);
+            messages += heard.0.len() as u64;
+            entries += heard.1.len();
+            ear.tell(*now, Some(LinkId::new(NodeId(0), NodeId(1), 3)));
+        }
+    };
+    let rounds: Vec<_> = (0..18).map(packets).collect();
+    rounds[..2].iter().for_each(|round| hear(round));
+    assert_eq!(calls(|| rounds[2..].iter().for_each(|round| hear(round))), 0);
+    assert!(messages > 2_500 && entries > 500, "{messages} {entries}");
+    drop(ear);
+    let ended = watcher.finish().expect("its thread is well").expect("it watched");
+    assert_eq!(ended.watched.told, messages, "all of it was told");
 }
 
 #[test]

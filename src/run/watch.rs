@@ -132,9 +132,9 @@ impl Ear {
             let entries = &self.entries[from..to];
             from = to;
             // All of it, or none: room for a message and its entries is taken at once, since
-            // nobody else writes.
+            // nobody else writes. One place is left for what is missed at the end.
             let room = RING - self.ring.len();
-            if room < entries.len() + 2 {
+            if room < entries.len() + 2 + usize::from(self.missed > 0) {
                 self.missed += 1;
                 continue;
             }
