@@ -24,6 +24,8 @@ mod proto;
 pub mod protocol;
 mod raftpb;
 pub mod reader;
+#[cfg(test)]
+mod reader_tests;
 pub mod stream;
 #[cfg(test)]
 mod stream_tests;
