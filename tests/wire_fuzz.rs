@@ -218,7 +218,8 @@ proptest! {
         only in 1..1_500_usize,
     ) {
         let names = names();
-        let Capture { protocol, peers, mut segments, .. } = capture(&names[which.index(names.len())]);
+        let name = &names[which.index(names.len())];
+        let Capture { protocol, peers, mut segments, .. } = capture(name);
         let dice = &mut Dice(seed);
         segments.truncate(only);
         spoil(&mut segments, dice, changes);
