@@ -30,6 +30,8 @@ pub mod stream;
 #[cfg(test)]
 mod stream_tests;
 mod thread;
+#[cfg(test)]
+mod thread_tests;
 
 pub use coverage::Coverage;
 pub use decoder::{Connection, Decoder, Known, Step, Tell, Way};
