@@ -1,4 +1,4 @@
-//! A thread with a decoder that does as it is told: what it is shown, and when it is told of a loss.
+//! A thread with a decoder that does as it is told: what it sees, and when it hears of a loss.
 
 use super::decoder::{Decoder, KEPT_MAX, Known, Step, Tell, Way};
 use super::stream::Piece;
