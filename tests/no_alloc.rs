@@ -400,12 +400,13 @@ fn reading_messages_allocates_nothing() {
                 };
                 // Some come whole, some in two parts, some the second part first, and again.
                 let (len, half) = (segment.payload.len(), segment.payload.len() / 2);
-                match i % 4 {
-                    0 => take(0, len),
-                    1 => [(0, half), (half, len)].into_iter().for_each(|(a, b)| take(a, b)),
-                    _ => {
-                        [(half, len), (0, half), (0, len)].into_iter().for_each(|(a, b)| take(a, b))
-                    }
+                let parts: &[(usize, usize)] = match i % 4 {
+                    0 => &[(0, len)],
+                    1 => &[(0, half), (half, len)],
+                    _ => &[(half, len), (0, half), (0, len)],
+                };
+                for &(from, to) in parts {
+                    take(from, to);
                 }
                 kept += usize::from(i % 4 > 0 && len > 1);
             }

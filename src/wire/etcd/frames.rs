@@ -211,7 +211,12 @@ impl Frames {
         let Some(commit) = number(bytes) else { return Step::Need(LENGTH) };
         self.open = None;
         if open.message.entries > 0 {
-            self.position = open.last;
+            // As etcd counts: an entry that was too long to be read is one, too.
+            let counted = open.message.previous.zip(open.message.term).map(|(before, term)| {
+                let index = before.index.saturating_add(open.message.entries.into());
+                Position { index, term }
+            });
+            self.position = counted.or(open.last);
         }
         tell(&Message { commit: Some(commit), ..open.message }, &self.entries);
         Step::Took(LENGTH)
