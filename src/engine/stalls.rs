@@ -129,7 +129,7 @@ fn place(facts: &Facts) -> Option<usize> {
 
 /// Whether one sequence number lies behind another, in numbers that begin anew.
 fn is_behind(seq: u32, other: u32) -> bool {
-    seq.wrapping_sub(other) as i32 > 0
+    seq.wrapping_sub(other).cast_signed() > 0
 }
 
 impl Engine {

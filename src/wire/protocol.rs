@@ -9,7 +9,7 @@ pub enum Protocol {
     Etcd,
     /// hashicorp/raft: Consul, Nomad, Vault.
     Hashicorp,
-    /// NATS JetStream's routes.
+    /// NATS, between its servers.
     Nats,
 }
 
