@@ -10,7 +10,7 @@ use crate::packet::NodeId;
 use crate::time::Nanos;
 use crate::wire::{Entry, Group, Kind, Member, Message, Position, Way};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// The version of this format.
 pub const VERSION: u32 = 1;
@@ -262,7 +262,7 @@ fn escaped(group: Group) -> String {
         if b.is_ascii_graphic() && b != b'%' {
             text.push(char::from(b));
         } else {
-            text.push_str(&format!("%{b:02x}"));
+            let _ = write!(text, "%{b:02x}");
         }
     }
     text

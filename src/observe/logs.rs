@@ -20,7 +20,8 @@
 //! A leader raises its commit only to entries of its own term (figure 8). What it has learnt
 //! before it was elected it does not raise. Some implementations cut the commit of an append to
 //! the end of what the append covers, so that a claim may rise while the leader's commit stands
-//! still; but a claim *below* that end is not cut: it is what the leader knew. Two such claims of
+//! still; but a claim *below* that end is not cut: it is what the leader knew. (Of a protocol that
+//! cuts it further, to what the receiver is known to have, a decoder must tell no commit.) Two such claims of
 //! one leader in one direction of one connection, the later one higher, show that it was raised
 //! in between, to exactly the later one.
 

@@ -112,7 +112,7 @@ impl Observer {
                 self.moment(at, What::Wiped(node));
             }
             Event::Missed { at, messages } => {
-                self.missed += messages;
+                self.missed = self.missed.saturating_add(messages);
                 self.groups.iter_mut().for_each(|(state, _)| state.miss());
                 self.moment(at, What::Missed(messages));
             }

@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Messages that are kept because they said something new.
-const MESSAGES_MAX: usize = 1 << 17;
+pub(super) const MESSAGES_MAX: usize = 1 << 17;
 
 /// Indexes, over all groups, of which something is known.
-const INDEXES_MAX: usize = 1 << 20;
+pub(super) const INDEXES_MAX: usize = 1 << 20;
 
 /// Statements about one index. In a healthy cluster each leader that mentions it adds one.
 const FACTS_MAX: usize = 8;
@@ -66,6 +66,12 @@ impl Store {
         while self.kept.len() > MESSAGES_MAX || self.facts.len() > INDEXES_MAX {
             self.forget_oldest();
         }
+    }
+
+    /// Messages and indexes that are kept.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.kept.len(), self.facts.len())
     }
 
     /// Forgets everything.

@@ -2,8 +2,9 @@
 //! is true by what the simulator knows.
 
 use super::super::{Alarm, Event, Invariant, Observer, Stand, file};
+use super::parts::{Bug, Truth};
 use super::recorded;
-use super::sim::{Bug, Truth, World};
+use super::sim::World;
 use crate::wire::Kind;
 use std::collections::HashMap;
 
@@ -17,7 +18,9 @@ fn runs(usual: u64) -> u64 {
 
 fn watch(events: &[Event]) -> Observer {
     let mut observer = Observer::new();
-    events.iter().for_each(|event| observer.see(event));
+    for event in events {
+        observer.see(event);
+    }
     observer
 }
 
@@ -105,37 +108,38 @@ fn caught(bug: Bug, percent: u64, by: &[Invariant]) {
 
 #[test]
 fn a_forgotten_vote_is_caught() {
-    caught(Bug::ForgetVote, 1, &[Invariant::OneVote]);
+    // Two votes happen in a third of the runs; half of them are seen by one who is told all.
+    caught(Bug::ForgetVote, 10, &[Invariant::OneVote]);
 }
 
 #[test]
 fn a_forgotten_term_is_caught() {
-    caught(Bug::ForgetTerm, 1, &[Invariant::TermsHold]);
+    caught(Bug::ForgetTerm, 45, &[Invariant::TermsHold]);
 }
 
 #[test]
 fn votes_for_a_log_that_is_behind_are_caught() {
-    caught(Bug::VoteForBehind, 1, &[Invariant::LeaderCompleteness]);
+    caught(Bug::VoteForBehind, 30, &[Invariant::LeaderCompleteness]);
 }
 
 #[test]
 fn a_small_quorum_is_caught() {
-    caught(Bug::SmallQuorum, 1, &[Invariant::LeaderCompleteness]);
+    caught(Bug::SmallQuorum, 55, &[Invariant::LeaderCompleteness]);
 }
 
 #[test]
 fn a_lost_tail_is_caught() {
-    caught(Bug::LoseTail, 1, &[Invariant::LeaderCompleteness]);
+    caught(Bug::LoseTail, 25, &[Invariant::LeaderCompleteness]);
 }
 
 #[test]
 fn counting_earlier_terms_is_caught() {
-    caught(Bug::CountOldTerms, 1, &[Invariant::CommitsOwnTerm]);
+    caught(Bug::CountOldTerms, 20, &[Invariant::CommitsOwnTerm]);
 }
 
 #[test]
 fn altered_entries_are_caught() {
-    caught(Bug::AlterEntries, 1, &[Invariant::LogMatching]);
+    caught(Bug::AlterEntries, 30, &[Invariant::LogMatching]);
 }
 
 #[test]

@@ -1,0 +1,138 @@
+//! Who leads, and what turns, as the verdict loop is told.
+
+use super::super::{Event, Leaders, Role, Turn, adopted_term};
+use super::events;
+use crate::packet::NodeId;
+use crate::wire::{Kind, Message};
+
+/// Hears a script; the turns of each line.
+fn hear(leaders: &mut Leaders, script: &str) -> Vec<Vec<Turn>> {
+    let heard = events(script).into_iter().map(|event| {
+        let Event::Seen(seen) = event else { panic!("messages only") };
+        leaders.hear(seen.from, &seen.message, &seen.entries).iter().collect()
+    });
+    heard.collect()
+}
+
+const N1: NodeId = NodeId(1);
+const N2: NodeId = NodeId(2);
+
+#[test]
+fn an_election_turns_step_by_step() {
+    let mut leaders = Leaders::default();
+    let turns = hear(
+        &mut leaders,
+        "
+        n2>n1 prevote 5 last 3/4
+        n2>n1 vote 5 last 3/4
+        n2>n3 vote 5 last 3/4
+        n1>n2 granted 5
+        n2>n1 append 5 at 2/4 + 3/4
+        n2>n1 append 5 at 3/4 + 4/5
+        n2>n1 append 5 at 4/5 + 5/5
+        ",
+    );
+    assert_eq!(
+        turns,
+        [
+            vec![],
+            vec![
+                Turn::TermChange { term: 5, by: Some(N2) },
+                Turn::ElectionStarted { node: N2, term: 5 }
+            ],
+            vec![],
+            vec![],
+            vec![Turn::LeaderElected { node: N2, term: 5 }],
+            vec![Turn::FirstEntry { node: N2, term: 5 }],
+            vec![],
+        ]
+    );
+    assert_eq!(leaders.leader(), Some((N2, 5)));
+    assert_eq!((leaders.role(N2), leaders.role(N1)), (Role::Leader, Role::Follower));
+    assert_eq!(
+        (leaders.role(NodeId(3)), leaders.role(NodeId(500))),
+        (Role::Unknown, Role::Unknown)
+    );
+    // All of it may come of one message.
+    let turns = hear(&mut leaders, "n1>n2 append 7 at 4/5 + 5/7");
+    let term = 7;
+    assert_eq!(
+        turns[0],
+        [
+            Turn::TermChange { term, by: Some(N1) },
+            Turn::LeaderElected { node: N1, term },
+            Turn::FirstEntry { node: N1, term },
+        ]
+    );
+}
+
+#[test]
+fn an_old_leader_is_not_believed_and_a_candidate_is_one() {
+    let mut leaders = Leaders::default();
+    hear(&mut leaders, "n1>n2 beat 4\nn2>n1 vote 5 last 3/4");
+    assert_eq!((leaders.role(N1), leaders.role(N2)), (Role::Leader, Role::Candidate));
+    assert_eq!(leaders.leader(), Some((N1, 4)), "nobody else was heard to lead");
+    hear(&mut leaders, "n2>n1 beat 5\nn1>n2 beat 4\nn1>n3 append 4 at 1/1 + 2/4");
+    assert_eq!(leaders.leader(), Some((N2, 5)));
+    assert_eq!((leaders.role(N1), leaders.role(N2)), (Role::Follower, Role::Leader));
+    assert_eq!(leaders.term(), 5);
+    // A leader that stands again is a candidate.
+    hear(&mut leaders, "n2>n1 vote 6 last 3/4");
+    assert_eq!(leaders.role(N2), Role::Candidate);
+}
+
+#[test]
+fn a_leader_without_a_node_leads_once_its_node_is_known() {
+    let mut leaders = Leaders::default();
+    let beat = Message { term: Some(3), ..Message::new(Kind::Heartbeat) };
+    let turns: Vec<Turn> = leaders.hear(None, &beat, &[]).iter().collect();
+    assert_eq!(turns, [Turn::TermChange { term: 3, by: None }]);
+    assert_eq!(leaders.leader(), None);
+    let turns: Vec<Turn> = leaders.hear(Some(N1), &beat, &[]).iter().collect();
+    assert_eq!(turns, [Turn::LeaderElected { node: N1, term: 3 }]);
+}
+
+#[test]
+fn the_group_that_counts_is_the_first_without_an_underscore_or_the_one_asked_for() {
+    let script = "
+        n1>n2 beat 4 in _meta_
+        n2>n1 beat 2 in S-R3F-one
+        n3>n1 beat 9 in S-R3F-two
+    ";
+    let led = |group: Option<&str>| {
+        let mut leaders = Leaders::of(group);
+        hear(&mut leaders, script);
+        leaders.leader()
+    };
+    assert_eq!(led(None), Some((N2, 2)));
+    assert_eq!(led(Some("_meta_")), Some((N1, 4)));
+    assert_eq!(led(Some("S-R3F-t*")), Some((NodeId(3), 9)));
+    assert_eq!(led(Some("C-*")), None);
+    let mut leaders = Leaders::default();
+    assert_eq!(hear(&mut leaders, "n1>n2 beat 4 in _meta_")[0].len(), 2);
+    assert_eq!(leaders.leader(), Some((N1, 4)), "the only one there is");
+}
+
+#[test]
+fn the_group_asked_for_finds_a_place_among_many() {
+    let mut leaders = Leaders::of(Some("wanted"));
+    for i in 0..40 {
+        hear(&mut leaders, &format!("n1>n2 beat 4 in group{i}"));
+    }
+    assert_eq!(leaders.leader(), None);
+    hear(&mut leaders, "n2>n1 beat 2 in wanted");
+    assert_eq!(leaders.leader(), Some((N2, 2)));
+}
+
+#[test]
+fn only_what_a_sender_stands_by_is_its_term() {
+    let term = |kind, granted| {
+        adopted_term(&Message { term: Some(5), granted, ..Message::new(kind) }).is_some()
+    };
+    let adopted: Vec<Kind> = Kind::ALL.into_iter().filter(|&kind| term(kind, None)).collect();
+    let not = [Kind::PreVoteRequest, Kind::PreVoteAnswer, Kind::Other];
+    assert_eq!(adopted.len() + not.len(), Kind::ALL.len());
+    assert!(not.iter().all(|kind| !adopted.contains(kind)));
+    assert!(term(Kind::PreVoteAnswer, Some(false)) && !term(Kind::PreVoteAnswer, Some(true)));
+    assert_eq!(adopted_term(&Message { term: Some(0), ..Message::new(Kind::Heartbeat) }), None);
+}
