@@ -369,7 +369,7 @@ const ASKING: &str = "
     rule slow: any delay 9ms ~1ms
     rule votes: any about vote_request nth 3 stall 40ms
     rule appends: any about append_entries entries 1 from-leader first 5 reset for 9ms every 40ms
-    rule some: n1 -> n2,n3 nth 3 reset
+    rule some: n1 -> n2,n3,n4,n5 nth 2 reset
     rule follow: current -> rest about heartbeat drop
     rule elected: leader <> rest on leader_elected drop data for 5ms again 99999
     rule later: minority <> rest on term_change after 3ms delay 1ms for 4ms again 99999
@@ -432,7 +432,7 @@ fn messages_events_stalls_and_resets_allocate_nothing() {
         ("turns", turns),
         ("left behind by resets", orphans),
     ] {
-        assert!(count > 100, "{way}: {count} times");
+        assert!(count > 50, "{way}: {count} times");
     }
     for (rule, counts) in lines.table.rules.iter().zip(&bench.engine.counters().rules) {
         assert!(counts.matched.get() > 20, "{}: {counts:?}", rule.name);

@@ -173,9 +173,9 @@ impl Naive {
             let active = activation(rule, now)
                 .map(|which| Active { which, ..goes_on.unwrap_or(Active::at(now)) })
                 .map(|a| Active { fired: a.fired && rule.trigger().is_some(), ..a })
-                .map(|a| match former.is_some_and(|f| cut::count(&old.rules[f], rule)) {
-                    true => a,
-                    false => Active { met: 0, hit: 0, ..a },
+                .map(|a| {
+                    let goes_on = former.is_some_and(|f| cut::count(&old.rules[f], rule));
+                    if goes_on { a } else { Active { met: 0, hit: 0, ..a } }
                 });
             self.active.push(active);
             let sum = rules.entry(rule.name.clone()).or_insert(sum);
