@@ -234,11 +234,10 @@ impl Engine {
         std::mem::swap(&mut self.plan, &mut plan);
         let former = |old| self.plan.former.iter().position(|f| *f == Some(usize::from(old)));
         self.stalls.renumber(|old| former(old).map(|rule| rule as u16));
+        self.plan.follow(self.hearing.bound);
         if let Some(start) = self.start {
             let t = now.saturating_sub(start);
             self.plan.layout.advance(t, |_| {});
-            self.plan.follow(self.hearing.bound);
-            self.plan.fresh.clear();
             self.plan.keep_events(&plan, t);
             self.plan.keep_activations(&plan, t);
         }

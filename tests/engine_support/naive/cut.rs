@@ -37,7 +37,8 @@ impl Naive {
 
     /// The number of a RST that goes instead of a packet. What is held of its direction leaves.
     pub(super) fn reset(&mut self, view: &PacketView, flow: usize) -> u32 {
-        let mut seq = view.seq;
+        let stalled = self.flows[flow].stalls.remove(&view.src).map(|stall| stall.from);
+        let mut seq = stalled.map_or(view.seq, |from| from.min(view.seq));
         self.held.sort_by_key(|held| (held.due, held.arrival));
         for held in std::mem::take(&mut self.held) {
             if held.flow == flow && held.view.src == view.src && !self.flows[flow].over {
