@@ -113,6 +113,12 @@ impl Engine {
         }
     }
 
+    /// The rules of another table are about whoever leads now.
+    pub(super) fn follow_anew(&mut self) {
+        self.hearing.bound = self.hearing.leaders.leader().map(|(node, _)| node);
+        self.plan.follow(self.hearing.bound);
+    }
+
     /// Rules that follow the leader are about whoever leads now.
     fn follow_leader(&mut self) {
         let current = self.hearing.leaders.leader().map(|(node, _)| node);

@@ -234,7 +234,7 @@ impl Engine {
         std::mem::swap(&mut self.plan, &mut plan);
         let former = |old| self.plan.former.iter().position(|f| *f == Some(usize::from(old)));
         self.stalls.renumber(|old| former(old).map(|rule| rule as u16));
-        self.plan.follow(self.hearing.bound);
+        self.follow_anew();
         if let Some(start) = self.start {
             let t = now.saturating_sub(start);
             self.plan.layout.advance(t, |_| {});
