@@ -98,6 +98,20 @@ fn the_first_entry_may_pass() {
 }
 
 #[test]
+fn nothing_is_waited_for_once_everything_is_let_out() {
+    let rule = "rules: [{ on: leader_elected, between: [leader, rest], do: drop }]\n";
+    let mut bench = Bench::new(compile(rule));
+    bench.tells(2, 1, "vote_request term 2");
+    bench.tells(2, 1, "heartbeat term 2");
+    assert_eq!(bench.engine.poll_at(), Some(Nanos::ZERO), "what is held is looked at");
+    bench.engine.drain(&mut |_| {});
+    assert_eq!(bench.engine.poll_at(), None);
+    assert_eq!(bench.tells(2, 1, "heartbeat term 2"), Verdict::Accept);
+    assert_eq!(bench.tells(3, 1, "append_entries term 4"), Verdict::Accept);
+    assert_eq!(bench.engine.leader(), Some((NodeId(2), 4)), "heard all the same");
+}
+
+#[test]
 fn a_minority_has_the_leader_in_it_and_is_chosen_by_the_seed() {
     let five = "cluster: { protocol: etcd, nodes: { n1: 10.77.0.1:2380, n2: 10.77.0.2:2380, \
                 n3: 10.77.0.3:2380, n4: 10.77.0.4:2380, n5: 10.77.0.5:2380 } }\n";

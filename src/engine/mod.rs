@@ -398,7 +398,7 @@ impl Engine {
     /// When the engine wants to be called next; `None`: not before the next packet.
     #[must_use]
     pub fn poll_at(&self) -> Option<Nanos> {
-        if self.plan.just_adopted {
+        if self.plan.just_adopted && self.start.is_some() {
             // A packet's message, or a new table, made rules active: what that does to what is held
             // does not wait for another packet.
             return Some(Nanos::ZERO);
