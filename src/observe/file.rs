@@ -311,7 +311,7 @@ mod tests {
             ends in proptest::array::uniform2(proptest::option::of(0_u16..2)),
             kind in 0..Kind::ALL.len(),
             group in proptest::collection::vec(any::<u8>(), 0..24),
-            (term, from, to, index) in any::<(Option<u64>, Option<u64>, Option<u64>, Option<u64>)>(),
+            [term, from, to, index] in any::<[Option<u64>; 4]>(),
             (previous, entries) in any::<(Option<(u64, u64)>, u32)>(),
             known in proptest::collection::vec(any::<(u64, u64, u64)>(), 0..4),
             (commit, granted) in any::<(Option<u64>, Option<bool>)>(),

@@ -36,7 +36,7 @@ fn is_true(alarm: &Alarm, truth: &Truth) -> bool {
             votes.any(|(&(who, _, when), whom)| (who, when) == (node, term) && whom.len() > 1)
         }
         Invariant::TermsHold => truth.came_back_lower.contains(&node),
-        Invariant::LogMatching => truth.sent.values().any(|hashes| hashes.len() > 1),
+        Invariant::LogMatching => last.entries.iter().any(|entry| truth.sent[&entry.at].len() > 1),
         Invariant::LeaderAppendOnly => {
             let mut own = truth.own.iter();
             own.any(|(&(who, when, _), terms)| (who, when) == (node, term) && terms.len() > 1)
