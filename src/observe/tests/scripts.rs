@@ -316,7 +316,7 @@ fn a_border_that_is_told_late_moves_what_was_seen_to_the_new_process() {
 
 #[test]
 fn coverage_is_handed_on_with_its_share() {
-    let coverage = Coverage { bytes_read: 75, bytes_lost: 25, ..Coverage::default() };
+    let coverage = Coverage { read_ns: 75, there_ns: 100, ..Coverage::default() };
     let mut observer = Observer::new();
     observer.see(&Event::Missed { at: Nanos(1), messages: 3 });
     observer.see(&Event::Coverage(coverage));
