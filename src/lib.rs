@@ -7,8 +7,8 @@
 //! 5  main.rs, cli/        arguments to calls; nothing else
 //! 4  run/                 threads, schedule, publication, attach, guardian, results
 //! 3  kernel/              queue socket, iptables, namespaces, socket owners, clock  (the only I/O)
-//! 2  engine/ observe/     decide, hold, release; what decoded messages tell           (pure)
-//! 1  rules/               YAML -> table                                            (pure)
+//! 2  engine/ observe/     decide, hold, release; what messages tell                (pure)
+//! 1  rules/ wire/         YAML -> table; bytes -> Raft messages                    (pure)
 //! 0  packet.rs time.rs    checked views, ids, nanoseconds
 //! ```
 //!

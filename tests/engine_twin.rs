@@ -9,10 +9,11 @@ use proptest::sample::{Index, select, subsequence};
 use raftq::engine::{Engine, Limits, Prepared, Token, Verdict};
 use raftq::packet::{Endpoint, LinkId, NodeId, PacketView, Proto, tcp_flags};
 use raftq::rules::table::{
-    Action, Delay, Distribution, Filter, FlowAge, Node, Order, Place, Rule, Table, Trigger,
-    Unattributed, What, Window,
+    Action, Bounds, Delay, Distribution, Filter, FlowAge, MessageFilter, Node, OpenSet, OpenSides,
+    Order, Place, RoleWord, Rule, Table, Trigger, Unattributed, What, Window,
 };
 use raftq::time::Nanos;
+use raftq::wire::{Kind, Message};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ struct PacketShape {
     foreign: bool,
     /// Whether it belongs to the one link that sees most of the traffic.
     busy: bool,
+    /// The messages that it completes.
+    says: Vec<Message>,
 }
 
 fn ms(range: std::ops::Range<u64>) -> impl Strategy<Value = Nanos> {
@@ -124,16 +127,44 @@ fn filters() -> impl Strategy<Value = Filter> {
         prop::option::weighted(0.3, select(vec![0, 1 << 30, 1 << 31, 3 << 30, 1 << 32])),
         prop::option::weighted(0.15, 2_u32..5),
         prop::option::weighted(0.15, 1_u32..6),
+        prop::option::weighted(0.2, about()),
     )
-        .prop_map(|(proto, port, flow, chance, every_nth, first)| Filter {
+        .prop_map(|(proto, port, flow, chance, every_nth, first, message)| Filter {
             proto,
             port,
             flow,
             chance,
             every_nth,
             first,
-            message: None,
+            message,
         })
+}
+
+const KINDS: [Kind; 4] = [Kind::VoteRequest, Kind::Append, Kind::Heartbeat, Kind::AppendAnswer];
+
+fn messages() -> impl Strategy<Value = Message> {
+    (select(KINDS.to_vec()), 1_u64..5, 0_u32..2).prop_map(|(kind, term, entries)| {
+        let entries = if kind == Kind::Append { entries } else { 0 };
+        Message { term: Some(term), entries, ..Message::new(kind) }
+    })
+}
+
+fn about() -> impl Strategy<Value = MessageFilter> {
+    let kinds = prop::collection::vec(select(KINDS.to_vec()), 1..4);
+    let term = prop::option::weighted(0.3, (1_u64..5, 0_u64..3));
+    (kinds, term, prop::bool::weighted(0.2)).prop_map(|(kinds, term, entries)| MessageFilter {
+        kinds: kinds.iter().fold(0, |bits, kind| bits | 1 << *kind as u8),
+        term: term.map(|(least, more)| Bounds { least, most: least + more }),
+        entries: entries.then_some(Bounds { least: 1, most: u64::MAX }),
+        ..MessageFilter::ANY
+    })
+}
+
+/// Whoever leads, against the others.
+fn of_the_leader() -> OpenSides {
+    let from = OpenSet { words: vec![RoleWord::CurrentLeader], ..OpenSet::default() };
+    let to = OpenSet { rest: true, ..OpenSet::default() };
+    OpenSides { from, to, both: true, node: OpenSet::default() }
 }
 
 fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
@@ -142,7 +173,12 @@ fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
         .map(|(a, b)| LinkId::new(NodeId(a), NodeId(b), usize::from(nodes)))
         .collect();
     let some = subsequence(links.clone(), 1..=links.len());
+    let every = links.clone();
     let links = prop_oneof![1 => some, 1 => Just(links)];
+    let links = prop_oneof![
+        6 => links.prop_map(|links| (links, None)),
+        1 => Just((every, Some(of_the_leader()))),
+    ];
     let rule = (links, filters(), actions(), windows());
     let rules = prop::collection::vec(rule, 1..=12);
     (rules, Just(NAMES.to_vec()).prop_shuffle()).prop_map(move |(rules, names)| {
@@ -157,10 +193,10 @@ fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
                 }
                 (links, filter, actions, window, name)
             })
-            .map(|(links, filter, actions, window, name)| Rule {
+            .map(|((links, sides), filter, actions, window, name)| Rule {
                 dynamic: false,
                 on: None,
-                sides: None,
+                sides,
                 keeps_held: false,
                 name: name.to_owned(),
                 links,
@@ -219,8 +255,11 @@ fn packets() -> impl Strategy<Value = PacketShape> {
     let segments = prop_oneof![5 => Just(1_u16), 1 => 2_u16..5];
     let back = prop::bool::weighted(0.3);
     let bools = (back, prop::bool::weighted(0.25), prop::bool::weighted(0.03), any::<bool>());
-    (ends, flags, select(vec![0_u32, 1, 2, 100, 102, 200]), segments, bools).prop_map(
-        |((from, to, port), flags, seq, segments, (back, udp, foreign, busy))| PacketShape {
+    let seq = select(vec![0_u32, 1, 2, 100, 102, 200]);
+    let says = prop_oneof![4 => Just(vec![]), 1 => prop::collection::vec(messages(), 1..3)];
+    (ends, flags, seq, segments, bools, says).prop_map(
+        |((from, to, port), flags, seq, segments, (back, udp, foreign, busy), says)| PacketShape {
+            says,
             from,
             to,
             port,
@@ -334,12 +373,12 @@ impl Pair {
         while let Some(next) =
             self.engine.poll_at().filter(|&t| step.wakes && t < Self::START + now)
         {
-            self.advance(next - Self::START);
+            self.advance(next.saturating_sub(Self::START).max(self.now));
         }
         match &step.what {
             Deed::Packet(shape) => {
                 self.advance(now);
-                self.packet(&view(shape, &self.table));
+                self.packet(&view(shape, &self.table), &shape.says);
             }
             // The loop reads its mail first: rules may be due to start and end.
             Deed::Adopt(which) => {
@@ -389,9 +428,9 @@ impl Pair {
         assert_eq!(left, wanted, "who is silent, at {:?}", self.now);
     }
 
-    fn packet(&mut self, view: &PacketView) {
+    fn packet(&mut self, view: &PacketView, says: &[Message]) {
         self.packets += 1;
-        let decision = self.engine.decide(Self::START + self.now, view);
+        let decision = self.engine.decide_heard(Self::START + self.now, view, says, &[]);
         let mut kept = true;
         let fate = match decision.verdict {
             Verdict::Accept => Fate::Accept,
@@ -407,7 +446,7 @@ impl Pair {
             Verdict::Reset { seq } => Fate::Reset { seq },
             Verdict::Ask { .. } => panic!("no stack is shared here"),
         };
-        let wanted = self.naive.packet(self.now, view);
+        let wanted = self.naive.packet(self.now, view, says);
         assert_eq!((fate, decision.rule.map(usize::from), kept), wanted, "{view:?}");
         self.drop_orphans();
         let triggered = std::mem::take(&mut self.naive.triggered);

@@ -13,7 +13,7 @@ use raftq::packet::{LinkId, NodeId, PacketView, Proto};
 use raftq::run::mailbox::{Order, post};
 use raftq::run::trims::Trims;
 use raftq::time::Nanos;
-use raftq::wire::Reader;
+use raftq::wire::{Entry, Kind, Message, Position, Reader};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -129,6 +129,17 @@ impl Bench {
     }
 
     fn packet(&mut self, now: Nanos, bytes: &[u8], mtu: u32) {
+        self.packet_heard(now, bytes, mtu, &[], &[]);
+    }
+
+    fn packet_heard(
+        &mut self,
+        now: Nanos,
+        bytes: &[u8],
+        mtu: u32,
+        messages: &[Message],
+        entries: &[Entry],
+    ) {
         let Self { engine, trims, questions, next, ways } = self;
         let len = bytes.len() as u32 + if mtu > 0 { 4_000 } else { 0 };
         let Ok(view) = PacketView::parse(bytes, len, mtu) else {
@@ -137,7 +148,7 @@ impl Bench {
         };
         *next += 1;
         let token = Token { queue: (*next % 2) as u16, id: *next };
-        let decision = engine.decide(now, &view);
+        let decision = engine.decide_heard(now, &view, messages, entries);
         match decision.verdict {
             Verdict::Accept => ways.accepted += 1,
             Verdict::Drop => ways.dropped += 1,
@@ -353,6 +364,83 @@ fn asking_waiting_and_answers_allocate_nothing() {
     }
 }
 
+/// Rules that ask for messages and events, and end connections.
+const ASKING: &str = "
+    nodes 5
+    rule slow: any delay 9ms ~1ms
+    rule votes: any about vote_request nth 3 stall 40ms
+    rule appends: any about append_entries entries 1 from-leader first 5 reset for 9ms every 40ms
+    rule some: n1 -> n2,n3,n4,n5 nth 2 reset
+    rule follow: current -> rest about heartbeat drop
+    rule elected: leader <> rest on leader_elected drop data for 5ms again 99999
+    rule later: minority <> rest on term_change after 3ms delay 1ms for 4ms again 99999
+    rule entry: leader <> rest on first_entry reset for 2ms again 99999
+    rule crash: any on election_started crash candidate at-once again 99999
+";
+
+#[test]
+fn messages_events_stalls_and_resets_allocate_nothing() {
+    let lines = table(ASKING);
+    let address = |node, port| match port {
+        0 => format!("10.77.0.{}:2380", node + 1),
+        _ => format!("10.77.0.{}:{port}", node + 1),
+    };
+    let packets = packets(4_000, address, 5);
+    let mut bench = Bench::new(&lines, Limits { queues: 2, held: 300, flows: 150 });
+    let mut reloads: Vec<_> = (0..8).map(|_| prepared(&lines, Some(&lines))).collect();
+    let mut former = Vec::with_capacity(8);
+    let (mut turns, mut orphans) = (0, 0);
+    let mut work = |rounds: std::ops::Range<u64>| {
+        for round in rounds {
+            let now = Nanos::from_micros(round * 700);
+            bench.round(now);
+            bench.engine.tell_turns(|turned| {
+                turns += u64::from(turned.watched);
+                true
+            });
+            (0..5).for_each(|node| {
+                bench.engine.end_silence(now, NodeId(node));
+            });
+            for i in 0..32 {
+                let n = round * 32 + i;
+                let kinds = [Kind::VoteRequest, Kind::Heartbeat, Kind::Append, Kind::AppendAnswer];
+                let term = 1 + round / 10;
+                let mut message = Message::new(kinds[n as usize % 4]);
+                (message.term, message.entries) = (Some(term), u32::from(n % 3 == 0));
+                let entry = Entry { at: Position { index: n, term }, hash: n };
+                let packet = &packets[n as usize % packets.len()];
+                let messages = [message, message];
+                let told = &messages[..usize::from(n % 5 == 0) + usize::from(n % 35 == 0)];
+                bench.packet_heard(now, packet, 0, told, &[entry]);
+                if bench.engine.has_orphans() {
+                    bench.engine.drop_orphans(&mut |_| orphans += 1);
+                }
+            }
+            if round % 500 == 499 {
+                former.extend(reloads.pop().map(|plan| bench.engine.adopt(plan, now)));
+            }
+        }
+    };
+    work(0..100);
+    assert_eq!(calls(|| work(100..2_600)), 0, "calls of the allocator in 80,000 packets");
+    let totals = &bench.engine.counters().totals;
+    for (way, count) in [
+        ("reset", bench.ways.reset),
+        ("stalled", totals.stalled.get()),
+        ("held trimmed", bench.ways.held_trimmed),
+        ("silences", bench.ways.silences),
+        ("edges", bench.ways.edges),
+        ("turns", turns),
+        ("left behind by resets", orphans),
+    ] {
+        assert!(count > 50, "{way}: {count} times");
+    }
+    for (rule, counts) in lines.table.rules.iter().zip(&bench.engine.counters().rules) {
+        assert!(counts.matched.get() > 20, "{}: {counts:?}", rule.name);
+    }
+    assert_eq!(former.len(), 5, "tables were adopted");
+}
+
 #[test]
 fn letters_to_and_from_the_loop_allocate_nothing() {
     let end = engine_support::packet::end("127.0.0.1:2381");
@@ -400,12 +488,13 @@ fn reading_messages_allocates_nothing() {
                 };
                 // Some come whole, some in two parts, some the second part first, and again.
                 let (len, half) = (segment.payload.len(), segment.payload.len() / 2);
-                match i % 4 {
-                    0 => take(0, len),
-                    1 => [(0, half), (half, len)].into_iter().for_each(|(a, b)| take(a, b)),
-                    _ => {
-                        [(half, len), (0, half), (0, len)].into_iter().for_each(|(a, b)| take(a, b))
-                    }
+                let parts: &[(usize, usize)] = match i % 4 {
+                    0 => &[(0, len)],
+                    1 => &[(0, half), (half, len)],
+                    _ => &[(half, len), (0, half), (0, len)],
+                };
+                for &(from, to) in parts {
+                    take(from, to);
                 }
                 kept += usize::from(i % 4 > 0 && len > 1);
             }

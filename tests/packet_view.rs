@@ -4,7 +4,7 @@ mod engine_support;
 
 use engine_support::packet::{Build, flags, sum, transport_sum};
 use proptest::prelude::*;
-use raftq::engine::mangle::{HEADERS_MAX, can_trim, trim};
+use raftq::engine::mangle::{HEADERS_MAX, can_reset, can_trim, reset, trim};
 use raftq::packet::{PacketView, Proto, Unreadable, tcp_flags};
 use std::net::IpAddr;
 
@@ -199,6 +199,46 @@ fn what_has_no_acknowledgement_worth_keeping_is_not_trimmed() {
     assert_eq!(trim(&bytes[..60], &view, &mut [0; HEADERS_MAX]), None);
 }
 
+#[test]
+fn a_reset_is_for_the_receiver_and_bears_the_number_that_it_expects() {
+    for (a, b) in [(A, B), (A6, B6)] {
+        for (payload, options) in [(0, 0), (1, 0), (100, 12), (1400, 40)] {
+            let fin = Build::tcp(a, b, DATA | tcp_flags::FIN, payload);
+            let build = Build { seq: 0xfffe_dcba, tcp_options: vec![1; options], ..fin };
+            let (bytes, before) = (build.bytes(), view(&build));
+            let mut out = [0; HEADERS_MAX];
+            let len = reset(&bytes, &before, 0x0123_4567, &mut out).expect("it can be reset");
+            let after = PacketView::parse(&out[..len], len as u32, 0).expect("readable");
+            assert_eq!(after.flags, tcp_flags::RST | tcp_flags::ACK);
+            assert_eq!((after.seq, after.payload_len()), (0x0123_4567, 0));
+            assert_eq!((after.src, after.dst), (before.src, before.dst));
+            let (ip_len, addresses) = if a == A { (20, 12..20) } else { (40, 8..40) };
+            let sum = transport_sum(&out[addresses], &[], 6, &out[ip_len..len]);
+            assert_eq!(sum, 0xffff, "the segment's checksum");
+            let ack = ip_len + 8..ip_len + 12;
+            assert_eq!(out[ack.clone()], bytes[ack], "what it acknowledges");
+        }
+    }
+}
+
+#[test]
+fn what_nobody_would_take_for_a_reset_is_not_made_one() {
+    for (kind, can) in [("syn", false), ("synack", true), ("ack", true), ("rst", false)] {
+        let view = view(&Build::tcp(A, B, flags(kind).expect("a kind of segment"), 10));
+        assert_eq!(can_reset(&view), can, "{kind}");
+    }
+    assert!(!can_reset(&view(&Build::udp(A, B, 10))));
+    let bytes = Build::tcp(A, B, DATA, 100).bytes();
+    let gso = PacketView::parse(&bytes, 4_000, 1_500).expect("a readable packet");
+    assert!(gso.segments > 1 && !can_reset(&gso));
+    let first_fragment = Build { fragment: 0x2000, ..Build::tcp(A, B, DATA, 100) };
+    assert!(!can_reset(&view(&first_fragment)));
+    // The copy ends inside the options.
+    let bytes = Build { tcp_options: vec![1; 40], ..Build::tcp(A, B, DATA, 0) }.bytes();
+    let view = PacketView::parse(&bytes, 80, 0).expect("a readable packet");
+    assert_eq!(reset(&bytes[..60], &view, 1, &mut [0; HEADERS_MAX]), None);
+}
+
 /// Nothing is written beside the tests; a failure prints its smallest case.
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -241,6 +281,9 @@ fn no_panic(mut bytes: Vec<u8>, version: u8, wire: u32, mtu: u32) {
     assert!(view.segments > 0 && view.len >= u32::from(view.header_len));
     let mut out = [0; HEADERS_MAX];
     if let Some(len) = trim(&bytes, &view, &mut out) {
+        assert!(PacketView::parse(&out[..len], len as u32, 0).is_ok());
+    }
+    if let Some(len) = reset(&bytes, &view, 7, &mut out) {
         assert!(PacketView::parse(&out[..len], len as u32, 0).is_ok());
     }
 }

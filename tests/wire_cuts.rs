@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use wire_support::recut::{Dice, recut};
 use wire_support::{Told, capture, names, read};
 
+type Direction = Vec<(Message, Vec<Entry>)>;
+
 /// The messages of each direction of each connection, in order.
-fn by_direction(told: Vec<Told>) -> BTreeMap<(u64, usize), Vec<(Message, Vec<Entry>)>> {
+fn by_direction(told: Vec<Told>) -> BTreeMap<(u64, usize), Direction> {
     let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for Told { heard, message, entries, .. } in told {
         all.entry((heard.flow, heard.way.index())).or_default().push((message, entries));

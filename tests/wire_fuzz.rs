@@ -111,7 +111,8 @@ fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice, changes: u64) {
         match dice.roll(5) {
             0 if at < bytes.len() => bytes[at] = dice.roll(256) as u8,
             1 => {
-                drop(bytes.splice(at..at, PIECES[dice.roll(PIECES.len() as u64) as usize].to_vec()))
+                let piece = PIECES[dice.roll(PIECES.len() as u64) as usize];
+                bytes.splice(at..at, piece.iter().copied());
             }
             2 => drop(bytes.drain(at..end)),
             3 => {
@@ -218,7 +219,8 @@ proptest! {
         only in 1..1_500_usize,
     ) {
         let names = names();
-        let Capture { protocol, peers, mut segments, .. } = capture(&names[which.index(names.len())]);
+        let name = &names[which.index(names.len())];
+        let Capture { protocol, peers, mut segments, .. } = capture(name);
         let dice = &mut Dice(seed);
         segments.truncate(only);
         spoil(&mut segments, dice, changes);

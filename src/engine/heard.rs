@@ -70,6 +70,9 @@ impl Engine {
     ) {
         for message in messages {
             let turns = self.hearing.leaders.hear(from, message, entries);
+            if self.plan.follows() {
+                self.follow_leader();
+            }
             if turns.is_empty() {
                 continue;
             }
@@ -80,7 +83,6 @@ impl Engine {
                 self.hearing.base = (term > 0).then(|| term - asks.min(term));
             }
             let at = now.saturating_sub(self.start.unwrap_or(now));
-            self.follow_leader();
             for turn in turns.iter() {
                 let watched = self.hearing.watched(turn);
                 self.hearing.note(Turned { at, turn, watched });
@@ -111,8 +113,14 @@ impl Engine {
         }
     }
 
+    /// The rules of another table are about whoever leads now.
+    pub(super) fn follow_anew(&mut self) {
+        self.hearing.bound = self.hearing.leaders.leader().map(|(node, _)| node);
+        self.plan.follow(self.hearing.bound);
+    }
+
     /// Rules that follow the leader are about whoever leads now.
-    pub(super) fn follow_leader(&mut self) {
+    fn follow_leader(&mut self) {
         let current = self.hearing.leaders.leader().map(|(node, _)| node);
         if current != self.hearing.bound {
             self.hearing.bound = current;

@@ -234,11 +234,10 @@ impl Engine {
         std::mem::swap(&mut self.plan, &mut plan);
         let former = |old| self.plan.former.iter().position(|f| *f == Some(usize::from(old)));
         self.stalls.renumber(|old| former(old).map(|rule| rule as u16));
+        self.follow_anew();
         if let Some(start) = self.start {
             let t = now.saturating_sub(start);
             self.plan.layout.advance(t, |_| {});
-            self.plan.follow(self.hearing.bound);
-            self.plan.fresh.clear();
             self.plan.keep_events(&plan, t);
             self.plan.keep_activations(&plan, t);
         }
@@ -399,7 +398,7 @@ impl Engine {
     /// When the engine wants to be called next; `None`: not before the next packet.
     #[must_use]
     pub fn poll_at(&self) -> Option<Nanos> {
-        if self.plan.just_adopted {
+        if self.plan.just_adopted && self.start.is_some() {
             // A packet's message, or a new table, made rules active: what that does to what is held
             // does not wait for another packet.
             return Some(Nanos::ZERO);

@@ -107,6 +107,12 @@ impl Prepared {
         }
     }
 
+    /// Whether some rule follows the leader.
+    #[inline]
+    pub(super) fn follows(&self) -> bool {
+        !self.following.is_empty()
+    }
+
     /// Somebody else leads: rules that follow the leader are about that node, and what they drop
     /// they drop of what is held, too.
     pub(super) fn follow(&mut self, current: Option<NodeId>) {

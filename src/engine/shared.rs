@@ -226,10 +226,11 @@ impl Engine {
             let cuts = step.active
                 && !step.is_about_messages()
                 && self.plan.layout.drops(i as u16, facts)
-                && walk::matches(step, facts, &self.flows, start)
                 && (0..nodes as u16).any(|other| {
                     let link = self.link(peer, NodeId(other), to_peer);
+                    let facts = Facts { link, ..*facts };
                     self.plan.layout.covers(i as u16, link)
+                        && walk::matches(step, &facts, &self.flows, start)
                 });
             if cuts {
                 counters.rules[i].leaked.add(segments);

@@ -101,6 +101,14 @@ impl Stalls {
         if facts.data && !before { Stalled::Lost(stall.rule) } else { Stalled::Passes }
     }
 
+    /// A RST ends the stall of a direction: returns the first byte that was lost.
+    fn take(&mut self, facts: &Facts) -> Option<u32> {
+        let at = place(facts).filter(|_| self.count > 0)?;
+        let stall = self.places[at].filter(|stall| stall.generation == facts.generation)?;
+        self.end(at);
+        Some(stall.seq)
+    }
+
     /// Another flow takes this one's place.
     pub(super) fn forget(&mut self, id: FlowId) {
         if self.count > 0 {
@@ -129,7 +137,7 @@ fn place(facts: &Facts) -> Option<usize> {
 
 /// Whether one sequence number lies behind another, in numbers that begin anew.
 fn is_behind(seq: u32, other: u32) -> bool {
-    seq.wrapping_sub(other) as i32 > 0
+    seq.wrapping_sub(other).cast_signed() > 0
 }
 
 impl Engine {
@@ -137,6 +145,9 @@ impl Engine {
     /// direction is dropped, once the loop asks for it.
     pub(super) fn reset(&mut self, facts: &Facts) -> u32 {
         let mut seq = facts.seq;
+        if let Some(first) = self.stalls.take(facts).filter(|first| is_behind(seq, *first)) {
+            seq = first;
+        }
         let Some(flow) = facts.flow.filter(|_| !self.held.is_empty()) else { return seq };
         let (generation, direction) = (facts.generation, facts.direction);
         let mut any = false;

@@ -122,20 +122,17 @@ impl Engine {
             if !matches(&plan.layout.steps[usize::from(rule)], facts, flows, start) {
                 continue;
             }
-            let units = match plan.layout.steps[usize::from(rule)].special {
-                None => u64::from(facts.segments),
-                Some(_) => {
-                    let hits = plan.hits(rule, facts, heard, Some(&self.hearing.leaders));
-                    if plan.layout.steps[usize::from(rule)].fired {
-                        // It is not in the list any more.
-                        at -= 1;
-                    }
-                    if hits == 0 {
-                        continue;
-                    }
-                    hits
+            let mut units = u64::from(facts.segments);
+            if plan.layout.steps[usize::from(rule)].special.is_some() {
+                units = plan.hits(rule, facts, heard, Some(&self.hearing.leaders));
+                if plan.layout.steps[usize::from(rule)].fired {
+                    // It is not in the list any more.
+                    at -= 1;
                 }
-            };
+                if units == 0 {
+                    continue;
+                }
+            }
             plan.counters.rules[usize::from(rule)].note_match(t, units);
             let draw = plan.draw(rule, facts, flows);
             if !chance(plan, rule, facts, draw) {
@@ -218,7 +215,9 @@ fn apply(
             Action::Accept => walk.end = End::Accept,
             Action::Drop(What::Data) if !facts.data => continue,
             Action::Drop(What::Data) if facts.trimmable => walk.end = End::Trim,
-            Action::Drop(What::Packets | What::Data) => walk.end = End::Drop,
+            Action::Reset | Action::Stall { .. } if !facts.data && !facts.resettable => continue,
+            Action::Reset if facts.resettable => walk.end = End::Reset,
+            Action::Drop(What::Packets | What::Data) | Action::Reset => walk.end = End::Drop,
             Action::Delay(delay) => {
                 let bits = match draw {
                     Some(draw) if delay.jitter > Nanos::ZERO => {
@@ -229,9 +228,6 @@ fn apply(
                 walk.delay = walk.delay + dice::delay(&delay, bits);
                 walk.free_order |= delay.order == Order::Free;
             }
-            Action::Reset | Action::Stall { .. } if !facts.data && !facts.resettable => continue,
-            Action::Reset if facts.resettable => walk.end = End::Reset,
-            Action::Reset => walk.end = End::Drop,
             Action::Stall { reset_after } => walk.end = End::Stall(reset_after),
             Action::Trigger(trigger) => {
                 let special = &plan.layout.steps[usize::from(rule)].special;

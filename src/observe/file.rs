@@ -10,7 +10,7 @@ use crate::packet::NodeId;
 use crate::time::Nanos;
 use crate::wire::{Entry, Group, Kind, Member, Message, Position, Way};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// The version of this format.
 pub const VERSION: u32 = 1;
@@ -262,7 +262,7 @@ fn escaped(group: Group) -> String {
         if b.is_ascii_graphic() && b != b'%' {
             text.push(char::from(b));
         } else {
-            text.push_str(&format!("%{b:02x}"));
+            let _ = write!(text, "%{b:02x}");
         }
     }
     text
@@ -311,7 +311,7 @@ mod tests {
             ends in proptest::array::uniform2(proptest::option::of(0_u16..2)),
             kind in 0..Kind::ALL.len(),
             group in proptest::collection::vec(any::<u8>(), 0..24),
-            (term, from, to, index) in any::<(Option<u64>, Option<u64>, Option<u64>, Option<u64>)>(),
+            [term, from, to, index] in any::<[Option<u64>; 4]>(),
             (previous, entries) in any::<(Option<(u64, u64)>, u32)>(),
             known in proptest::collection::vec(any::<(u64, u64, u64)>(), 0..4),
             (commit, granted) in any::<(Option<u64>, Option<bool>)>(),

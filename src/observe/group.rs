@@ -130,8 +130,8 @@ impl GroupState {
     /// Terms never go back: a process with the data of an earlier one speaks in no lower term
     /// than that one had adopted.
     ///
-    /// Answers to appends are not asked for their own term: NATS puts the term of the log's last
-    /// entry there. What they bear was adopted once, though, and binds later processes.
+    /// Answers to what leaders send are not asked for their own term: NATS puts the term of the
+    /// log's last entry there. What they bear was adopted once, though, and binds later processes.
     pub(super) fn hold_terms(
         &mut self,
         (voter, place): (Voter, Place),
@@ -144,7 +144,10 @@ impl GroupState {
             return;
         }
         let known = self.terms.entry(voter).or_default();
-        if own > 0 && keep.seen.message.kind != Kind::AppendAnswer {
+        let kind = keep.seen.message.kind;
+        let is_answer =
+            matches!(kind, Kind::AppendAnswer | Kind::HeartbeatAnswer | Kind::SnapshotAnswer);
+        if own > 0 && !is_answer {
             // A border that was told late may have moved an earlier message to a later process.
             let earlier = known.iter().filter(|highest| highest.incarnation < own);
             let earlier = earlier.filter(|highest| {

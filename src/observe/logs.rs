@@ -1,6 +1,6 @@
 //! What leaders say of their logs, against each other and against what was committed.
 //!
-//! Everything here rests on statements of leaders about their own logs ([`store::Fact`]) and on
+//! Everything here rests on statements of leaders about their own logs ([`Fact`]) and on
 //! commits that full appends declare. Of a term only the member counts that led it first; where a
 //! second one does, that is an alarm of its own. And statements are put together only where one
 //! process made them: a leader is one process, unless its node forgot its term.
@@ -20,9 +20,10 @@
 //! A leader raises its commit only to entries of its own term (figure 8). What it has learnt
 //! before it was elected it does not raise. Some implementations cut the commit of an append to
 //! the end of what the append covers, so that a claim may rise while the leader's commit stands
-//! still; but a claim *below* that end is not cut: it is what the leader knew. Two such claims of
-//! one leader in one direction of one connection, the later one higher, show that it was raised
-//! in between, to exactly the later one.
+//! still; but a claim *below* that end is not cut: it is what the leader knew. (Of a protocol
+//! that cuts it further, to what the receiver is known to have, a decoder must tell no commit.)
+//! Two such claims of one leader in one direction of one connection, the later one higher, show
+//! that it was raised in between, to exactly the later one.
 
 use super::alarm::{Invariant, Told};
 use super::group::GroupState;

@@ -14,7 +14,7 @@
 //!
 //! A false alarm is the worst that can happen here. So nothing is inferred from what was *not*
 //! seen, and order is believed only within one direction of one connection, and between the
-//! processes of a node where [`lives`] is certain. Messages may be missing anywhere.
+//! processes of a node where `lives.rs` is certain. Messages may be missing anywhere.
 
 mod alarm;
 pub mod file;

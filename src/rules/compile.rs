@@ -186,10 +186,8 @@ fn rule<'f>(
     if reached.as_ref().is_some_and(|reached| reached.example.is_empty()) {
         push(no_links(entry));
     }
-    let window = match processes::is_meant(entry) {
-        true => processes::armed(entry),
-        false => window(entry, &mut push),
-    };
+    let window =
+        if processes::is_meant(entry) { processes::armed(entry) } else { window(entry, &mut push) };
     let on = messages::on(entry, spoken, &mut push);
     let filter = filter(entry, spoken, &mut push);
     let actions = actions(entry, &mut push);

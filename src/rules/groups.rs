@@ -243,10 +243,11 @@ impl<'a> Resolver<'_, 'a> {
     fn members(&mut self, name: &'a str, definition: Definition<'a>) -> Meaning<'a> {
         let mut total = Meaning::Nodes(0);
         let members = definition.members();
-        if let [(word, _)] = members.as_slice() {
-            if RoleWord::parse(word).is_some() && !self.names.groups.contains_key(word) {
-                return Meaning::Word(word);
-            }
+        if let [(word, _)] = members.as_slice()
+            && RoleWord::parse(word).is_some()
+            && !self.names.groups.contains_key(word)
+        {
+            return Meaning::Word(word);
         }
         for (member, span) in members {
             let meaning = match self.member(member) {

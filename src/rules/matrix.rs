@@ -410,10 +410,8 @@ fn about(message: &MessageFilter) -> String {
         Role::Follower => "from a follower".to_owned(),
         Role::Candidate => "from a candidate".to_owned(),
     }));
-    words.extend(message.granted.map(|granted| match granted {
-        true => "granted".to_owned(),
-        false => "refused".to_owned(),
-    }));
+    let granted = |granted| if granted { "granted".to_owned() } else { "refused".to_owned() };
+    words.extend(message.granted.map(granted));
     words.extend(message.group.map(|group| format!("of group {}", group.name())));
     words.join(" ")
 }
@@ -428,9 +426,8 @@ fn long(table: &Table, rule: &Rule, action: &Action) -> String {
             let names: Vec<&str> = nodes.map(|(_, node)| node.name.as_str()).collect();
             let open = rule.sides.as_ref().map(|sides| open_set(table, &sides.node));
             let open = open.filter(|open| !open.is_empty());
-            let who = open.unwrap_or_else(|| match names.is_empty() {
-                true => "the sender".into(),
-                false => names.join(", "),
+            let who = open.unwrap_or_else(|| {
+                if names.is_empty() { "the sender".into() } else { names.join(", ") }
             });
             let by = if rule.on.is_some_and(|on| on.fires) { "" } else { ", by the first packet" };
             format!("{} {who}{by}", fault.action.name())

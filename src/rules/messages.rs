@@ -104,10 +104,9 @@ pub(super) fn filter(
         let help = "entries come with message: append_entries";
         push(wrong.at(entries.span).first(span).field("where.entries").help(help));
     }
-    if let Some(wrong) = written.group.as_ref().filter(|_| !spoken.lacks) {
-        if let Some(wrong) = wrong_group(wrong, spoken) {
-            push(wrong.field("where.group"));
-        }
+    let group = written.group.as_ref().filter(|_| !spoken.lacks);
+    if let Some(wrong) = group.and_then(|group| wrong_group(group, spoken)) {
+        push(wrong.field("where.group"));
     }
     Some(filter)
 }
@@ -139,12 +138,11 @@ pub(super) fn on(
             let help = "say which, such as on: leader_elected; times from the start are `at`";
             push(wrong.at(after.span).field("after").help(help));
         }
-        if let Some(times) = entry.times.filter(|t| t.value == Times::Unlimited) {
-            if entry.every.is_none() {
-                let wrong = Diagnostic::error("`times` needs `every` or `on`");
-                let help = "say how often it comes back, such as every: 30s";
-                push(wrong.at(times.span).field("times").help(help));
-            }
+        let without_end = entry.times.filter(|times| times.value == Times::Unlimited);
+        if let Some(times) = without_end.filter(|_| entry.every.is_none()) {
+            let wrong = Diagnostic::error("`times` needs `every` or `on`");
+            let help = "say how often it comes back, such as every: 30s";
+            push(wrong.at(times.span).field("times").help(help));
         }
         return None;
     };

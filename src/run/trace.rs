@@ -9,7 +9,7 @@
 //! may start while it is held. The kernel uses an id again only for a later packet.
 //!
 //! A packet between nodes that is dropped (`drop`) by no rule met the silence of one of them: a
-//! fault was being done to its process.
+//! fault was being done to its process. Or its connection was stalled by a rule that is gone.
 
 use crate::engine::{Decision, Token, Verdict};
 use crate::packet::{Endpoint, LinkId, NodeId, PacketView, Proto};

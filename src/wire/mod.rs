@@ -28,10 +28,14 @@ mod proto;
 pub mod protocol;
 mod raftpb;
 pub mod reader;
+#[cfg(test)]
+mod reader_tests;
 pub mod stream;
 #[cfg(test)]
 mod stream_tests;
 mod thread;
+#[cfg(test)]
+mod thread_tests;
 
 pub use coverage::Coverage;
 pub use decoder::{Connection, Decoder, Known, Step, Tell, Way};

@@ -77,7 +77,8 @@ fn take(stream: &mut Stream, arrival: &Arrival<'_>) -> Vec<(Vec<u8>, u64)> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Segments of few bytes at any of so few places that no limit is hit, bytes that differ between copies, some cut short.
+    /// Segments of few bytes at any of so few places that no limit is hit, bytes that differ
+    /// between copies, some cut short.
     #[test]
     fn whatever_comes_the_naive_twin_hands_on_the_same(
         isn: u32,

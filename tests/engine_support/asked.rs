@@ -17,7 +17,7 @@ use raftq::wire::{Entry, Group, Kind, Message, Position};
 /// whoever leads.
 pub(crate) fn sides(table: &Table, words: &[&str], rule: &str) -> Option<OpenSides> {
     let follows = |word: &&str| word.split(',').any(|name| name == "current");
-    if !rule.contains(" on ") && !words.iter().any(|word| follows(word)) {
+    if !rule.contains(" on ") && !words.iter().any(follows) {
         return None;
     }
     let (from, to, both) = match *words {

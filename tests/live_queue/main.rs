@@ -66,6 +66,7 @@ both! {
     segments::a_connection_is_made_and_carries_its_bytes,
     segments::a_trimmed_segment_acknowledges_and_carries_nothing,
     segments::a_trimmed_gso_packet_acknowledges_and_carries_nothing,
+    segments::a_segment_that_was_made_a_reset_ends_its_connection,
     segments::a_replaced_segment_is_what_the_peer_reads,
     segments::segments_come_one_by_one_or_whole,
     segments::changing_that_while_packets_flow,

@@ -116,6 +116,45 @@ fn ends(server: &mut TcpStream, read: &RefCell<Vec<u8>>) -> bool {
     }
 }
 
+/// A segment becomes a RST: its receiver hears of it at once, its sender with what it sends next.
+pub(crate) fn a_segment_that_was_made_a_reset_ends_its_connection<Q: Tested>() {
+    for addr in [V4, V6] {
+        let lab = Lab::new();
+        lab.queue(THERE, QUEUE);
+        let (mut client, mut server) = lab.tcp(addr);
+        client.set_nodelay(true).expect("it may be");
+        let mut queue: Q = lab.open(false);
+        client.write_all(b"before").expect("written");
+        let read = RefCell::new([0; 6]);
+        let has_read = || server.read_exact(&mut *read.borrow_mut()).is_ok();
+        pump(&mut queue, "what was sent before arrives", |_| Answer::Accept, has_read);
+        client.write_all(b"the message").expect("written");
+        let reset = Cell::new(false);
+        let each = |packet: &Packet<'_>| {
+            let view = view(packet);
+            if view.carries_data() && !reset.replace(true) {
+                return Answer::Reset(view, view.seq);
+            }
+            Answer::Accept
+        };
+        let heard = || match server.read(&mut [0; 10]) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => false,
+            read => {
+                assert_eq!(read.map_err(|e| e.kind()), Err(ErrorKind::ConnectionReset), "{addr}");
+                true
+            }
+        };
+        pump(&mut queue, "its receiver is told", each, heard);
+        assert!(reset.get());
+        let told = || {
+            let written = client.write(b"next").map_err(|e| e.kind());
+            matches!(written, Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+        };
+        pump(&mut queue, "the sender is told", |_| Answer::Accept, told);
+        assert_eq!(queue.faults().refused, 0);
+    }
+}
+
 pub(crate) fn a_replaced_segment_is_what_the_peer_reads<Q: Tested>() {
     let lab = Lab::new();
     lab.queue(THERE, QUEUE);

@@ -1,5 +1,5 @@
-//! What a capture holds, as text for people: elections, terms, leaders, messages by kind and member,
-//! how far the log went, and the first messages one by one.
+//! What a capture holds, as text for people: elections, terms, leaders, messages by kind and
+//! member, how far the log went, and the first messages one by one.
 
 use super::{Capture, Told, read};
 use raftq::wire::{Coverage, Group, Kind, Member, Message};

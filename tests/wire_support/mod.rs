@@ -1,8 +1,10 @@
 //! Captures of real clusters, and what is read in them.
 //!
 //! `tests/pcaps/` has three nodes each of etcd 3.4 and 3.5, of tikv's raft-rs under a node like
-//! the embedded one, and of others. Taken on a bridge, the nodes at 10.77.0.1 to .3; those named
-//! `loopback` on one loopback.
+//! the embedded one, of the embedded one itself, and of others. Taken on a bridge, the nodes at
+//! 10.77.0.1 to .3; those named `loopback` on one loopback. `embedded-4-joins-leads-and-is-killed`
+//! has one loopback, too: three nodes start, one of them takes 20 writes, a fourth is added, gets
+//! a snapshot and the leadership, and is killed by SIGKILL; its successor takes 5 writes.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -30,6 +32,7 @@ pub(crate) struct System {
 pub(crate) const SYSTEMS: &[System] = &[
     System { prefix: "etcd34", protocol: Protocol::Etcd, port: 2380 },
     System { prefix: "etcd35", protocol: Protocol::Etcd, port: 2380 },
+    System { prefix: "embedded", protocol: Protocol::Embedded, port: 7000 },
     System { prefix: "hraft", protocol: Protocol::Hashicorp, port: 8300 },
     System { prefix: "nats215", protocol: Protocol::Nats, port: 6222 },
     System { prefix: "nats29", protocol: Protocol::Nats, port: 6222 },

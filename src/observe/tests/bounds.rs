@@ -97,6 +97,6 @@ proptest! {
                 _ => Event::Missed { at, messages: next() },
             });
         }
-        observer.finish();
+        prop_assert!(observer.finish().told > 0);
     }
 }

@@ -21,6 +21,7 @@
 mod bounds;
 mod leaders;
 mod logs;
+mod parts;
 mod scripts;
 mod sim;
 mod simulated;
@@ -42,10 +43,14 @@ fn events(script: &str) -> Vec<Event> {
 fn watch(script: &str) -> Observer {
     let events = events(script);
     let mut observer = Observer::new().named(names());
-    events.iter().for_each(|event| observer.see(event));
+    for event in &events {
+        observer.see(event);
+    }
     let (_, again) = file::read(&recorded(&events)).expect("what was written can be read");
     let mut offline = Observer::new().named(names());
-    again.iter().for_each(|event| offline.see(event));
+    for event in &again {
+        offline.see(event);
+    }
     assert_eq!(observer.alarms(), offline.alarms(), "offline equals live");
     assert_eq!(observer.finish(), offline.finish(), "offline equals live");
     observer
@@ -172,7 +177,7 @@ fn message(words: &[&str], from: Member, to: Member, group: Group) -> (Message, 
         "other" => (Kind::Other, None),
         word => panic!("{word} is no message"),
     };
-    let mut message = Message { granted, group, ..Message::new(kind) };
+    let mut message = Message { group, granted, ..Message::new(kind) };
     (message.term, message.from, message.to) = (Some(number(words[1])), Some(from), Some(to));
     let behind =
         |word: &str| words.iter().position(|other| *other == word).map(|place| words[place + 1]);

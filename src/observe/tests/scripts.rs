@@ -1,7 +1,8 @@
 //! Leaders, votes, terms, elections.
 
-use super::super::{Election, Invariant, Stand, What};
+use super::super::{Coverage, Election, Event, Invariant, Observer, Stand, What};
 use super::{healthy, member, violates, watch};
+use crate::time::Nanos;
 use crate::wire::{Group, Kind};
 
 const ELECTED: &str = "
@@ -262,6 +263,7 @@ fn terms_that_only_look_lower_are_healthy() {
         n1>n2 prerefused 7
         n2>n1 other 3
         n2>n1 took 3 1
+        n2>n1 alive 3
         ",
     );
     // What the old process had sent comes late, on its connection and on one from mid-stream.
@@ -271,42 +273,63 @@ fn terms_that_only_look_lower_are_healthy() {
         n2>n3 alive 7 @1
         n2>n3 alive 7 @2 ~
         end n2
-        n2>n1 alive 5 @1
-        n2>n1 alive 5 ~
+        n2>n1 refused 5 @1
+        n2>n1 refused 5 ~
+        ",
+    );
+    healthy("n2>n1 refused 5 @1\nn2>n3 alive 7 @1\nend n2\nstart n2\nn2>n3 refused 5 ~");
+    healthy(
+        "
+        n2>n3 refused 4
+        n2>n1 alive 7
+        end n2
         ",
     );
     // Without its data, everything may start anew.
-    healthy("n2>n1 alive 5\nend n2\nwipe n2\nstart n2\nn2>n1 alive 1");
+    healthy("n2>n1 alive 5\nend n2\nwipe n2\nstart n2\nn2>n1 vote 1 last 0/0");
     // Order between connections is unknown within one process.
-    healthy("n2>n1 alive 5 @1\nn2>n1 alive 4 @2\nn2>n3 alive 3");
+    healthy("n2>n1 refused 5 @1\nn2>n1 refused 4 @2\nn2>n3 refused 3");
 }
 
 #[test]
 fn a_border_that_is_told_late_moves_what_was_seen_to_the_new_process() {
     let mut events = super::events(
         "
-        n2>n1 alive 3 @1
+        n2>n1 refused 3 @1
         end n2
-        n2>n1 alive 9 @2
+        n2>n1 refused 9 @2
         start n2
-        n2>n3 alive 8 @3
+        n2>n3 refused 8 @3
         end n2
         start n2
-        n2>n3 alive 9 @4
+        n2>n3 refused 9 @4
         ",
     );
     // The end was told only after the new process had spoken.
     events.swap(1, 2);
-    let mut observer = super::Observer::new();
-    events.iter().for_each(|event| observer.see(event));
+    let mut observer = Observer::new();
+    for event in &events {
+        observer.see(event);
+    }
     assert_eq!(observer.alarms(), &[]);
 }
 
 #[test]
+fn coverage_is_handed_on_with_its_share() {
+    let coverage = Coverage { read_ns: 75, there_ns: 100, ..Coverage::default() };
+    let mut observer = Observer::new();
+    observer.see(&Event::Missed { at: Nanos(1), messages: 3 });
+    observer.see(&Event::Coverage(coverage));
+    let watched = observer.finish();
+    assert_eq!((watched.missed, watched.coverage), (3, Some(coverage)));
+    assert!((coverage.share() - 0.75).abs() < 1e-9);
+    assert!((Coverage::default().share() - 1.0).abs() < 1e-9);
+}
+
+#[test]
 fn alarms_are_bounded_and_the_rest_is_counted() {
-    let script: String =
-        (1..=150).map(|term| format!("n1>n2 beat {term}\nn3>n2 beat {term}\n")).collect();
-    let observer = watch(&script);
+    let both = (1..=150).map(|term| format!("n1>n2 beat {term}\nn3>n2 beat {term}"));
+    let observer = watch(&both.collect::<Vec<_>>().join("\n"));
     assert_eq!(observer.alarms().len(), 100);
     let stand = observer.finish().stand(Invariant::ElectionSafety);
     assert_eq!(stand, Some(Stand::Violated(150)));

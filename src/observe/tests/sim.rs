@@ -8,139 +8,11 @@
 
 use super::super::{Event, Seen};
 use super::member;
+use super::parts::{Bug, Dice, Flow, Look, Node, Packet, Role, Truth};
 use crate::packet::NodeId;
 use crate::time::Nanos;
 use crate::wire::{Entry, Kind, Member, Message, Position, Way};
-use std::collections::{HashMap, HashSet, VecDeque};
-
-/// What is done wrong on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bug {
-    ForgetVote,
-    ForgetTerm,
-    VoteForBehind,
-    /// One less than a majority elects and commits.
-    SmallQuorum,
-    LoseTail,
-    /// Copies of earlier terms' entries are counted.
-    CountOldTerms,
-    /// Now and then an entry is sent with other data.
-    AlterEntries,
-    /// Now and then a node is started without its data, which no Raft survives.
-    Wipe,
-}
-
-/// How messages look on the wire; nothing of it changes what they mean to their receivers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Look {
-    /// Heartbeats bear no commit.
-    bare_beats: bool,
-    /// An append's commit is cut to what it covers.
-    cut_commit: bool,
-    /// A granted vote bears the term that its voter had before it. Only where the requests are
-    /// told in time: who is answered is known from them there.
-    old_vote_term: bool,
-    /// An answer to an append bears the term of the log's last entry.
-    log_term: bool,
-    /// Answers do not say who sends them.
-    nameless: bool,
-}
-
-/// What was really done, for judging alarms.
-#[derive(Debug, Default)]
-pub(super) struct Truth {
-    pub(super) leaders: HashMap<u64, HashSet<usize>>,
-    /// By node, how often it lost its data, and term.
-    pub(super) votes: HashMap<(usize, u32, u64), HashSet<usize>>,
-    /// Nodes that came back with their data and in a lower term.
-    pub(super) came_back_lower: HashSet<usize>,
-    pub(super) sent: HashMap<Position, HashSet<u64>>,
-    /// Terms of entries in a leader's own log, by leader, its term, and index.
-    pub(super) own: HashMap<(usize, u64, u64), HashSet<u64>>,
-    /// Logs up to what their leader declared committed, by its term.
-    pub(super) committed: HashMap<u64, Vec<Vec<Entry>>>,
-    /// Logs with which leaders were elected, by term.
-    pub(super) elected: HashMap<u64, Vec<Vec<Entry>>>,
-    /// Terms whose leader raised its commit to an earlier term's entry.
-    pub(super) counted_old: HashSet<u64>,
-}
-
-/// Splitmix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn percent(&mut self, chance: u64) -> bool {
-        self.below(100) < chance
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Follower,
-    PreCandidate,
-    Candidate,
-    Leader,
-}
-
-#[derive(Clone, Debug)]
-struct Node {
-    up: bool,
-    life: u32,
-    term: u64,
-    vote: Option<usize>,
-    log: Vec<Entry>,
-    /// Up to here the log is a snapshot, and cannot be sent as entries.
-    base: u64,
-    commit: u64,
-    role: Role,
-    votes: HashSet<usize>,
-    next: Vec<u64>,
-    matched: Vec<u64>,
-}
-
-impl Node {
-    fn last(&self) -> Position {
-        self.log.last().map_or(Position { index: 0, term: 0 }, |entry| entry.at)
-    }
-
-    fn at(&self, index: u64) -> Position {
-        let entry = index.checked_sub(1).and_then(|i| self.log.get(i as usize));
-        entry.map_or(Position { index, term: 0 }, |entry| entry.at)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Packet {
-    message: Message,
-    entries: Vec<Entry>,
-    /// What a snapshot brings.
-    state: Vec<Entry>,
-    /// As it looks.
-    shown: Message,
-}
-
-struct Flow {
-    id: u64,
-    opened: Option<Nanos>,
-    ends: (usize, usize),
-    lane: u64,
-    is_open: bool,
-    queue: VecDeque<Packet>,
-    /// When its last event is told.
-    told: u64,
-}
+use std::collections::{HashSet, VecDeque};
 
 /// A run.
 pub(super) struct World {
@@ -150,7 +22,7 @@ pub(super) struct World {
     flows: Vec<Flow>,
     flow_count: u64,
     bug: Option<Bug>,
-    look: Look,
+    looks: Vec<Look>,
     prevote: bool,
     /// Of a hundred messages so many are not told.
     omitted: u64,
@@ -183,20 +55,22 @@ impl World {
         };
         let omitted = [0, 0, 5, 40][dice.below(4) as usize];
         let jitter = [0, 0, 20, 200][dice.below(4) as usize];
-        let look = Look {
-            bare_beats: dice.percent(30),
-            cut_commit: dice.percent(30),
-            old_vote_term: omitted + jitter == 0 && dice.percent(50),
-            log_term: dice.percent(20),
-            nameless: dice.percent(20),
-        };
+        let rare = [(Look::BareBeats, 30), (Look::CutCommit, 30), (Look::LogTerm, 20)];
+        let others = [(Look::Nameless, 20), (Look::OldVoteTerm, 50)];
+        let mut looks = Vec::new();
+        for (look, chance) in rare.into_iter().chain(others) {
+            let fits = look != Look::OldVoteTerm || omitted + jitter == 0;
+            if dice.percent(chance) && fits {
+                looks.push(look);
+            }
+        }
         let mut world = Self {
             now: 1_000,
             nodes: vec![node; nodes],
             flows: Vec::new(),
             flow_count: 0,
             bug,
-            look,
+            looks,
             prevote: dice.percent(50),
             omitted,
             jitter,
@@ -218,6 +92,10 @@ impl World {
 
     fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
+    }
+
+    fn looks(&self, look: Look) -> bool {
+        self.looks.contains(&look)
     }
 
     fn step(&mut self) {
@@ -348,13 +226,15 @@ impl World {
         }
         self.nodes[node].next[to] = end;
         if self.has(Bug::AlterEntries) && self.dice.percent(3) {
-            entries.iter_mut().for_each(|entry| entry.hash += 1_000_000);
+            for entry in &mut entries {
+                entry.hash += 1_000_000;
+            }
         }
         for entry in &entries {
             self.truth.sent.entry(entry.at).or_default().insert(entry.hash);
         }
         let mut shown = message;
-        if self.look.cut_commit {
+        if self.looks(Look::CutCommit) {
             shown.commit = message.commit.map(|commit| commit.min(end - 1));
         }
         self.put(node, to, Packet { message, entries, state: Vec::new(), shown });
@@ -371,7 +251,7 @@ impl World {
             message.term = Some(me.term);
             message.commit = Some(me.commit.min(me.matched[to]));
             let mut shown = message;
-            if self.look.bare_beats {
+            if self.looks(Look::BareBeats) {
                 shown.commit = None;
             }
             let packet = Packet { message, entries: Vec::new(), state: Vec::new(), shown };
@@ -453,7 +333,7 @@ impl World {
             packet.message.kind,
             Kind::VoteAnswer | Kind::AppendAnswer | Kind::HeartbeatAnswer | Kind::PreVoteAnswer
         );
-        packet.shown.from = (is_request || !self.look.nameless).then(|| name(from));
+        packet.shown.from = (is_request || !self.looks(Look::Nameless)).then(|| name(from));
         packet.shown.to = Some(name(to));
         let known = self
             .flows
@@ -513,7 +393,8 @@ impl World {
         if self.nodes[to].up && (flow.is_open || sender_left) {
             self.receive(from, to, &packet);
             // The moment at which forgetting matters.
-            if packet.message.kind == Kind::VoteRequest && self.dice.percent(10) {
+            let chance = if self.has(Bug::ForgetVote) { 60 } else { 10 };
+            if packet.message.kind == Kind::VoteRequest && self.dice.percent(chance) {
                 self.crash(to);
                 self.now += 1;
                 self.restart(to);
@@ -589,7 +470,7 @@ impl World {
         message.term = Some(if granted { asked } else { me.term });
         message.granted = Some(granted);
         let mut shown = message;
-        if self.look.old_vote_term && !is_pre {
+        if self.looks(Look::OldVoteTerm) && !is_pre {
             shown.term = Some(before);
         }
         let (entries, state) = (Vec::new(), Vec::new());
@@ -675,7 +556,7 @@ impl World {
         let me = &self.nodes[to];
         answer.term = Some(me.term);
         let mut shown = answer;
-        if self.look.log_term && is_append {
+        if self.looks(Look::LogTerm) && is_append {
             shown.term = Some(me.last().term);
         }
         let (entries, state) = (Vec::new(), Vec::new());

@@ -11,8 +11,9 @@
 //!
 //! A msgapp frame 1 (`AppEntries`) says neither term nor position. etcd sends it only for an append
 //! that continues the one before it on this stream, in the same term, behind an entry of that
-//! very term (`msgappv2_codec.go`); so term and position come from there, and what is not known
-//! there is not known here.
+//! very term (`msgappv2_codec.go`); so term and position come from there. In a stream that was joined
+//! in the middle the entries themselves tell both: behind an entry of the message's term there is
+//! none of a lower one, and in a leader's log none of a higher.
 
 use super::super::decoder::{KEPT_MAX, Step, Tell};
 use super::super::message::{Entry, Kind, Member, Message, Position};
@@ -210,11 +211,34 @@ impl Frames {
     fn commit(&mut self, bytes: &[u8], open: Open, tell: Tell<'_>) -> Step {
         let Some(commit) = number(bytes) else { return Step::Need(LENGTH) };
         self.open = None;
+        let open = self.told_by_its_entries(open);
         if open.message.entries > 0 {
-            self.position = open.last;
+            // As etcd counts: an entry that was too long to be read is one, too.
+            let counted = open.message.previous.zip(open.message.term).map(|(before, term)| {
+                let index = before.index.saturating_add(open.message.entries.into());
+                Position { index, term }
+            });
+            self.position = counted.or(open.last);
         }
         tell(&Message { commit: Some(commit), ..open.message }, &self.entries);
         Step::Took(LENGTH)
+    }
+}
+
+impl Frames {
+    /// Where no message before said them, its entries say term and position, if all are known.
+    fn told_by_its_entries(&mut self, mut open: Open) -> Open {
+        let all = self.entries.len() == open.message.entries as usize;
+        let Some(first) = self.entries.first().filter(|_| all && open.message.term.is_none()) else {
+            return open;
+        };
+        let term = first.at.term;
+        if self.entries.iter().all(|entry| entry.at.term == term) {
+            let index = first.at.index.saturating_sub(1);
+            (self.term, open.message.term) = (Some(term), Some(term));
+            open.message.previous = Some(Position { index, term });
+        }
+        open
     }
 }
 

@@ -159,7 +159,7 @@ fn a_msgapp_stream_inherits_whatever_its_chunks_and_pieces() {
 }
 
 #[test]
-fn joined_in_the_middle_app_entries_have_a_position_but_no_term() {
+fn joined_in_the_middle_app_entries_have_the_term_and_position_of_their_entries() {
     let data = app_entries(&[entry(6, 2, b"one")], 5);
     let mut talk = Talk::new(Some(Way::There));
     talk.decoder.lose(Way::Back);
@@ -171,13 +171,25 @@ fn joined_in_the_middle_app_entries_have_a_position_but_no_term() {
     assert_eq!(talk.decoder.regain(Way::Back, &late), Some(2));
     talk.say(Way::Back, &late[2..], 64).expect("a chunk");
     talk.say(Way::Back, &chunk(&app_entries(&[], 6)), 64).expect("a chunk");
-    let append = |previous, n, commit| (Kind::Append, None, previous, n, Some(commit));
-    assert_eq!(talk.brief(), [append(None, 1, 5), append(Some((6, 2)), 0, 6)]);
+    let append = |previous, n, commit| (Kind::Append, Some(2), Some(previous), n, Some(commit));
+    assert_eq!(talk.brief(), [append((5, 2), 1, 5), append((6, 2), 0, 6)]);
     assert_eq!(talk.told[0].0.from, None);
     talk.say(Way::Back, &chunk(&appends()), 64).expect("a chunk");
     talk.say(Way::Back, &chunk(&app_entries(&[], 8)), 64).expect("a chunk");
     let last = talk.told.last().expect("told").0;
     assert_eq!((last.term, last.from, last.to), (Some(2), Some(Member(FROM)), Some(Member(TO))));
+}
+
+#[test]
+fn joined_in_the_middle_app_entries_without_entries_say_no_term() {
+    let mut talk = Talk::new(Some(Way::There));
+    talk.say(Way::There, &get("msgapp"), 1_000).expect("a request");
+    talk.say(Way::Back, CHUNKED, 1_000).expect("an answer");
+    talk.say(Way::Back, &chunk(&app_entries(&[], 5)), 64).expect("a chunk");
+    let two_terms = app_entries(&[entry(6, 2, b"one"), entry(7, 3, b"two")], 5);
+    talk.say(Way::Back, &chunk(&two_terms), 64).expect("a chunk");
+    let append = |n| (Kind::Append, None, None, n, Some(5));
+    assert_eq!(talk.brief(), [append(0), append(2)], "no leader of ours sends the second");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use raftq::engine::dice::{self, Draw, rule_key};
 use raftq::packet::{Endpoint, LinkId, NodeId, PacketView, Proto, tcp_flags};
 use raftq::rules::table::{Action, Filter, FlowAge, Order, Rule, Table, What};
 use raftq::time::Nanos;
+use raftq::wire::Message;
 use std::collections::BTreeMap;
 use times::{activation, edges};
 
@@ -132,6 +133,7 @@ pub(crate) struct Naive {
     pub(crate) orphans: Vec<Event>,
     pub(crate) overflow: u64,
     pub(crate) foreign: u64,
+    leads: cut::Leads,
 }
 
 impl Naive {
@@ -155,6 +157,7 @@ impl Naive {
             orphans: Vec::new(),
             overflow: 0,
             foreign: 0,
+            leads: cut::Leads::default(),
         }
     }
 
@@ -173,15 +176,17 @@ impl Naive {
             let active = activation(rule, now)
                 .map(|which| Active { which, ..goes_on.unwrap_or(Active::at(now)) })
                 .map(|a| Active { fired: a.fired && rule.trigger().is_some(), ..a })
-                .map(|a| match former.is_some_and(|f| cut::count(&old.rules[f], rule)) {
-                    true => a,
-                    false => Active { met: 0, hit: 0, ..a },
+                .map(|a| {
+                    let goes_on = former.is_some_and(|f| cut::count(&old.rules[f], rule));
+                    if goes_on { a } else { Active { met: 0, hit: 0, ..a } }
                 });
             self.active.push(active);
             let sum = rules.entry(rule.name.clone()).or_insert(sum);
             let same = former.is_some_and(|f| {
                 let f = &old.rules[f];
-                (&f.links, f.filter, &f.actions) == (&rule.links, rule.filter, &rule.actions)
+                let deeds =
+                    |r: &Rule| (r.links.clone(), r.sides.clone(), r.filter, r.actions.clone());
+                deeds(f) == deeds(rule)
             });
             let waits = former.is_some_and(|f| pending.contains(&f));
             if active.is_some() && (goes_on.is_none() || !same || waits) {
@@ -254,7 +259,12 @@ impl Naive {
     }
 
     /// Judges a packet and holds it, where that is its fate and there is room.
-    pub(crate) fn packet(&mut self, now: Nanos, view: &PacketView) -> (Fate, Option<usize>, bool) {
+    pub(crate) fn packet(
+        &mut self,
+        now: Nanos,
+        view: &PacketView,
+        says: &[Message],
+    ) -> (Fate, Option<usize>, bool) {
         self.arrivals += 1;
         let Some(link) = self.link_of(view) else {
             self.foreign += 1;
@@ -266,6 +276,7 @@ impl Naive {
             *connections.entry(link).or_insert(0) += 1;
             connections[&link]
         });
+        self.hear(link, says);
         let segments = u64::from(view.segments);
         self.link(link).packets += segments;
         if self.is_silent(link) {
@@ -273,7 +284,7 @@ impl Naive {
             self.silenced += segments;
             return (Fate::Drop, None, true);
         }
-        let mut walk = self.walk(now, view, link, flow);
+        let mut walk = self.walk(now, view, link, flow, says);
         self.pass_stall(now, view, flow, &mut walk);
         let (fate, decided) = self.fate(now, view, flow, walk);
         match fate {
@@ -322,7 +333,14 @@ impl Naive {
         (fate, walk.decided)
     }
 
-    fn walk(&mut self, now: Nanos, view: &PacketView, link: LinkId, flow: usize) -> Walk {
+    fn walk(
+        &mut self,
+        now: Nanos,
+        view: &PacketView,
+        link: LinkId,
+        flow: usize,
+        says: &[Message],
+    ) -> Walk {
         let mut walk = Walk::default();
         for (i, rule) in self.table.rules.clone().iter().enumerate() {
             if walk.end.is_some() {
@@ -331,7 +349,7 @@ impl Naive {
             if !self.meets(i, link, view, flow) {
                 continue;
             }
-            let Some(units) = self.hits(i, view) else { continue };
+            let Some(units) = self.hits(i, view, says) else { continue };
             let draw = self.matched(now, rule, view, link, flow, units);
             if !self.hit(&rule.filter, &draw, view) {
                 continue;
@@ -390,6 +408,7 @@ impl Naive {
         !active.fired
             && rule.filter.first.is_none_or(|first| active.hit < u64::from(first))
             && rule.links.contains(&link)
+            && (rule.sides.is_none() || self.is_of_the_leader(link))
             && rule.filter.proto.is_none_or(|proto| proto == view.proto)
             && rule.filter.port.is_none_or(|port| port == view.src.port || port == view.dst.port)
             && rule.filter.flow.is_none_or(|age| (age == FlowAge::New) == new)
@@ -434,6 +453,8 @@ impl Naive {
         let rule = self.table.rules[i].clone();
         let Held { view, link, flow, .. } = held;
         let drops = rule.actions.iter().any(|a| matches!(a, Action::Drop(_)));
+        // Its messages were heard as it came, and completed then.
+        let drops = drops && rule.filter.message.is_none();
         if !drops || !self.meets(i, *link, view, *flow) {
             return false;
         }
@@ -443,7 +464,7 @@ impl Naive {
         if earlier.clone().any(|(j, r)| spares(r) && self.meets(j, *link, view, *flow)) {
             return false;
         }
-        let Some(units) = self.hits(i, view) else { return false };
+        let Some(units) = self.hits(i, view, &[]) else { return false };
         let draw = self.matched(now, &rule, view, *link, *flow, units);
         let data = has_data(view) && !held.trimmed;
         let drops = rule.actions.iter().any(|action| match action {
