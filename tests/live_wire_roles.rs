@@ -26,13 +26,17 @@ rules:
   - { name: slow leader, from: { leader: current }, do: { delay: 3ms } }
 ";
 
-/// The others have a leader of their own.
-fn another_leads(etcd: &EtcdCluster<'_>, old: usize) -> usize {
-    let found = wait_for("another leader", LIMIT, STEP, || etcd.leader_among(&others(old)));
+/// The others have a leader of their own, in a higher term than `term`.
+fn another_leads(etcd: &EtcdCluster<'_>, old: usize, term: u64) -> usize {
+    let leads = |i: &usize| {
+        let status = etcd.status(*i).ok().filter(|status| status.term > term);
+        status.is_some_and(|status| status.leader == Some(status.member))
+    };
+    let found = wait_for("another leader", LIMIT, STEP, || others(old).into_iter().find(leads));
     found.unwrap_or_else(|e| panic!("{e}\n{}", etcd.log_tails()))
 }
 
-/// A write through a node succeeds, and afterwards all nodes hold it.
+/// All follow one leader, and hold what was written.
 fn all_is_well(etcd: &EtcdCluster<'_>, key: &str) {
     let agreed = etcd.agree(key, LIMIT).expect("the nodes agree");
     assert_eq!(agreed.value.as_deref(), Some("kept"), "{key}");
@@ -48,7 +52,7 @@ fn a_leader_that_is_heard_is_cut_off_another_is_elected_and_it_heals() {
     let heard = format!("({} leads in term {term}, as heard on the wire)", name(old));
     assert!(bound.contains(&heard), "{heard}:\n{bound}");
     wired.raftq.await_active("cut the leader off");
-    let new = another_leads(&etcd, old);
+    let new = another_leads(&etcd, old, term);
     wired.raftq.await_line(&format!("{} leads in term ", name(new)));
     assert!(etcd.put(old, "lost", "?", LOST).is_err(), "a leader that is cut off keeps nothing");
     etcd.put(new, "key", "kept", CALL).expect("the new leader has a majority");
@@ -68,28 +72,24 @@ fn a_leader_that_is_heard_is_cut_off_another_is_elected_and_it_heals() {
     all_is_well(&etcd, "key");
 }
 
-/// The leader stands still until another is heard to lead in a higher term, and goes on.
-fn depose(
-    (etcd, wired): (&mut EtcdCluster<'_>, &mut Wired<'_>),
-    old: usize,
-    until: impl Fn(&mut Wired<'_>),
-) {
+/// The leader stands still until another one is told, and goes on: who that is, in which term.
+fn depose(etcd: &mut EtcdCluster<'_>, wired: &mut Wired<'_>, term: u64) -> (usize, u64) {
+    let (old, heard) = wired.await_leader(term - 1);
+    assert_eq!(heard, term, "n{} leads", old + 1);
     etcd.process(old).pause().expect("it stands still");
-    until(wired);
+    let elected = wired.await_leader(term);
     etcd.process(old).resume().expect("it goes on");
+    assert_ne!(elected.0, old);
+    elected
 }
 
 fn the_current_leader_is_followed(net: &Bridged, etcd: &mut EtcdCluster<'_>) {
     let old = etcd.wait_for_leader(LIMIT).expect("a leader");
     let term = etcd.status(old).expect("its status").term;
     let mut wired = Wired::to(net, etcd, SLOW);
-    wired.raftq.await_line(&format!("{} leads in term {term}", name(old)));
     etcd.put(old, "slow", "kept", CALL).expect("a write");
-    depose((etcd, &mut wired), old, |wired| {
-        let elected = format!(" leads in term {}", term + 1);
-        wired.raftq.await_line(&elected);
-    });
-    etcd.put(another_leads(etcd, old), "slow", "kept", CALL).expect("a write");
+    depose(etcd, &mut wired, term);
+    etcd.put(another_leads(etcd, old, term), "slow", "kept", CALL).expect("a write");
     let left = wired.interrupt();
     left.ending.must_be_clean(0);
     let (from, new, _) = left.next_leader(term);
@@ -105,6 +105,9 @@ fn the_current_leader_is_followed(net: &Bridged, etcd: &mut EtcdCluster<'_>) {
     all_is_well(etcd, "slow");
 }
 
+/// The rule of the shipped file.
+const RULE: &str = "cut the new leader off";
+
 /// The shipped rule, with a cut that lasts until it is ended.
 fn first_entry() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/first-entry.yaml");
@@ -115,29 +118,25 @@ fn first_entry() -> String {
 }
 
 fn a_new_leader_is_cut_off_with_its_first_entry(net: &Bridged, etcd: &mut EtcdCluster<'_>) {
-    const RULE: &str = "cut the new leader off";
     let old = etcd.wait_for_leader(LIMIT).expect("a leader");
     let term = etcd.status(old).expect("its status").term;
     let mut wired = Wired::to(net, etcd, &first_entry());
-    wired.raftq.await_line(&format!("{} leads in term {term}", name(old)));
-    depose((etcd, &mut wired), old, |wired| wired.raftq.await_active(RULE));
-    let victim = wired.raftq.await_line(&format!(" leads in term {}", term + 1));
-    let victim = (0..3).find(|i| victim.contains(&format!("{} leads", name(*i)))).expect("one");
-    let next = another_leads(etcd, victim);
+    let (victim, its_term) = depose(etcd, &mut wired, term);
+    wired.raftq.await_active(RULE);
+    let next = another_leads(etcd, victim, its_term);
     etcd.put(next, "first", "kept", CALL).expect("the next leader has a majority");
     let left = wired.interrupt();
     left.ending.must_be_clean(0);
     assert_eq!(left.ending.of_rule(RULE, "activations"), 1, "{}", left.ending);
-    in_that_order(&left, (old, victim), term);
+    in_that_order(&left, term, (victim, its_term));
     all_is_well(etcd, "first");
 }
 
 /// One leads, sends its first entry, nothing of it passes any more, and another one leads.
-fn in_that_order(left: &Left, (old, victim): (usize, usize), term: u64) {
-    let (led, elected, its_term) = left.next_leader(term);
-    assert_eq!((elected, its_term), (victim, term + 1), "{}", left.ending);
-    assert_ne!(old, victim);
-    let cut = left.by_rule("cut the new leader off");
+fn in_that_order(left: &Left, term: u64, (victim, its_term): (usize, u64)) {
+    let (led, elected, elected_in) = left.next_leader(term);
+    assert_eq!((elected, elected_in), (victim, its_term), "{}", left.ending);
+    let cut = left.by_rule(RULE);
     let first = cut[0];
     let entry = left.within(first);
     let brings = |line: &Line| {
@@ -146,7 +145,7 @@ fn in_that_order(left: &Left, (old, victim): (usize, usize), term: u64) {
     assert!(entry.iter().any(|line| brings(line)), "{}: {entry:?}", first.it);
     let all = left.judged(brings);
     assert_eq!(all[0].at, first.at, "it is cut off with its first one");
-    let (next, another, _) = left.next_leader(its_term);
+    let (next, another, next_term) = left.next_leader(its_term);
     assert_ne!(another, victim);
     assert!(led <= first.at && first.at < next);
     let of_it = |line: &&Line| {
@@ -156,12 +155,12 @@ fn in_that_order(left: &Left, (old, victim): (usize, usize), term: u64) {
     let of_it = left.trace.iter().filter(of_it);
     // The batch of that moment may have begun with packets of before.
     let passed = of_it.filter(|line| line.verdict() != "drop" && line.at > first.at);
-    assert_eq!(passed.map(|line| &line.it).collect::<Vec<_>>(), Vec::<&Value>::new());
+    assert_eq!(passed.map(|line| &line.it).collect::<Vec<_>>(), Vec::<&Value>::new(), "passed");
     let at = |words: &str| left.ending.stderr.find(words).expect("it is told");
     let order = [
         at(&format!("{} leads in term {its_term}", name(victim))),
-        at("rule \"cut the new leader off\" active"),
-        at(&format!("{} leads in term ", name(another))),
+        at(&format!("rule \"{RULE}\" active")),
+        at(&format!("{} leads in term {next_term}", name(another))),
     ];
     assert!(order.is_sorted(), "{}", left.ending.stderr);
 }

@@ -24,7 +24,7 @@ load: { workload: register, clients: 2, rate: 20, timeout: 2s, mix: { read: 1, w
 warm_up: 200ms
 settle: 200ms
 rules:
-  - { name: slow leader, from: leader, do: { delay: 1ms }, at: 300ms, for: 3s }
+  - { name: slow leader, from: leader, do: { delay: 1ms }, at: 2500ms, for: 1s }
 ";
 
 /// `raftq check`: its exit code and its document.
@@ -120,7 +120,8 @@ fn a_vote_that_is_forgotten_is_caught_while_it_runs_and_from_the_record() {
     assert!(told, "{events}");
 }
 
-/// The group that counts is the bucket's, not the one of the servers themselves, although each
+/// In two seconds each group is heard, by its leader's heartbeats if by nothing else, and before
+/// anybody is heard the nodes would be asked. The group that counts is the bucket's, not the one of the servers themselves, although each
 /// server is heard in both.
 #[test]
 fn of_several_groups_the_buckets_leader_is_meant() {

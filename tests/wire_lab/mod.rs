@@ -93,6 +93,16 @@ impl<'n> Wired<'n> {
         found.unwrap_or_else(|e| panic!("{e}:\n{}", self.raftq.stderr()));
     }
 
+    /// Waits until raftq tells that somebody leads in a higher term than `term`: who, and in which.
+    pub fn await_leader(&mut self, term: u64) -> (usize, u64) {
+        let found = wait_for("a leader to be told", LIMIT, STEP, || {
+            let said = self.raftq.stderr();
+            let whole = &said[..said.rfind('\n').unwrap_or(0)];
+            whole.lines().filter_map(leads).find(|(_, its)| *its > term)
+        });
+        found.unwrap_or_else(|e| panic!("{e}:\n{}", self.raftq.stderr()))
+    }
+
     /// Ctrl-C; then as [`Wired::end`].
     pub fn interrupt(self) -> Left {
         let Self { raftq, folder } = self;
@@ -104,6 +114,13 @@ impl<'n> Wired<'n> {
         let Self { raftq, folder } = self;
         Left::read(raftq.end(), folder.path())
     }
+}
+
+/// Who leads, and in which term, where a line tells that and nothing else.
+fn leads(line: &str) -> Option<(usize, u64)> {
+    let (who, term) = line.split_once(" leads in term ")?;
+    let node = (0..3).find(|i| who.split_whitespace().last() == Some(&name(*i)))?;
+    Some((node, term.parse().ok()?))
 }
 
 /// The cluster with a protocol.
