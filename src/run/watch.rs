@@ -38,6 +38,10 @@ const IDLE: Duration = Duration::from_millis(5);
 
 /// What goes through the ring. A message's entries come right behind it.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the loop allocates nothing, so the ring holds all of it"
+)]
 enum Note {
     Message { at: Nanos, heard: Heard, link: Option<LinkId>, message: Message, entries: u32 },
     Entry(Entry),
@@ -292,21 +296,21 @@ impl Watch {
         // Until the clock of all times has started the ring keeps what is heard; where the loop
         // ends before, there is nobody left who could start it.
         while self.zero.load(Ordering::Acquire) == 0 && Arc::strong_count(&self.zero) > 1 {
-            std::thread::sleep(IDLE);
+            std::thread::park_timeout(IDLE);
         }
         loop {
             match self.notes.try_recv() {
                 Ok(note) => self.take(note),
                 Err(TryRecvError::Empty) => {
                     self.hear_births();
-                    std::thread::sleep(IDLE);
+                    std::thread::park_timeout(IDLE);
                 }
                 Err(TryRecvError::Disconnected) => break,
             }
         }
         self.hear_births();
         if let Ok(coverage) = self.coverage.try_recv() {
-            self.see(Event::Coverage(coverage));
+            self.see(&Event::Coverage(coverage));
         }
         let unwritten = self.sink.and_then(Sink::finish);
         Ended::of(&self.observer, self.protocol, unwritten)
@@ -325,11 +329,11 @@ impl Watch {
                 let entries = (0..entries).map_while(|_| self.entry()).collect();
                 let (at, opened) = (self.since(at), heard.opened.map(|at| self.since(at)));
                 let Heard { flow, way, .. } = heard;
-                self.see(Event::Seen(Seen { at, flow, way, opened, from, to, message, entries }));
+                self.see(&Event::Seen(Seen { at, flow, way, opened, from, to, message, entries }));
             }
             Note::Missed { at, messages } => {
                 let at = self.since(at);
-                self.see(Event::Missed { at, messages });
+                self.see(&Event::Missed { at, messages });
             }
             // Each belongs to a message, and was taken with it.
             Note::Entry(_) => {}
@@ -347,18 +351,18 @@ impl Watch {
     fn hear_births(&mut self) {
         while let Ok(Restarted { at, node, wiped }) = self.born.try_recv() {
             let at = self.since(at);
-            self.see(if wiped { Event::Wiped { at, node } } else { Event::Started { at, node } });
+            self.see(&if wiped { Event::Wiped { at, node } } else { Event::Started { at, node } });
         }
     }
 
-    fn see(&mut self, event: Event) {
-        self.observer.see(&event);
+    fn see(&mut self, event: &Event) {
+        self.observer.see(event);
         for alarm in &self.observer.alarms()[self.told..] {
             let _ = self.tell.send(alarm.said.clone());
         }
         self.told = self.observer.alarms().len();
         if let Some(sink) = &mut self.sink {
-            sink.put(&event);
+            sink.put(event);
         }
     }
 

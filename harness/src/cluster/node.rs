@@ -32,6 +32,7 @@ pub enum NodeState {
 
 /// One node.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own")]
 pub(super) struct Node {
     index: usize,
     name: String,
