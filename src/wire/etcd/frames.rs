@@ -229,7 +229,8 @@ impl Frames {
     /// Where no message before said them, its entries say term and position, if all are known.
     fn told_by_its_entries(&mut self, mut open: Open) -> Open {
         let all = self.entries.len() == open.message.entries as usize;
-        let Some(first) = self.entries.first().filter(|_| all && open.message.term.is_none()) else {
+        let Some(first) = self.entries.first().filter(|_| all && open.message.term.is_none())
+        else {
             return open;
         };
         let term = first.at.term;
