@@ -95,7 +95,7 @@ fn the_folder_of_a_run_stands_for_its_histories() {
     let folder = tempfile::tempdir().expect("a folder");
     let (code, _, stderr) = judged(&[folder.path()]);
     assert_eq!(code, Some(4));
-    assert!(stderr.contains("has no history*.jsonl in it"), "{stderr}");
+    assert!(stderr.contains("has neither history*.jsonl nor wire.jsonl in it"), "{stderr}");
     file(folder.path(), "history.jsonl", &holding());
     file(folder.path(), "history-2.jsonl", &violating());
     file(folder.path(), "report.json", "{}");

@@ -91,6 +91,10 @@ fn delays() -> impl Strategy<Value = Delay> {
     })
 }
 
+fn stall(reset_after: Option<Nanos>) -> Action {
+    Action::Stall { reset_after }
+}
+
 /// Nothing stands behind an `Accept` or a drop of packets.
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let last = prop_oneof![
@@ -98,7 +102,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => Just(vec![Action::Accept]),
         2 => Just(vec![Action::Drop(What::Packets)]),
         1 => Just(vec![Action::Reset]),
-        1 => prop::option::of(ms(0..30)).prop_map(|reset_after| vec![Action::Stall { reset_after }]),
+        1 => prop::option::of(ms(0..30)).prop_map(|after| vec![stall(after)]),
     ];
     let first = prop_oneof![
         3 => delays().prop_map(|delay| vec![Action::Delay(delay)]),

@@ -136,6 +136,11 @@ fn another_cluster_is_refused_while_attached() {
     raftq.offer(NOTHING);
     raftq.await_line("the nodes are not those that raftq is attached to");
     must_be_cut(&mut asker);
+    let read = net.cluster().replacen("cluster:", "cluster:\n  protocol: etcd", 1);
+    fs::write(raftq.cluster(), read).expect("a file");
+    raftq.offer(NOTHING);
+    raftq.await_line("are not those that raftq listens by");
+    must_be_cut(&mut asker);
     raftq.interrupt().must_be_clean(0);
 }
 

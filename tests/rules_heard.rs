@@ -117,7 +117,8 @@ fn a_minority_has_the_leader_in_it_and_is_chosen_by_the_seed() {
                 n3: 10.77.0.3:2380, n4: 10.77.0.4:2380, n5: 10.77.0.5:2380 } }\n";
     let cut_off = |seed: u32| {
         let rules = format!(
-            "{five}seed: {seed}\nrules: [{{ on: leader_elected, between: [minority, majority], do: drop }}]\n"
+            "{five}seed: {seed}\n\
+             rules: [{{ on: leader_elected, between: [minority, majority], do: drop }}]\n"
         );
         let table = rules::compile("five.yaml", &rules, &[]).expect("it compiles").table;
         let mut bench = Bench::new(table);
@@ -166,9 +167,15 @@ fn without_a_node_the_sender_is_meant() {
 #[test]
 fn what_is_written_is_what_is_asked() {
     let table = compile(
-        "rules:\n  - where: { message: [vote_answer, append_answer], term: \">=3\", granted: false }\n    \
-         do: reset\n  - where: { term: 7, entries: \"<=2\", from_role: follower }\n    do: stall\n  \
-         - { between: [{ leader: current }, rest], where: { every_nth: 4, first: 2 }, do: drop }\n",
+        "rules:
+  - where: { message: [vote_answer, append_answer], term: \">=3\", granted: false }
+    do: reset
+  - where: { term: 7, entries: \"<=2\", from_role: follower }
+    do: stall
+  - between: [{ leader: current }, rest]
+    where: { every_nth: 4, first: 2 }
+    do: drop
+",
     );
     let about = |i: usize| table.rules[i].filter.message.expect("messages");
     let kinds: Vec<Kind> = about(0).kinds().collect();

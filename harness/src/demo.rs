@@ -61,7 +61,7 @@ pub enum Topology {
 pub struct Demo {
     /// The raftq program.
     pub raftq: PathBuf,
-    /// The rule file; it cuts the group `victim` off.
+    /// The rule file; it cuts the leader off.
     pub rules: PathBuf,
     /// Where the nodes run.
     pub topology: Topology,
@@ -126,10 +126,10 @@ impl Demo {
         });
         let raftq = raftq.map_err(Failure::Environment)?;
         let before = Traces::look(place, &raftq).map_err(Failure::Environment)?;
-        let (cluster, leader) = start(place, story).map_err(Failure::Environment)?;
-        let attached = self.attach(&raftq, &cluster, leader, inside, story);
+        let cluster = start(place, story).map_err(Failure::Environment)?;
+        let attached = self.attach(&raftq, &cluster, inside, story);
         let mut attached = attached.map_err(Failure::Environment)?;
-        let seen = show(&cluster, leader, &mut attached, story).map_err(Failure::Claim)?;
+        let seen = show(&cluster, &mut attached, story).map_err(Failure::Claim)?;
         let gone = before.gone(place, &raftq).map_err(Failure::Claim);
         gone.map(|()| {
             story.tell("raftq left nothing: no process, and every firewall as it was before");
@@ -142,7 +142,6 @@ impl Demo {
         &self,
         raftq: &Path,
         cluster: &EtcdCluster<'_>,
-        leader: usize,
         inside: Option<&Namespace>,
         story: &Story,
     ) -> Result<Process> {
@@ -152,10 +151,11 @@ impl Demo {
             Some(_) => cluster.addresses_yaml(),
             None => cluster.cluster_yaml(),
         };
+        // Who leads is read on the wire.
+        let yaml = yaml.replacen("cluster:\n", "cluster:\n  protocol: etcd\n", 1);
         fs::write(&nodes, yaml).context(|| nodes.display().to_string())?;
         let mut args: Vec<OsString> = vec!["--rules".into(), self.rules.clone().into()];
         args.extend(["--cluster".into(), nodes.into()]);
-        args.extend(["--set".into(), format!("victim={}", name(leader)).into()]);
         // Only a bound on a demo that is itself killed; the story ends raftq before.
         args.extend(["--for".into(), "60s".into()]);
         args.extend(self.raftq_args.iter().cloned());
@@ -187,8 +187,8 @@ impl Story {
     }
 }
 
-/// A cluster that works, and its leader.
-fn start<'p>(place: Place<'p>, story: &Story) -> Result<(EtcdCluster<'p>, usize)> {
+/// A cluster that works.
+fn start<'p>(place: Place<'p>, story: &Story) -> Result<EtcdCluster<'p>> {
     let cluster = EtcdCluster::start(place, NODES, &Options::default())?;
     let at = |i| format!("{} {}", name(i), place.peer(i));
     let nodes: Vec<String> = (0..NODES).map(at).collect();
@@ -197,18 +197,16 @@ fn start<'p>(place: Place<'p>, story: &Story) -> Result<(EtcdCluster<'p>, usize)
     write.context(|| "a write before the cut".into())?;
     let agreed = cluster.agree(KEY, LINE_MAX)?;
     story.tell(&format!("{} leads, and all nodes hold a first write", name(agreed.leader)));
-    Ok((cluster, agreed.leader))
+    Ok(cluster)
 }
 
 /// The story proper, from the cut to the end of raftq.
-fn show(
-    cluster: &EtcdCluster<'_>,
-    victim: usize,
-    raftq: &mut Process,
-    story: &Story,
-) -> Result<Seen> {
-    let rest: Vec<usize> = (0..NODES).filter(|i| *i != victim).collect();
+fn show(cluster: &EtcdCluster<'_>, raftq: &mut Process, story: &Story) -> Result<Seen> {
     story.tell(&format!("raftq: {}", await_line(raftq, "attached")?));
+    let bound = await_line(raftq, "bound:")?;
+    story.tell(&format!("raftq: {bound}"));
+    let victim = heard_leader(&bound)?;
+    let rest: Vec<usize> = (0..NODES).filter(|i| *i != victim).collect();
     story.tell(&format!("raftq: {}", await_line(raftq, "active")?));
     let cut = now();
     let first = cluster.start_put(victim, LOST_KEY, "0", ISOLATED_MAX);
@@ -350,6 +348,16 @@ fn await_line(raftq: &mut Process, word: &str) -> Result<String> {
         let tail = raftq.log_tail();
         Error::new(format!("{cause}; raftq printed no line with {word:?}, its log ends\n{tail}"))
     })
+}
+
+/// Who leads as raftq has heard, by the line that says whom a rule is bound to.
+fn heard_leader(bound: &str) -> Result<usize> {
+    let heard = bound.contains("as heard on the wire").then_some(bound);
+    let said = heard.and_then(|line| line.split_once(" leads in term "));
+    let name_of = said.and_then(|(before, _)| before.rsplit(['(', ' ']).next());
+    (0..NODES)
+        .find(|i| Some(name(*i).as_str()) == name_of)
+        .ok_or_else(|| Error::new(format!("no leader was heard on the wire: {bound}")))
 }
 
 /// The first whole status line with a word, without the program's name.

@@ -91,7 +91,8 @@ fn histories(given: &Path) -> Result<Vec<PathBuf>, String> {
     found.sort();
     if found.is_empty() {
         return Err(format!(
-            "{} has neither history*.jsonl nor wire.jsonl in it, as the folder of a run has; name the files themselves",
+            "{} has neither history*.jsonl nor wire.jsonl in it, as the folder of a run has; name \
+             the files themselves",
             given.display()
         ));
     }

@@ -188,11 +188,17 @@ impl Attached {
                 "end this raftq and start another for the new cluster",
             ));
         }
+        if (table.protocol, &table.group) != (former.protocol, &former.group) {
+            return Err(Trouble::new(
+                "`cluster.protocol` and `cluster.group` are not those that raftq listens by",
+                "attach anew: connections are read from their beginning",
+            ));
+        }
         let recut = table.needs_segments() != former.needs_segments();
         if self.queue == QueueKind::Nfq && recut {
             return Err(Trouble::new(
-                "`chance` and `what: data` need packets cut into wire segments, which --queue \
-                 nfq can only set at its start",
+                "`chance`, `what: data` and rules about messages need packets cut into wire \
+                 segments, which --queue nfq can only set at its start",
                 "attach anew, or without --queue nfq",
             ));
         }

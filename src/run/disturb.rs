@@ -158,9 +158,9 @@ impl<'a> Disturb<'a> {
         if !is_known && schedule.needs_roles() {
             return Err(Trouble::new(
                 "nobody can say who leads this cluster",
-                "say how its nodes speak Raft: `protocol: etcd` in `cluster`; let it be asked: --adapter \
-                 NAME --attach http://HOST:PORT; or name a group, and say who it is: --set \
-                 victim=NODE",
+                "say how its nodes speak Raft: `protocol: etcd` in `cluster`; let it be asked: \
+                 --adapter NAME --attach http://HOST:PORT; or name a group, and say who it is: \
+                 --set victim=NODE",
             ));
         }
         Ok(Self {

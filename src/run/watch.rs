@@ -1,10 +1,10 @@
 //! What is said on the wire: heard by the verdict loop, watched on a thread of ordinary priority.
 //!
-//! The loop's end ([`Ear`]) reads each packet once and keeps what it completes for the engine; then
-//! it puts fixed-size notes into a bounded ring. The other end ([`Watcher`]) gives them to the
-//! [`Observer`] and, where asked to, writes them down, a JSON line each, so that they can be checked
-//! again. Where it cannot keep up, messages are counted instead of told: that makes the coverage
-//! smaller, and nothing else wrong, since each message testifies by itself.
+//! The loop's end ([`Ear`]) reads each packet once and keeps what it completes for the engine;
+//! then it puts fixed-size notes into a bounded ring. The other end ([`Watcher`]) gives them to the
+//! [`Observer`] and, where asked to, writes them down, a JSON line each, so that they can be
+//! checked again. Where it cannot keep up, messages are counted instead of told: that makes the
+//! coverage smaller, and nothing else wrong, since each message testifies by itself.
 
 use super::wire_outcome::WireOutcome;
 use crate::kernel::queue::Packet;

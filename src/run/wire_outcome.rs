@@ -8,6 +8,9 @@ use std::fmt::Write;
 /// Elections that are told one by one; the JSON document has all of them.
 const ELECTIONS_TOLD: usize = 12;
 
+/// How long lines that list things are.
+const COLUMNS: usize = 90;
+
 /// What was seen on the wire.
 #[derive(Debug, Serialize)]
 pub struct WireOutcome {
@@ -163,18 +166,6 @@ impl WireOutcome {
         self.invariants.iter().any(|one| one.verdict != "not made")
     }
 
-    /// Which hold, in words.
-    #[must_use]
-    pub fn held(&self) -> String {
-        let held: Vec<_> = self
-            .invariants
-            .iter()
-            .filter(|one| one.verdict == "holds")
-            .map(|o| o.meaning)
-            .collect();
-        held.join("; ")
-    }
-
     /// Several lines for people, each indented by two.
     #[must_use]
     pub fn text(&self) -> String {
@@ -204,11 +195,26 @@ impl WireOutcome {
                 let _ = writeln!(text, "    {message}");
             }
         }
-        let held = self.held();
-        if !held.is_empty() {
-            let _ = writeln!(text, "  held: {held}");
-        }
+        text += &held(self.invariants.iter().filter(|one| one.verdict == "holds"));
         text
+    }
+}
+
+/// What held, several to a line.
+fn held<'a>(held: impl Iterator<Item = &'a InvariantOutcome>) -> String {
+    let mut text = String::new();
+    let mut line = String::from("  held:");
+    for one in held {
+        if line.len() + one.meaning.len() > COLUMNS {
+            text += line.trim_end();
+            text += "\n";
+            line = "       ".into();
+        }
+        let _ = write!(line, " {};", one.meaning);
+    }
+    match line.strip_suffix(';') {
+        Some(line) => text + line + "\n",
+        None => text,
     }
 }
 

@@ -11,9 +11,9 @@
 //!
 //! A msgapp frame 1 (`AppEntries`) says neither term nor position. etcd sends it only for an append
 //! that continues the one before it on this stream, in the same term, behind an entry of that
-//! very term (`msgappv2_codec.go`); so term and position come from there. In a stream that was joined
-//! in the middle the entries themselves tell both: behind an entry of the message's term there is
-//! none of a lower one, and in a leader's log none of a higher.
+//! very term (`msgappv2_codec.go`); so term and position come from there. In a stream that was
+//! joined in the middle the entries themselves tell both: behind an entry of the message's term
+//! there is none of a lower one, and in a leader's log none of a higher.
 
 use super::super::decoder::{KEPT_MAX, Step, Tell};
 use super::super::message::{Entry, Kind, Member, Message, Position};
