@@ -123,8 +123,8 @@ fn a_new_leader_is_cut_off_with_its_first_entry(net: &Bridged, etcd: &mut EtcdCl
     let mut wired = Wired::to(net, etcd, &first_entry());
     let (victim, its_term) = depose(etcd, &mut wired, term);
     wired.raftq.await_active(RULE);
-    let next = another_leads(etcd, victim, its_term);
-    etcd.put(next, "first", "kept", CALL).expect("the next leader has a majority");
+    let heir = another_leads(etcd, victim, its_term);
+    etcd.put(heir, "first", "kept", CALL).expect("the next leader has a majority");
     let left = wired.interrupt();
     left.ending.must_be_clean(0);
     assert_eq!(left.ending.of_rule(RULE, "activations"), 1, "{}", left.ending);

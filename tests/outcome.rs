@@ -43,6 +43,7 @@ fn outcome(more: &str, change: impl FnOnce(&mut Circumstances, &mut Detached)) -
         ended: Ended { engine, faults: Faults::default() },
         losses: Losses::default(),
         traced: None,
+        watched: None,
         troubles: Vec::new(),
         rules_removed: false,
         released: None,

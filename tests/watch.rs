@@ -101,7 +101,9 @@ impl Both {
         events.push(Event::Coverage(reader.coverage(now.saturating_sub(START))));
         let nodes = (1..=self.peers.len()).map(|i| format!("n{i}")).collect();
         let mut observer = Observer::new().named(nodes);
-        events.iter().for_each(|event| observer.see(event));
+        for event in &events {
+            observer.see(event);
+        }
         (ended, observer, events)
     }
 }

@@ -123,6 +123,7 @@ impl<Q: Tested> Ready<Q> {
             reports: reports_out,
             questions: ask,
             tracer: setup.tracer,
+            ear: None,
             heart: Arc::new(Heart::new().expect("memory is left")),
         };
         let lanes = self.lanes;
