@@ -61,6 +61,7 @@ impl Hearing {
 impl Engine {
     /// Hears the messages that a packet completes, before it is judged. `link` is known where
     /// both of its ends are.
+    #[inline(never)]
     pub(super) fn hear(
         &mut self,
         now: Nanos,
@@ -94,6 +95,7 @@ impl Engine {
     }
 
     /// Hears a packet that nobody judges, since the clock of the rules has not started.
+    #[inline(never)]
     pub(super) fn overhear(
         &mut self,
         now: Nanos,

@@ -347,6 +347,13 @@ impl Step {
         })
     }
 
+    /// Whether it is about this link now, where that changes while it is active.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn covers(&self, link: LinkId) -> bool {
+        self.special.as_ref().is_none_or(|special| special.covers(link))
+    }
+
     /// Whether it is about messages: then it never applies to what is held, whose messages came
     /// before.
     pub(super) fn is_about_messages(&self) -> bool {

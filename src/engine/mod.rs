@@ -322,7 +322,7 @@ impl Engine {
         let link = LinkId::new(from, to, self.plan.table.nodes.len());
         let mut facts = Facts::of(view, link);
         if self.plan.layout.tracks_flows || !self.held.is_empty() || self.stalls.is_any() {
-            self.find_flow(now, view, &mut facts);
+            facts.is_of(self.find_flow(now, view));
         }
         if !messages.is_empty() {
             self.hear(now, (Some(from), Some(link)), messages, entries);
@@ -444,14 +444,13 @@ impl Engine {
         &self.lateness
     }
 
-    fn find_flow(&mut self, now: Nanos, view: &PacketView, facts: &mut Facts) {
+    /// Its flow, the flow's generation, and the direction in it.
+    fn find_flow(&mut self, now: Nanos, view: &PacketView) -> (FlowId, u32, u8) {
         let (key, direction) = FlowKey::of(view.src, view.dst, view.proto);
         let touched = self.flows.touch(now, key, view);
-        facts.flow = Some(touched.id);
-        facts.direction = direction;
-        let flow = self.flows.get_mut(touched.id);
-        facts.generation = flow.generation;
+        let generation = self.flows.get(touched.id).generation;
         self.note_touched(touched);
+        (touched.id, generation, direction)
     }
 
     fn note_touched(&mut self, touched: Touched) {
@@ -545,6 +544,12 @@ impl Facts {
             generation: 0,
             direction: 0,
         }
+    }
+}
+
+impl Facts {
+    fn is_of(&mut self, (flow, generation, direction): (FlowId, u32, u8)) {
+        (self.flow, self.generation, self.direction) = (Some(flow), generation, direction);
     }
 }
 

@@ -245,6 +245,7 @@ impl Prepared {
 
     /// How much of a packet that meets a rule's other conditions is hit: segments, or messages
     /// where it is about messages. A rule that is used up by it is left out from now on.
+    #[inline(never)]
     pub(super) fn hits(
         &mut self,
         rule: u16,

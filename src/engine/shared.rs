@@ -36,7 +36,7 @@ impl Engine {
         (messages, entries): (&[Message], &[Entry]),
     ) -> Decision {
         let mut facts = Facts::of(view, LinkId(0));
-        self.find_flow(now, view, &mut facts);
+        facts.is_of(self.find_flow(now, view));
         let Some(id) = facts.flow else { return Decision::foreign() };
         let dialler = self.flows.get(id).dialler;
         if !messages.is_empty() {

@@ -69,6 +69,7 @@ impl Stalls {
     }
 
     /// From this packet on. A direction that is stalled stays as it is.
+    #[inline(never)]
     pub(super) fn begin(&mut self, facts: &Facts, rule: u16, reset_at: Option<Nanos>) {
         let Some(at) = place(facts) else { return };
         let generation = facts.generation;
@@ -143,6 +144,7 @@ fn is_behind(seq: u32, other: u32) -> bool {
 impl Engine {
     /// A RST takes the place of this packet: returns its sequence number. What is held of its
     /// direction is dropped, once the loop asks for it.
+    #[inline(never)]
     pub(super) fn reset(&mut self, facts: &Facts) -> u32 {
         let mut seq = facts.seq;
         if let Some(first) = self.stalls.take(facts).filter(|first| is_behind(seq, *first)) {

@@ -22,7 +22,7 @@ enum End {
     Drop,
     Trim,
     Reset,
-    Stall(Option<Nanos>),
+    Stall,
 }
 
 /// What a walk collected.
@@ -33,6 +33,8 @@ struct Walk {
     rule: Option<u16>,
     /// The sequence number of a RST, where a stall tells it.
     seq: Option<u32>,
+    /// When a stall that begins is to be reset, counted from now.
+    reset_after: Option<Nanos>,
 }
 
 impl Engine {
@@ -54,9 +56,9 @@ impl Engine {
             return Decision { verdict: Verdict::Drop, facts: Some(facts), rule: None };
         }
         let mut walk = self.walk(now.saturating_sub(start), start, &facts, heard);
-        if let End::Stall(reset_after) = walk.end {
-            let rule = walk.rule.unwrap_or_default();
-            self.stalls.begin(&facts, rule, reset_after.map(|after| now + after));
+        if matches!(walk.end, End::Stall) {
+            let reset_at = walk.reset_after.map(|after| now + after);
+            self.stalls.begin(&facts, walk.rule.unwrap_or_default(), reset_at);
         }
         if self.stalls.is_any() && !matches!(walk.end, End::Drop | End::Reset) {
             self.pass_stall(now, &mut walk, &facts);
@@ -78,7 +80,7 @@ impl Engine {
                 true
             }
             // A stall that could not begin: its flow is not known.
-            End::Through | End::Accept | End::Stall(_) => false,
+            End::Through | End::Accept | End::Stall => false,
         };
         let verdict = match self.due(now, &walk, &facts) {
             Some(due) => Verdict::Hold { due, trim, ordered: !walk.free_order },
@@ -89,11 +91,12 @@ impl Engine {
     }
 
     /// What a stall of its direction makes of a packet that the rules let go on.
+    #[inline(never)]
     fn pass_stall(&mut self, now: Nanos, walk: &mut Walk, facts: &Facts) {
         let direction = usize::from(facts.direction);
         let waits = facts.flow.is_some_and(|id| self.flows.get(id).held[direction] > 0);
         match self.stalls.meet(now, facts, waits) {
-            Stalled::Passes if matches!(walk.end, End::Stall(_)) => walk.end = End::Accept,
+            Stalled::Passes if matches!(walk.end, End::Stall) => walk.end = End::Accept,
             Stalled::Passes => {}
             Stalled::Lost(rule) => {
                 self.plan.counters.totals.stalled.add(u64::from(facts.segments));
@@ -115,6 +118,7 @@ impl Engine {
             free_order: false,
             rule: None,
             seq: None,
+            reset_after: None,
         };
         let (plan, flows, silence) = (&mut *self.plan, &self.flows, &mut self.silence);
         let mut at = 0;
@@ -178,7 +182,7 @@ pub(super) fn matches(step: &Step, facts: &Facts, flows: &Flows, start: Nanos) -
     if step.port != 0 && step.port != facts.src_port && step.port != facts.dst_port {
         return false;
     }
-    if step.special.as_ref().is_some_and(|special| !special.covers(facts.link)) {
+    if step.special.is_some() && !step.covers(facts.link) {
         return false;
     }
     let Some(age) = step.flow else { return true };
@@ -228,7 +232,9 @@ fn apply(
                 walk.delay = walk.delay + dice::delay(&delay, bits);
                 walk.free_order |= delay.order == Order::Free;
             }
-            Action::Stall { reset_after } => walk.end = End::Stall(reset_after),
+            Action::Stall { reset_after } => {
+                (walk.end, walk.reset_after) = (End::Stall, reset_after);
+            }
             Action::Trigger(trigger) => {
                 let special = &plan.layout.steps[usize::from(rule)].special;
                 let nodes = special.as_ref().map_or(0, |special| special.nodes);
