@@ -139,6 +139,11 @@ pub struct Totals {
     pub silenced: u64,
     /// Packets of unknown senders that passed meanwhile.
     pub silence_leaked: u64,
+    /// Connections that were reset.
+    pub resets: u64,
+    /// Packets dropped, or trimmed to their acknowledgement, behind the message from which on a
+    /// direction of their connection was stalled.
+    pub stalled: u64,
     /// Questions about who holds a socket.
     pub asked: u64,
     /// Flows forgotten early.
@@ -219,6 +224,8 @@ impl Outcome {
             unattributed: count.unattributed.get(),
             silenced: count.silenced.get(),
             silence_leaked: count.silence_leaked.get(),
+            resets: count.resets.get(),
+            stalled: count.stalled.get(),
             asked: count.asked.get(),
             flows_evicted: count.flows_evicted.get(),
             refused: detached.ended.faults.refused,

@@ -57,7 +57,7 @@ impl Status {
         self.active.retain(|r| *r != edge.rule);
         let what = if edge.active {
             self.active.push(edge.rule);
-            "active"
+            if edge.leaderless { "active; nobody was heard to lead yet" } else { "active" }
         } else {
             "ended"
         };

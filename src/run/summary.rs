@@ -25,6 +25,13 @@ pub fn summary(outcome: &Outcome, width: u16) -> String {
         "\n{:.1} s, {} packets, {} lost, {} unattributed, at most {} held",
         outcome.seconds, t.packets, t.lost, t.unattributed, t.held_most
     );
+    if t.resets + t.stalled > 0 {
+        let _ = writeln!(
+            out,
+            "{} connections reset, {} packets lost behind stalls",
+            t.resets, t.stalled
+        );
+    }
     if let Some(wire) = &outcome.wire {
         let _ = write!(out, "\nSeen on the wire:\n{}", wire.text());
     }

@@ -224,7 +224,6 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         let mut out = |r: Release| {
             keep_first(&mut result, answer(lanes, trims, left, &mut wiring.tracer, now, r));
         };
-        engine.drop_orphans(&mut out);
         let reports = &wiring.reports;
         engine.advance(now, |edge| drop(reports.send(Report::Edge(edge))), &mut out);
         engine.release(now, &mut out);
