@@ -120,9 +120,9 @@ fn a_vote_that_is_forgotten_is_caught_while_it_runs_and_from_the_record() {
     assert!(told, "{events}");
 }
 
-/// In two seconds each group is heard, by its leader's heartbeats if by nothing else, and before
-/// anybody is heard the nodes would be asked. The group that counts is the bucket's, not the one of the servers themselves, although each
-/// server is heard in both.
+/// In two seconds each group is heard, by its leader's heartbeats if by nothing else; before that
+/// the nodes would be asked. The group that counts is the bucket's, not the one of the servers
+/// themselves, although each server is heard in both.
 #[test]
 fn of_several_groups_the_buckets_leader_is_meant() {
     let ran = run_text(NATS, &[]);
