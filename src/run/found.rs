@@ -4,10 +4,9 @@
 //! clients live elsewhere, run raftq there (`ip netns exec NAME raftq ...`). Its processes are
 //! not raftq's own, so nothing is done to them here; `signalled.rs` sends them signals.
 
-use super::host::{Done, Host};
+use super::host::Host;
 use crate::kernel::trouble::Trouble;
 use crate::rules::Source;
-use crate::rules::table::ProcessAction;
 use raftq_harness::adapter::{Adapter, Member};
 use raftq_harness::cluster::Roles;
 use std::fmt::Write;
@@ -78,13 +77,5 @@ impl Found {
 impl Host for Found {
     fn leader(&self) -> Option<usize> {
         self.roles.leader().map(|(leader, _)| leader)
-    }
-
-    fn act(&self, _: ProcessAction, _: usize) -> Done {
-        Err("raftq did not start it".into())
-    }
-
-    fn undo(&self, _: ProcessAction, _: usize) -> Done {
-        Err("raftq did not start it".into())
     }
 }

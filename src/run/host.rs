@@ -17,9 +17,13 @@ pub trait Host: Send + Sync {
     /// Who leads, as last heard; must not wait.
     fn leader(&self) -> Option<usize>;
     /// Does this to a node, and comes back when it is done.
-    fn act(&self, action: ProcessAction, node: usize) -> Done;
+    fn act(&self, _action: ProcessAction, _node: usize) -> Done {
+        Err("raftq did not start it".into())
+    }
     /// Undoes it: starts a dead node, lets a stopped one go on, adds one that was removed.
-    fn undo(&self, action: ProcessAction, node: usize) -> Done;
+    fn undo(&self, action: ProcessAction, node: usize) -> Done {
+        self.act(action, node)
+    }
     /// Nothing that is still under way is worth waiting for.
     fn give_up(&self) {}
     /// Whether it can be told at all who leads.
@@ -39,14 +43,6 @@ pub struct Unasked;
 impl Host for Unasked {
     fn leader(&self) -> Option<usize> {
         None
-    }
-
-    fn act(&self, _: ProcessAction, _: usize) -> Done {
-        Err("raftq did not start it".into())
-    }
-
-    fn undo(&self, _: ProcessAction, _: usize) -> Done {
-        Err("raftq did not start it".into())
     }
 
     fn knows_leader(&self) -> bool {
