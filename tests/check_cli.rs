@@ -5,6 +5,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use raftq_harness::check::Budget;
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -135,6 +136,52 @@ fn a_file_that_is_cut_within_a_line_is_judged_as_far_as_it_goes() {
     // The answer that was wrong is cut off.
     assert_eq!(code, Some(0), "{stdout}");
     assert!(stdout.contains("note: line 5, the last, is cut off"), "{stdout}");
+}
+
+/// Two members lead in one term; the record, whole.
+fn two_leaders() -> String {
+    let leads = |n: u8| {
+        format!(
+            "{{\"event\":\"seen\",\"at\":{n},\"flow\":{n},\"way\":0,\"from\":{n},\"kind\":\"heartbeat\",\
+             \"term\":7,\"sender\":\"{n}\"}}\n"
+        )
+    };
+    let header = "{\"raftq_wire\":1,\"protocol\":\"etcd\",\"nodes\":[\"n1\",\"n2\"]}\n";
+    format!("{header}{}{}", leads(0), leads(1))
+}
+
+#[test]
+fn what_was_said_on_the_wire_is_judged_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = file(folder.path(), "wire.jsonl", &two_leaders());
+    let (code, stdout, stderr) = judged(&[&whole]);
+    assert_eq!((code, stderr.as_str()), (Some(1), ""), "{stdout}");
+    assert!(stdout.contains("VIOLATED: n1 and n2") && stdout.contains("not tested:"), "{stdout}");
+    // Somebody was killed while writing.
+    let cut = file(folder.path(), "cut.jsonl", &(two_leaders() + "{\"event\":\"se"));
+    let (code, stdout, _) = judged(&[&cut]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stdout.contains("ends in the middle of a line"), "{stdout}");
+    let wrong = file(folder.path(), "wrong.jsonl", &(two_leaders() + "{\"event\":\"se\n"));
+    let (code, _, stderr) = judged(&[&wrong]);
+    assert_eq!(code, Some(4));
+    assert!(stderr.contains("wrong.jsonl: line 4: "), "{stderr}");
+}
+
+/// Of a pipe nothing may be read twice.
+#[test]
+fn a_history_may_come_through_a_pipe() {
+    let mut child = check()
+        .arg("/dev/stdin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("raftq");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(holding().as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]

@@ -335,6 +335,36 @@ fn a_table_without_a_protocol_is_not_watched() {
 }
 
 #[test]
+fn who_is_gone_and_may_come_back_without_data_testifies_to_nothing() {
+    let mut both = Both::new(Protocol::Embedded, &peers(), None);
+    both.ear.start(START);
+    for candidate in [1, 2] {
+        let mut asks = Talk::open(&mut both, 1, (candidate, 3), 40_000);
+        asks.say(&mut both, 2, ask(candidate as u8, 3, 7));
+    }
+    let mut old = Talk::open(&mut both, 3, (3, 1), 40_000);
+    old.say(&mut both, 10, vote(3, 1, 7));
+    both.watcher.births().gone(START + Nanos::from_millis(50), NodeId(2));
+    let mut new = Talk::open(&mut both, 100, (3, 2), 40_001);
+    new.say(&mut both, 110, vote(3, 2, 7));
+    let (ended, ..) = both.end();
+    assert!(ended.alarms.is_empty(), "{:?}", ended.alarms);
+}
+
+/// A loop that is stuck keeps its end of the ring; detaching has to come to its end all the same.
+#[test]
+fn a_watcher_does_not_wait_for_a_loop_that_never_ends() {
+    let mut both = Both::new(Protocol::Embedded, &peers(), None);
+    both.ear.start(START);
+    let mut talk = Talk::open(&mut both, 1, (1, 3), 40_000);
+    talk.say(&mut both, 10, heartbeat(1, 3, 7));
+    let Both { ear, watcher, .. } = both;
+    let ended = watcher.finish().expect("its thread is well").expect("it watched");
+    assert_eq!(ended.watched.told, 1, "what is in the ring is watched");
+    drop(ear);
+}
+
+#[test]
 fn a_watcher_whose_clock_never_starts_comes_to_an_end() {
     let both = Both::new(Protocol::Embedded, &peers(), None);
     let (ended, ..) = both.end();

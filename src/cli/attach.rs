@@ -99,6 +99,13 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     let (table, inputs) = match given {
         Ok((compiled, inputs)) => {
             status::put(&compiled.warnings.render(color));
+            if args.wire.is_some() && compiled.table.protocol.is_none() {
+                status::put(
+                    "raftq: --wire logs Raft messages, and the cluster names no protocol: add \
+                     `protocol:` to `cluster`\n",
+                );
+                return ExitCode::from(BAD_INPUT);
+            }
             (compiled.table, inputs)
         }
         Err(report) => {
@@ -140,6 +147,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     };
     match control::run(table, &run) {
         Ok(outcome) => {
+            let outcome = outcome.judged();
             for warning in &outcome.warnings[outcome.told..] {
                 status::put(&format!("raftq: warning: {warning}\n"));
             }

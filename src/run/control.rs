@@ -3,6 +3,7 @@
 
 use super::attach::{self, Options};
 use super::attached::{Attached, Pending};
+use super::awaited::Awaited;
 use super::disturb::{Disturb, HEARD, Happened, Hosted, parked};
 use super::healing::Healing;
 use super::mailbox::Report;
@@ -15,7 +16,7 @@ use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, signals};
 use crate::observe::Turn;
 use crate::packet::NodeId;
-use crate::rules::table::Window;
+use crate::rules::table::{Rule, Window};
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
 use std::collections::VecDeque;
@@ -91,6 +92,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         until: written.map(|end| attached.start + end),
         disturb,
         healing: Healing::default(),
+        awaited: Awaited::default(),
         interrupted: false,
         attached,
         status,
@@ -120,6 +122,7 @@ struct Control<'a> {
     attached: Attached,
     disturb: Disturb<'a>,
     healing: Healing,
+    awaited: Awaited,
     interrupted: bool,
     status: Status,
     run: &'a Run<'a>,
@@ -188,7 +191,12 @@ impl Control<'_> {
         let busy = held > 0 || self.disturb.is_busy();
         // What waits for a leader is not waited for without end.
         let patient = |until: Nanos| now < until + WAITING_MAX;
-        self.until.is_some_and(|until| now >= until && (given || !busy || !patient(until)))
+        let table = &self.attached.table;
+        let busy = busy || self.awaited.is_busy(table);
+        match self.until {
+            Some(until) => now >= until && (given || !busy || !patient(until)),
+            None => !busy && self.awaited.is_over(table, now.saturating_sub(self.attached.start)),
+        }
     }
 
     /// Starts and ends what the verdict loop does not by itself.
@@ -268,6 +276,7 @@ impl Control<'_> {
                 self.status.edge(edge, &self.attached.table);
                 if let Some(rule) = self.attached.table.rules.get(usize::from(edge.rule)) {
                     let what = if edge.active { "active" } else { "ended" };
+                    self.awaited.edge(rule, edge.active);
                     self.healing.edge(self.attached.start + edge.at, &rule.name, edge.active);
                     self.tell(&Happened::rule(edge.at, &rule.name, what));
                 }
@@ -436,12 +445,14 @@ impl Control<'_> {
         self.read_reports();
         let table = &self.attached.table;
         let missed = |window: &Window| window.activation(from).is_some_and(|(at, _)| at <= to);
-        let missed: Vec<String> = table
-            .rules
-            .iter()
-            .filter(|rule| missed(&rule.window))
-            .map(|rule| format!("`{}`", rule.name))
-            .collect();
+        let active: Vec<&str> = self.status.active(table).collect();
+        // What an event would have begun meanwhile nobody knows.
+        let missed = |rule: &&Rule| match rule.on {
+            None => missed(&rule.window),
+            Some(_) => active.contains(&rule.name.as_str()),
+        };
+        let missed: Vec<String> =
+            table.rules.iter().filter(missed).map(|rule| format!("`{}`", rule.name)).collect();
         let what = if missed.is_empty() {
             "no rule was to be active then".to_owned()
         } else {
@@ -518,8 +529,9 @@ pub(super) fn end_of(table: &Table, lasts: Option<Nanos>) -> Option<Nanos> {
     if lasts.is_some() {
         return lasts;
     }
-    // A rule that triggers a fault is armed for as long as it takes.
-    let rules = table.rules.iter().filter(|rule| rule.trigger().is_none());
+    // A rule that triggers a fault is armed for as long as it takes, and so is one that waits for
+    // an event.
+    let rules = table.rules.iter().filter(|rule| rule.trigger().is_none() && rule.on.is_none());
     let rules = rules.map(|rule| rule.window.end());
     let faults = table.faults.iter().map(|fault| fault.window.end_of_fault(fault.action));
     rules.chain(faults).max().filter(|end| *end < Nanos::MAX)

@@ -103,6 +103,8 @@ struct UnderWay {
     awaited: bool,
     /// Whether the silence was ordered and is not in force yet: so nothing is done so far.
     awaits_silence: bool,
+    /// Who said who leads, for people, where that decided whom it is done to.
+    source: String,
     /// Nodes that it was done to, until it is undone.
     victims: Vec<usize>,
     /// Nodes that are silent for it.
@@ -293,6 +295,8 @@ impl<'a> Disturb<'a> {
             What::Fault(i) => {
                 let nodes =
                     bound.map_or(self.faults[i].nodes.clone(), |b| b.faults[i].nodes.clone());
+                let by = leader.filter(|_| dynamic);
+                self.under_way[i].source = by.map_or(String::new(), |leader| self.source(leader));
                 self.do_fault(t, i, &nodes);
                 Ok(None)
             }
@@ -346,7 +350,8 @@ impl<'a> Disturb<'a> {
             format!(", triggered by a packet {}", self.who(&[link]).concat())
         });
         let silent = if fault.action.silences() { "; silent from here on" } else { "" };
-        let what = format!("{} {}{by}{silent}", fault.action.name(), names.join(", "));
+        let source = &self.under_way[i].source;
+        let what = format!("{} {}{source}{by}{silent}", fault.action.name(), names.join(", "));
         self.note(t, &fault.name, &what, names);
         for &node in &nodes {
             let job = Job { fault: i, action: fault.action, node, undo: false };
@@ -388,8 +393,11 @@ impl<'a> Disturb<'a> {
         while let Some((job, result)) = self.worker.as_mut().and_then(Worker::done) {
             // A host that crashed is silent until it is back.
             let lasts = job.action == ProcessAction::Crash && !job.undo && result.is_ok();
-            self.forget_leader(&job);
+            let done = result.is_ok();
             self.note_done(t, &job, result);
+            if done {
+                self.forget_leader(&job);
+            }
             if !lasts {
                 self.end_silence(job.fault, job.node);
             }
@@ -440,10 +448,10 @@ impl<'a> Disturb<'a> {
         self.wait_for_jobs(t);
         for (i, fault) in self.faults.iter().enumerate() {
             // Where a packet triggers it, its rule never matched.
-            let UnderWay { by_packet, awaits_silence, .. } = self.under_way[i];
+            let UnderWay { by_packet, awaits_silence, .. } = &self.under_way[i];
             let missed =
                 !by_packet && !fault.optional && !self.schedule.has_started(What::Fault(i));
-            if missed || awaits_silence {
+            if missed || *awaits_silence {
                 self.failures
                     .push(format!("`{}` was never done: its time did not come", fault.name));
             }

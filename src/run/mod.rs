@@ -3,6 +3,7 @@
 pub mod asker;
 pub mod attach;
 pub mod attached;
+mod awaited;
 mod cluster_host;
 pub mod control;
 pub mod disturb;

@@ -247,10 +247,7 @@ impl Outcome {
         let names: Vec<String> = run.table.nodes.iter().map(|node| node.name.clone()).collect();
         let wire = detached.watched.as_ref().map(|ended| ended.outcome(&names));
         run.warnings.extend(wire.iter().filter_map(|wire| wire.unwritten.clone()));
-        let mut exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
-        if exit_code != ENVIRONMENT && wire.as_ref().is_some_and(WireOutcome::is_violated) {
-            exit_code = VIOLATED;
-        }
+        let exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
         Self {
             seconds: run.seconds,
             topology: run.topology,
@@ -267,6 +264,22 @@ impl Outcome {
             interrupted: run.interrupted,
             healed: None,
         }
+    }
+}
+
+impl Outcome {
+    /// Whether an invariant was violated on the wire.
+    #[must_use]
+    pub fn is_violated(&self) -> bool {
+        self.wire.as_ref().is_some_and(WireOutcome::is_violated)
+    }
+
+    /// The same for a cluster that nothing else is judged of: a violation weighs more than
+    /// whatever stood in the way.
+    #[must_use]
+    pub fn judged(self) -> Self {
+        let violated = self.is_violated() && self.exit_code != ENVIRONMENT;
+        Self { exit_code: if violated { VIOLATED } else { self.exit_code }, ..self }
     }
 }
 

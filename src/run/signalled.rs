@@ -7,6 +7,7 @@
 use super::attached::Attached;
 use super::found::Found;
 use super::host::{Done, Host};
+use super::watch::Births;
 use crate::kernel::owners::Owners;
 use crate::kernel::pidfd::{Paused, Pidfd, Signal};
 use crate::kernel::topology::{self, Plan};
@@ -41,6 +42,8 @@ struct Site {
     table: Arc<Table>,
     plan: Plan,
     paused: Arc<Paused>,
+    /// Told of processes that are gone, where the wire is watched.
+    births: Option<Births>,
 }
 
 impl Signalled {
@@ -109,6 +112,13 @@ impl Signalled {
 }
 
 impl Site {
+    /// Somebody else may start it again, with its data or without.
+    fn gone(&self, node: usize) {
+        if let Some(births) = &self.births {
+            births.gone(clock::now(), NodeId(node as u16));
+        }
+    }
+
     /// The processes of a node. Each was seen to hold its socket after its pidfd was open: so a
     /// signal meets that process, or none.
     fn processes(&self, node: usize) -> Result<Vec<Pidfd>, String> {
@@ -177,16 +187,17 @@ impl Host for Signalled {
     fn attached(&self, to: &Attached) {
         let (table, plan) = (Arc::clone(&to.table), to.plan.clone());
         let paused = Arc::clone(&to.paused);
-        let _ = self.site.set(Site { table, plan, paused });
+        let births = to.births();
+        let _ = self.site.set(Site { table, plan, paused, births });
     }
 
     fn act(&self, action: ProcessAction, node: usize) -> Done {
         let site = self.site()?;
         match action {
             ProcessAction::Kill | ProcessAction::Crash => {
-                self.kill(&site.processes(node)?).map(|()| None)
+                self.kill(&site.processes(node)?).map(|()| None).inspect(|_| site.gone(node))
             }
-            ProcessAction::Stop => self.stop(&site.processes(node)?),
+            ProcessAction::Stop => self.stop(&site.processes(node)?).inspect(|_| site.gone(node)),
             ProcessAction::Pause => self.pause(site, node),
             ProcessAction::Resume => resume(site, node),
             _ => Err("raftq did not start it".into()),

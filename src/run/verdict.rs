@@ -122,7 +122,8 @@ impl Summary {
         faults_ns: (u64, u64),
     ) -> Self {
         let mut findings = weigh(run, &found, faults_ns);
-        if run.wants(CheckWord::Invariants) {
+        // A violation counts, whether it was asked for or not.
+        if run.wants(CheckWord::Invariants) || network.is_violated() {
             findings.extend(invariants(network.wire.as_ref()));
         }
         nothing_judged(&mut findings);

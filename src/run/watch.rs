@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -61,12 +61,19 @@ pub struct Restarted {
 
 /// Tells a watcher that a process is started anew; before it is there.
 #[derive(Clone, Debug)]
-pub struct Births(Sender<Restarted>);
+pub struct Births(Sender<Event>);
 
 impl Births {
     /// Tells it. Where nobody watches any more it is of no interest.
-    pub fn tell(&self, restarted: Restarted) {
-        let _ = self.0.send(restarted);
+    pub fn tell(&self, Restarted { at, node, wiped }: Restarted) {
+        let wiped = wiped.then_some(Event::Wiped { at, node });
+        let _ = self.0.send(wiped.unwrap_or(Event::Started { at, node }));
+    }
+
+    /// Tells that a process is gone, and that nobody will say when there is another one: what its
+    /// node says from then on testifies to nothing.
+    pub fn gone(&self, at: Nanos, node: NodeId) {
+        let _ = self.0.send(Event::Ended { at, node });
     }
 }
 
@@ -199,8 +206,10 @@ impl Ended {
 /// The watching end. Dropping it, too, waits until everything is watched.
 #[derive(Debug)]
 pub struct Watcher {
+    /// The loop is over, or was given up: what is in the ring is all there will be.
+    finished: Arc<AtomicBool>,
     thread: Option<JoinHandle<Ended>>,
-    births: Sender<Restarted>,
+    births: Sender<Event>,
     alarms: Receiver<String>,
 }
 
@@ -213,6 +222,7 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
     let (end, coverage) = bounded(1);
     let (tell, alarms) = unbounded();
     let zero = Arc::new(AtomicU64::new(0));
+    let finished = Arc::new(AtomicBool::new(false));
     let names = table.nodes.iter().map(|node| node.name.clone()).collect();
     let header = Header::new(protocol.word(), names);
     let sink = file.map(|path| Sink::create(path, &header)).transpose()?;
@@ -220,6 +230,7 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
         notes,
         born,
         coverage,
+        finished: Arc::clone(&finished),
         zero: Arc::clone(&zero),
         nodes: table.nodes.len(),
         observer: Observer::new().named(header.nodes.clone()),
@@ -240,7 +251,7 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
         end,
         zero,
     };
-    Ok(Some((ear, Watcher { thread: Some(thread), births, alarms })))
+    Ok(Some((ear, Watcher { finished, thread: Some(thread), births, alarms })))
 }
 
 impl Watcher {
@@ -262,6 +273,7 @@ impl Watcher {
     }
 
     fn join(&mut self) -> io::Result<Option<Ended>> {
+        self.finished.store(true, Ordering::Release);
         let Some(thread) = self.thread.take() else { return Ok(None) };
         let panicked = |_| io::Error::other("the thread that watches the wire panicked");
         thread.join().map(Some).map_err(panicked)
@@ -279,8 +291,9 @@ impl Drop for Watcher {
 /// What the watching thread owns.
 struct Watch {
     notes: Receiver<Note>,
-    born: Receiver<Restarted>,
+    born: Receiver<Event>,
     coverage: Receiver<Coverage>,
+    finished: Arc<AtomicBool>,
     zero: Arc<AtomicU64>,
     nodes: usize,
     observer: Observer,
@@ -295,12 +308,17 @@ impl Watch {
     fn run(mut self) -> Ended {
         // Until the clock of all times has started the ring keeps what is heard; where the loop
         // ends before, there is nobody left who could start it.
-        while self.zero.load(Ordering::Acquire) == 0 && Arc::strong_count(&self.zero) > 1 {
+        let over = |watch: &Self| {
+            watch.finished.load(Ordering::Acquire) || Arc::strong_count(&watch.zero) == 1
+        };
+        while self.zero.load(Ordering::Acquire) == 0 && !over(&self) {
             std::thread::park_timeout(IDLE);
         }
         loop {
             match self.notes.try_recv() {
                 Ok(note) => self.take(note),
+                // A loop that is stuck keeps its end of the ring.
+                Err(TryRecvError::Empty) if self.finished.load(Ordering::Acquire) => break,
                 Err(TryRecvError::Empty) => {
                     self.hear_births();
                     std::thread::park_timeout(IDLE);
@@ -349,9 +367,15 @@ impl Watch {
     }
 
     fn hear_births(&mut self) {
-        while let Ok(Restarted { at, node, wiped }) = self.born.try_recv() {
-            let at = self.since(at);
-            self.see(&if wiped { Event::Wiped { at, node } } else { Event::Started { at, node } });
+        while let Ok(event) = self.born.try_recv() {
+            let since = |at: Nanos| self.since(at);
+            let event = match event {
+                Event::Started { at, node } => Event::Started { at: since(at), node },
+                Event::Ended { at, node } => Event::Ended { at: since(at), node },
+                Event::Wiped { at, node } => Event::Wiped { at: since(at), node },
+                other => other,
+            };
+            self.see(&event);
         }
     }
 

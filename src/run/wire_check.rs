@@ -1,4 +1,6 @@
 //! A record of what was said on the wire, judged again.
+//!
+//! Whoever was killed may have left half a line at its end; that is told, and nothing else.
 
 use super::watch::Ended;
 use super::wire_outcome::WireOutcome;
@@ -12,10 +14,11 @@ use std::path::Path;
 /// What a record begins with, and no history does.
 const MARK: &str = "{\"raftq_wire\"";
 
-/// Whether this file is such a record. One that cannot be read is not.
+/// Whether this file is such a record. One that cannot be read is not, nor is a pipe, of which
+/// nothing could be read twice.
 #[must_use]
 pub fn is_record(path: &Path) -> bool {
-    first_line(path).is_ok_and(|line| line.starts_with(MARK))
+    path.is_file() && first_line(path).is_ok_and(|line| line.starts_with(MARK))
 }
 
 fn first_line(path: &Path) -> io::Result<String> {
@@ -28,18 +31,27 @@ fn first_line(path: &Path) -> io::Result<String> {
 pub fn check(path: &Path) -> Result<WireOutcome, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
     let file = File::open(path).map_err(|e| wrong(&e))?;
-    let mut lines = BufReader::new(file).lines();
-    let first = lines.next().transpose().map_err(|e| wrong(&e))?.unwrap_or_default();
-    let mut reader = Reader::new(&first).map_err(|e| wrong(&e))?;
+    let mut file = BufReader::new(file);
+    let mut line = String::new();
+    file.read_line(&mut line).map_err(|e| wrong(&e))?;
+    let mut reader = Reader::new(&line).map_err(|e| wrong(&e))?;
     let header = reader.header().clone();
     let protocol = Protocol::by_word(&header.protocol)
         .ok_or_else(|| wrong(&format!("line 1: nobody knows the protocol {}", header.protocol)))?;
     let mut observer = Observer::new().named(header.nodes.clone());
-    for line in lines {
-        let line = line.map_err(|e| wrong(&e))?;
-        if let Some(event) = reader.event(&line).map_err(|e| wrong(&e))? {
-            observer.see(&event);
+    let mut cut = None;
+    loop {
+        line.clear();
+        if file.read_line(&mut line).map_err(|e| wrong(&e))? == 0 {
+            break;
+        }
+        match reader.event(&line) {
+            Ok(event) => event.iter().for_each(|event| observer.see(event)),
+            Err(_) if !line.ends_with('\n') => {
+                cut = Some(format!("{} ends in the middle of a line", path.display()));
+            }
+            Err(e) => return Err(wrong(&e)),
         }
     }
-    Ok(Ended::of(&observer, protocol, None).outcome(&header.nodes))
+    Ok(Ended::of(&observer, protocol, cut).outcome(&header.nodes))
 }

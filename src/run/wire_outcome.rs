@@ -107,6 +107,9 @@ pub struct CoverageOutcome {
     pub percent_of_time: f64,
     /// Bytes that nobody could read.
     pub unread_bytes: u64,
+    /// Why a thread was lost last; not in records, nor in documents for machines.
+    #[serde(skip)]
+    pub why: Option<&'static str>,
 }
 
 impl WireOutcome {
@@ -177,6 +180,10 @@ impl WireOutcome {
              the time readable",
             self.protocol
         );
+        text += &self.coverage.gaps();
+        if let Some(unwritten) = &self.unwritten {
+            let _ = writeln!(text, "  {unwritten}");
+        }
         for election in self.elections.iter().take(ELECTIONS_TOLD) {
             let _ = writeln!(text, "  {}", election.text());
         }
@@ -195,22 +202,47 @@ impl WireOutcome {
                 let _ = writeln!(text, "    {message}");
             }
         }
-        text += &held(self.invariants.iter().filter(|one| one.verdict == "holds"));
+        let all = |verdict| self.invariants.iter().filter(move |one| one.verdict == verdict);
+        text += &list("held:", all("holds").map(|one| one.meaning.into()));
+        let untested = |one: &InvariantOutcome| {
+            format!("{} ({})", one.meaning, one.why.unwrap_or("nothing of the kind was seen"))
+        };
+        text += &list("not tested:", all("not made").map(untested));
         text
     }
 }
 
-/// What held, several to a line.
-fn held<'a>(held: impl Iterator<Item = &'a InvariantOutcome>) -> String {
+impl CoverageOutcome {
+    /// What could not be read or watched, a line each; nothing where there is nothing to tell.
+    fn gaps(&self) -> String {
+        let mut text = String::new();
+        let why = self.why.map_or(String::new(), |why| format!(" (last: {why})"));
+        if self.messages == 0 && self.unread_bytes > 0 {
+            let bytes = self.unread_bytes;
+            let _ = writeln!(text, "  nothing could be read of {bytes} bytes{why}");
+        } else if self.lost > 0 {
+            let times = self.lost;
+            let _ = writeln!(text, "  connections lost their thread {times} times{why}");
+        }
+        if self.missed > 0 {
+            let _ = writeln!(text, "  {} messages were read and not watched", self.missed);
+        }
+        text
+    }
+}
+
+/// A list, several to a line; nothing where it is empty.
+fn list(head: &str, all: impl Iterator<Item = String>) -> String {
     let mut text = String::new();
-    let mut line = String::from("  held:");
-    for one in held {
-        if line.len() + one.meaning.len() > COLUMNS {
+    let indent = " ".repeat(head.len() + 2);
+    let mut line = format!("  {head}");
+    for one in all {
+        if line.len() + one.len() > COLUMNS && line != indent {
             text += line.trim_end();
             text += "\n";
-            line = "       ".into();
+            line.clone_from(&indent);
         }
-        let _ = write!(line, " {};", one.meaning);
+        let _ = write!(line, " {one};");
     }
     match line.strip_suffix(';') {
         Some(line) => text + line + "\n",
@@ -251,7 +283,8 @@ fn invariant((invariant, stand): &(Invariant, Stand)) -> InvariantOutcome {
 }
 
 fn coverage(watched: &Watched) -> CoverageOutcome {
-    let Coverage { flows, whole_flows, lost, unread, .. } = watched.coverage.unwrap_or_default();
+    let Coverage { flows, whole_flows, lost, unread, last_lost, .. } =
+        watched.coverage.unwrap_or_default();
     let share = watched.coverage.map_or(0.0, |coverage| coverage.share());
     CoverageOutcome {
         connections: flows,
@@ -261,6 +294,7 @@ fn coverage(watched: &Watched) -> CoverageOutcome {
         lost,
         percent_of_time: (share * 1000.0).round() / 10.0,
         unread_bytes: unread,
+        why: last_lost,
     }
 }
 

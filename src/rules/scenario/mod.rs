@@ -11,6 +11,7 @@ mod file;
 mod parse;
 
 use super::diagnostic::{Diagnostic, FileId, Sink, Span};
+use super::table::Window;
 use super::{
     Compiled, Inputs, Report, Roles, SetArg, Source, Table, document, fields::Reader, scalar,
 };
@@ -133,7 +134,11 @@ impl Scenario {
     /// Refuses rules that the fault phase is too short for.
     fn fits(&self, table: &Table) -> Result<(), Report> {
         let Some(lasts) = self.lasts else { return Ok(()) };
-        let rules = table.rules.iter().map(|rule| (&rule.name, rule.window, rule.window.end()));
+        let rules = table.rules.iter().map(|rule| match rule.on {
+            None => (&rule.name, rule.window, rule.window.end()),
+            // When the event comes nobody knows, but not before the phase begins.
+            Some(on) => (&rule.name, Window { at: on.after, ..Window::ALWAYS }, Nanos::MAX),
+        });
         let faults = table
             .faults
             .iter()
