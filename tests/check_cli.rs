@@ -142,8 +142,8 @@ fn a_file_that_is_cut_within_a_line_is_judged_as_far_as_it_goes() {
 fn two_leaders() -> String {
     let leads = |n: u8| {
         format!(
-            "{{\"event\":\"seen\",\"at\":{n},\"flow\":{n},\"way\":0,\"from\":{n},\"kind\":\"heartbeat\",\
-             \"term\":7,\"sender\":\"{n}\"}}\n"
+            "{{\"event\":\"seen\",\"at\":{n},\"flow\":{n},\"way\":0,\"from\":{n},\
+             \"kind\":\"heartbeat\",\"term\":7,\"sender\":\"{n}\"}}\n"
         )
     };
     let header = "{\"raftq_wire\":1,\"protocol\":\"etcd\",\"nodes\":[\"n1\",\"n2\"]}\n";
