@@ -219,8 +219,12 @@ fn invariants(wire: Option<&WireOutcome>) -> Option<Finding> {
     let wire = wire?;
     let finding = |verdict, detail| Finding { check: "invariants".into(), verdict, detail };
     if wire.is_violated() {
-        let said: Vec<&str> = wire.alarms.iter().map(|alarm| alarm.said.as_str()).collect();
-        return Some(finding("violated", said.join("\n")));
+        let first = wire.alarms.first().map_or("", |alarm| &alarm.said);
+        let more = match wire.alarms.len() {
+            0 | 1 => String::new(),
+            n => format!("; and {} more, with their evidence above", n - 1),
+        };
+        return Some(finding("violated", format!("{first}{more}")));
     }
     let read = &wire.coverage;
     let of =
