@@ -13,7 +13,7 @@ use std::fs;
 /// Long enough for an election that a split vote makes longer.
 const CUT: &str = "
 groups:
-  victim:
+  victim: leader
 rules:
   - name: cut the victim off
     between: [victim, rest]
