@@ -81,7 +81,7 @@ pub enum Role {
 }
 
 /// Whether a message's term is one that its sender has adopted: none that a pre-vote only asks
-/// about, nor what old entries bear.
+/// about, nor what old entries bear, nor of a group that is not known.
 #[must_use]
 pub fn adopted_term(message: &Message) -> Option<u64> {
     let adopted = match message.kind {
@@ -89,7 +89,7 @@ pub fn adopted_term(message: &Message) -> Option<u64> {
         Kind::PreVoteAnswer => message.granted == Some(false),
         _ => true,
     };
-    message.term.filter(|&term| adopted && term > 0)
+    message.term.filter(|&term| adopted && term > 0 && message.group != Group::UNKNOWN)
 }
 
 /// A set of nodes.
@@ -155,7 +155,12 @@ impl Leaders {
     ///
     /// `entries` are those whose terms are known, as the decoder tells them.
     pub fn hear(&mut self, from: Option<NodeId>, message: &Message, entries: &[Entry]) -> Turns {
-        let Some(place) = self.place(message.group) else { return Turns::default() };
+        // Only a term that somebody stands by shows that there is such a group.
+        let place = match adopted_term(message) {
+            Some(_) => self.place(message.group),
+            None => self.known(message.group),
+        };
+        let Some(place) = place else { return Turns::default() };
         let turns = self.groups[place].hear(from, message, entries);
         if self.counts() == Some(place) { turns } else { Turns::default() }
     }
@@ -197,8 +202,12 @@ impl Leaders {
         }
     }
 
+    fn known(&self, group: Group) -> Option<usize> {
+        self.groups[..self.used].iter().position(|state| state.group == group)
+    }
+
     fn place(&mut self, group: Group) -> Option<usize> {
-        let known = self.groups[..self.used].iter().position(|state| state.group == group);
+        let known = self.known(group);
         if known.is_some() || self.used == GROUPS_MAX {
             return known.or_else(|| self.make_way(group));
         }

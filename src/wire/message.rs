@@ -27,6 +27,13 @@ impl Group {
     /// The only group of its cluster.
     pub const ONLY: Self = Self { len: 0, text: [0; NAME_MAX] };
 
+    /// That of an answer whose question was not seen: whichever it is. No real group is called so.
+    pub const UNKNOWN: Self = {
+        let mut text = [0; NAME_MAX];
+        text[0] = b'?';
+        Self { len: 1, text }
+    };
+
     /// A group by name.
     #[must_use]
     pub fn named(name: &[u8]) -> Self {

@@ -3,7 +3,7 @@
 use super::super::{Event, Leaders, Role, Turn, adopted_term};
 use super::events;
 use crate::packet::NodeId;
-use crate::wire::{Kind, Message};
+use crate::wire::{Group, Kind, Message};
 
 /// Hears a script; the turns of each line.
 fn hear(leaders: &mut Leaders, script: &str) -> Vec<Vec<Turn>> {
@@ -135,4 +135,18 @@ fn only_what_a_sender_stands_by_is_its_term() {
     assert!(not.iter().all(|kind| !adopted.contains(kind)));
     assert!(term(Kind::PreVoteAnswer, Some(false)) && !term(Kind::PreVoteAnswer, Some(true)));
     assert_eq!(adopted_term(&Message { term: Some(0), ..Message::new(Kind::Heartbeat) }), None);
+}
+
+#[test]
+fn answers_whose_group_is_not_known_take_no_place_and_never_count() {
+    let mut leaders = Leaders::default();
+    let lost = Message { group: Group::UNKNOWN, ..Message::new(Kind::AppendAnswer) };
+    assert!(leaders.hear(Some(N1), &lost, &[]).is_empty());
+    let refused = Message { kind: Kind::VoteAnswer, granted: Some(false), term: Some(9), ..lost };
+    assert!(leaders.hear(Some(N1), &refused, &[]).is_empty());
+    assert_eq!((leaders.group(), leaders.term()), (None, 0));
+    // Nor does a group of which no term was heard.
+    hear(&mut leaders, "n1>n2 other 3 in S-R3F-quiet\nn1>n2 beat 4 in S-R3F-one");
+    assert_eq!(leaders.group(), Some(Group::named(b"S-R3F-one")));
+    assert_eq!(leaders.leader(), Some((N1, 4)));
 }
