@@ -175,7 +175,8 @@ pub struct Message {
     /// Answers to appends, heartbeats and snapshots: the index they speak of, as the protocol
     /// means it (etcd: the last that matches, or the one that was rejected).
     pub index: Option<u64>,
-    /// How many entries it carries; those that are known by hash come beside it.
+    /// How many entries it carries; those that are known by hash come beside it. At least so many
+    /// where the message is too large to be kept whole ([`super::decoder::KEPT_MAX`]).
     pub entries: u32,
     /// How far the log is committed, as its sender says: a lower bound, and on a heartbeat of etcd
     /// not more than the receiver is known to have.
