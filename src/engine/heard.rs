@@ -7,7 +7,7 @@ use crate::observe::{Leaders, Turn};
 use crate::packet::{LinkId, NodeId, PacketView};
 use crate::rules::table::{Event, Meant};
 use crate::time::Nanos;
-use crate::wire::{Entry, Kind, Message};
+use crate::wire::{Entry, Message};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Turns that wait to be told; further ones are not told.
@@ -21,7 +21,7 @@ pub struct Turned {
     /// What.
     pub turn: Turn,
     /// Whether raftq saw it happen. Whoever leads a term that was there before the first message
-    /// was heard is found, not elected; such a turn makes no rule active.
+    /// of its group was heard is found, not elected; such a turn makes no rule active.
     pub watched: bool,
 }
 
@@ -29,8 +29,6 @@ pub struct Turned {
 #[derive(Debug)]
 pub(super) struct Hearing {
     pub(super) leaders: Leaders,
-    /// The term that was there when the first message was heard.
-    base: Option<u64>,
     /// Who led when rules that follow the leader were last bound.
     pub(super) bound: Option<NodeId>,
     untold: Vec<Turned>,
@@ -39,7 +37,7 @@ pub(super) struct Hearing {
 impl Hearing {
     pub(super) fn new(group: Option<&str>) -> Self {
         let untold = Vec::with_capacity(UNTOLD_MAX);
-        Self { leaders: Leaders::of(group), base: None, bound: None, untold }
+        Self { leaders: Leaders::of(group), bound: None, untold }
     }
 
     /// Whether a turn belongs to a term that began while raftq listened.
@@ -48,7 +46,7 @@ impl Hearing {
         | Turn::TermChange { term, .. }
         | Turn::ElectionStarted { term, .. }
         | Turn::FirstEntry { term, .. }) = turn;
-        self.base.is_some_and(|base| term > base)
+        self.leaders.is_watched(term)
     }
 
     fn note(&mut self, turned: Turned) {
@@ -69,6 +67,9 @@ impl Engine {
         messages: &[Message],
         entries: &[Entry],
     ) {
+        // Where the receiver is still asked for, the sender alone stands for the link.
+        let nodes = self.plan.table.nodes.len();
+        let by = link.or(from.map(|node| LinkId::new(node, node, nodes)));
         for message in messages {
             let turns = self.hearing.leaders.hear(from, message, entries);
             if self.plan.follows() {
@@ -77,17 +78,11 @@ impl Engine {
             if turns.is_empty() {
                 continue;
             }
-            if self.hearing.base.is_none() {
-                // An election is seen from its first request on.
-                let asks = u64::from(message.kind == Kind::VoteRequest);
-                let term = self.hearing.leaders.term();
-                self.hearing.base = (term > 0).then(|| term - asks.min(term));
-            }
             let at = now.saturating_sub(self.start.unwrap_or(now));
             for turn in turns.iter() {
                 let watched = self.hearing.watched(turn);
                 self.hearing.note(Turned { at, turn, watched });
-                if let (true, Some(by), true) = (watched, link, self.start.is_some()) {
+                if let (true, Some(by), true) = (watched, by, self.start.is_some()) {
                     self.turned(at, turn, by);
                 }
             }

@@ -190,7 +190,9 @@ impl Limits {
 impl Engine {
     /// An engine that accepts everything until [`Engine::start`].
     #[must_use]
-    pub fn new(plan: Box<Prepared>, limits: Limits) -> Self {
+    pub fn new(mut plan: Box<Prepared>, limits: Limits) -> Self {
+        // Nobody leads yet; nodes that are named beside the leader are meant all the same.
+        plan.follow(None);
         let flows = limits.flows.clamp(1, FLOWS_MAX);
         let lateness = Lateness::new(plan.table.links());
         let hearing = Hearing::new(plan.table.group.as_deref());

@@ -19,7 +19,8 @@ pub struct Silenced {
     pub nodes: NodeBits,
     /// Since when, from the start of the rules' clock.
     pub at: Nanos,
-    /// The link of the packet that triggered it; none where it was ordered.
+    /// The link of the packet that triggered it, from its sender to itself where the receiver is
+    /// not known; none where it was ordered.
     pub by: Option<LinkId>,
     /// Whether what is held of these nodes is dropped.
     pub drops_held: bool,

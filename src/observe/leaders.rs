@@ -19,14 +19,14 @@ pub enum Turn {
         /// In which term.
         term: u64,
     },
-    /// A higher term was adopted than any before.
+    /// A higher term was adopted than any before: the first message in it whose node is known.
     TermChange {
         /// The new term.
         term: u64,
-        /// The node whose message bore it, where known.
-        by: Option<NodeId>,
+        /// The node whose message bore it.
+        by: NodeId,
     },
-    /// The first vote request of a term.
+    /// The first vote request of a term whose node is known.
     ElectionStarted {
         /// The candidate's node.
         node: NodeId,
@@ -81,7 +81,7 @@ pub enum Role {
 }
 
 /// Whether a message's term is one that its sender has adopted: none that a pre-vote only asks
-/// about, nor what old entries bear.
+/// about, nor what old entries bear, nor of a group that is not known.
 #[must_use]
 pub fn adopted_term(message: &Message) -> Option<u64> {
     let adopted = match message.kind {
@@ -89,7 +89,7 @@ pub fn adopted_term(message: &Message) -> Option<u64> {
         Kind::PreVoteAnswer => message.granted == Some(false),
         _ => true,
     };
-    message.term.filter(|&term| adopted && term > 0)
+    message.term.filter(|&term| adopted && term > 0 && message.group != Group::UNKNOWN)
 }
 
 /// A set of nodes.
@@ -102,11 +102,15 @@ fn bit(node: Option<NodeId>) -> Bits {
 #[derive(Clone, Copy, Debug)]
 struct State {
     group: Group,
+    /// The term that was there when it was heard first: in it, nothing was seen to begin.
+    base: Option<u64>,
     term: u64,
+    /// The highest term that was told.
+    told_term: u64,
     /// The highest term in which somebody led, and who, where that is known.
     leader_term: u64,
     leader: Option<NodeId>,
-    /// Its first entry of that term was seen.
+    /// Its first entry of that term was told.
     has_written: bool,
     /// The highest term in which somebody stood for election, and all who did.
     vote_term: u64,
@@ -140,7 +144,9 @@ impl Leaders {
         });
         let empty = State {
             group: Group::ONLY,
+            base: None,
             term: 0,
+            told_term: 0,
             leader_term: 0,
             leader: None,
             has_written: false,
@@ -155,7 +161,12 @@ impl Leaders {
     ///
     /// `entries` are those whose terms are known, as the decoder tells them.
     pub fn hear(&mut self, from: Option<NodeId>, message: &Message, entries: &[Entry]) -> Turns {
-        let Some(place) = self.place(message.group) else { return Turns::default() };
+        // Only a term that somebody stands by shows that there is such a group.
+        let place = match adopted_term(message) {
+            Some(_) => self.place(message.group),
+            None => self.known(message.group),
+        };
+        let Some(place) = place else { return Turns::default() };
         let turns = self.groups[place].hear(from, message, entries);
         if self.counts() == Some(place) { turns } else { Turns::default() }
     }
@@ -172,6 +183,13 @@ impl Leaders {
     #[must_use]
     pub fn term(&self) -> u64 {
         self.counts().map_or(0, |place| self.groups[place].term)
+    }
+
+    /// Whether a term of the group that counts began while it was heard. Whoever leads in one
+    /// that was there before is found, not elected.
+    #[must_use]
+    pub fn is_watched(&self, term: u64) -> bool {
+        self.counts().and_then(|place| self.groups[place].base).is_some_and(|base| term > base)
     }
 
     /// The group that counts, once something was heard of it.
@@ -197,8 +215,12 @@ impl Leaders {
         }
     }
 
+    fn known(&self, group: Group) -> Option<usize> {
+        self.groups[..self.used].iter().position(|state| state.group == group)
+    }
+
     fn place(&mut self, group: Group) -> Option<usize> {
-        let known = self.groups[..self.used].iter().position(|state| state.group == group);
+        let known = self.known(group);
         if known.is_some() || self.used == GROUPS_MAX {
             return known.or_else(|| self.make_way(group));
         }
@@ -237,20 +259,27 @@ impl State {
         let mut turns = Turns::default();
         self.heard |= bit(from);
         let Some(term) = adopted_term(message) else { return turns };
-        if term > self.term {
-            self.term = term;
-            turns.push(Turn::TermChange { term, by: from });
+        let asks = message.kind == Kind::VoteRequest;
+        // An election is seen from its first request on.
+        self.base.get_or_insert(term - u64::from(asks));
+        self.term = self.term.max(term);
+        if let Some(by) = from
+            && term == self.term
+            && term > self.told_term
+        {
+            self.told_term = term;
+            turns.push(Turn::TermChange { term, by });
         }
-        if message.kind == Kind::VoteRequest {
+        if asks && term >= self.vote_term {
             if term > self.vote_term {
                 (self.vote_term, self.candidates) = (term, 0);
-                if let Some(node) = from {
-                    turns.push(Turn::ElectionStarted { node, term });
-                }
             }
-            if term == self.vote_term {
-                self.candidates |= bit(from);
+            if let Some(node) = from
+                && self.candidates == 0
+            {
+                turns.push(Turn::ElectionStarted { node, term });
             }
+            self.candidates |= bit(from);
         }
         if !message.kind.is_leaders() || term < self.leader_term {
             return turns;
@@ -265,11 +294,13 @@ impl State {
             }
         }
         let writes = message.kind == Kind::Append && message.entries > 0;
-        if writes && !self.has_written && Self::is_own(message, entries, term) {
+        if let Some(node) = from
+            && writes
+            && !self.has_written
+            && Self::is_own(message, entries, term)
+        {
             self.has_written = true;
-            if let Some(node) = from {
-                turns.push(Turn::FirstEntry { node, term });
-            }
+            turns.push(Turn::FirstEntry { node, term });
         }
         turns
     }

@@ -471,6 +471,9 @@ impl Table {
     pub fn link_name(&self, link: LinkId) -> String {
         let (from, to) = link.ends(self.nodes.len());
         let name = |id: NodeId| &self.nodes[usize::from(id.0)].name;
+        if from == to {
+            return name(from).clone();
+        }
         format!("{} -> {}", name(from), name(to))
     }
 

@@ -219,5 +219,6 @@ mod tests {
         assert_eq!(took, Step::Skip(4 + (32 << 16)));
         assert_eq!((told[0].kind, told[0].term, told[0].commit), (Kind::Append, Some(9), None));
         assert_eq!(told[0].previous.map(|p| (p.index, p.term)), Some((7, 8)));
+        assert_eq!(told[0].entries, 1, "the one that is cut");
     }
 }

@@ -27,6 +27,13 @@ impl Group {
     /// The only group of its cluster.
     pub const ONLY: Self = Self { len: 0, text: [0; NAME_MAX] };
 
+    /// That of an answer whose question was not seen: whichever it is. No real group is called so.
+    pub const UNKNOWN: Self = {
+        let mut text = [0; NAME_MAX];
+        text[0] = b'?';
+        Self { len: 1, text }
+    };
+
     /// A group by name.
     #[must_use]
     pub fn named(name: &[u8]) -> Self {
@@ -168,7 +175,8 @@ pub struct Message {
     /// Answers to appends, heartbeats and snapshots: the index they speak of, as the protocol
     /// means it (etcd: the last that matches, or the one that was rejected).
     pub index: Option<u64>,
-    /// How many entries it carries; those that are known by hash come beside it.
+    /// How many entries it carries; those that are known by hash come beside it. At least so many
+    /// where the message is too large to be kept whole ([`super::decoder::KEPT_MAX`]).
     pub entries: u32,
     /// How far the log is committed, as its sender says: a lower bound, and on a heartbeat of etcd
     /// not more than the receiver is known to have.

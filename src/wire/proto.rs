@@ -35,6 +35,11 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    /// The bytes that are still to be read.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     fn field(&mut self) -> Result<(u64, Value<'a>), Broken> {
         let tag = self.varint()?;
         let value = match tag & 7 {

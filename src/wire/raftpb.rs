@@ -16,6 +16,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Entries whose hash is told of one message; further ones are only counted.
 pub(super) const ENTRIES_MAX: usize = 16_384;
 
+/// The byte before an entry: field 7, with a length.
+const ENTRY_TAG: u8 = 0x3a;
+
 const PROPOSE: u64 = 2;
 const APPEND: u64 = 3;
 const APPEND_ANSWER: u64 = 4;
@@ -82,16 +85,22 @@ pub(super) fn read(bytes: &[u8], entries: &mut Vec<Entry>) -> Result<Read, Broke
 }
 
 /// Reads what stands in front of a message whose rest is not there. `None` unless its type, its
-/// sender and its receiver do. Behind them come its term and position; entries that are not there
-/// are not counted.
+/// sender and its receiver do. Behind them come its term and position. The entry that is cut is
+/// counted, those behind it are not: it carries at least so many.
 pub(super) fn read_front(bytes: &[u8], entries: &mut Vec<Entry>) -> Option<Read> {
     let mut raw = Raw::default();
     entries.clear();
-    for field in Fields::new(bytes) {
-        match field {
-            Ok((number, value)) => raw.take(number, value, entries).ok()?,
-            Err(Broken::Short) => break,
-            Err(Broken::Wrong) => return None,
+    let mut fields = Fields::new(bytes);
+    loop {
+        let rest = fields.rest();
+        match fields.next() {
+            Some(Ok((number, value))) => raw.take(number, value, entries).ok()?,
+            Some(Err(Broken::Short)) => {
+                raw.entries += u32::from(rest.first() == Some(&ENTRY_TAG));
+                break;
+            }
+            Some(Err(Broken::Wrong)) => return None,
+            None => break,
         }
     }
     let read = raw.read(entries);

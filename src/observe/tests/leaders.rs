@@ -3,7 +3,7 @@
 use super::super::{Event, Leaders, Role, Turn, adopted_term};
 use super::events;
 use crate::packet::NodeId;
-use crate::wire::{Kind, Message};
+use crate::wire::{Group, Kind, Message, Position};
 
 /// Hears a script; the turns of each line.
 fn hear(leaders: &mut Leaders, script: &str) -> Vec<Vec<Turn>> {
@@ -36,10 +36,7 @@ fn an_election_turns_step_by_step() {
         turns,
         [
             vec![],
-            vec![
-                Turn::TermChange { term: 5, by: Some(N2) },
-                Turn::ElectionStarted { node: N2, term: 5 }
-            ],
+            vec![Turn::TermChange { term: 5, by: N2 }, Turn::ElectionStarted { node: N2, term: 5 }],
             vec![],
             vec![],
             vec![Turn::LeaderElected { node: N2, term: 5 }],
@@ -59,7 +56,7 @@ fn an_election_turns_step_by_step() {
     assert_eq!(
         turns[0],
         [
-            Turn::TermChange { term, by: Some(N1) },
+            Turn::TermChange { term, by: N1 },
             Turn::LeaderElected { node: N1, term },
             Turn::FirstEntry { node: N1, term },
         ]
@@ -85,11 +82,48 @@ fn an_old_leader_is_not_believed_and_a_candidate_is_one() {
 fn a_leader_without_a_node_leads_once_its_node_is_known() {
     let mut leaders = Leaders::default();
     let beat = Message { term: Some(3), ..Message::new(Kind::Heartbeat) };
-    let turns: Vec<Turn> = leaders.hear(None, &beat, &[]).iter().collect();
-    assert_eq!(turns, [Turn::TermChange { term: 3, by: None }]);
-    assert_eq!(leaders.leader(), None);
+    assert!(leaders.hear(None, &beat, &[]).is_empty());
+    assert_eq!((leaders.leader(), leaders.term()), (None, 3));
     let turns: Vec<Turn> = leaders.hear(Some(N1), &beat, &[]).iter().collect();
-    assert_eq!(turns, [Turn::LeaderElected { node: N1, term: 3 }]);
+    let term = 3;
+    assert_eq!(turns, [Turn::TermChange { term, by: N1 }, Turn::LeaderElected { node: N1, term }]);
+}
+
+#[test]
+fn what_nobody_known_has_shown_is_told_by_the_first_who_is() {
+    let mut leaders = Leaders::default();
+    hear(&mut leaders, "n1>n2 beat 2");
+    let term = 3;
+    let vote = Message { term: Some(term), ..Message::new(Kind::VoteRequest) };
+    let previous = Some(Position { index: 1, term });
+    let append = Message { entries: 1, previous, kind: Kind::Append, ..vote };
+    let mut turns = |from, message| leaders.hear(from, &message, &[]).iter().collect::<Vec<_>>();
+    assert_eq!(turns(None, vote), []);
+    // One who is behind shows nothing new.
+    let beat = Message { term: Some(2), ..Message::new(Kind::Heartbeat) };
+    assert_eq!(turns(Some(N1), beat), []);
+    let started = Turn::ElectionStarted { node: N2, term };
+    assert_eq!(turns(Some(N2), vote), [Turn::TermChange { term, by: N2 }, started]);
+    assert_eq!(turns(Some(N1), vote), []);
+    assert_eq!(turns(None, append), []);
+    let node = N2;
+    assert_eq!(
+        turns(Some(N2), append),
+        [Turn::LeaderElected { node, term }, Turn::FirstEntry { node, term }]
+    );
+    assert_eq!(turns(Some(N2), append), []);
+}
+
+#[test]
+fn each_group_has_terms_that_were_there_before() {
+    let mut leaders = Leaders::default();
+    hear(&mut leaders, "n1>n2 beat 57 in _meta_");
+    assert!(!leaders.is_watched(57) && leaders.is_watched(58));
+    hear(&mut leaders, "n2>n3 beat 3 in S-R3F-a");
+    assert!(!leaders.is_watched(3) && leaders.is_watched(4));
+    let mut leaders = Leaders::default();
+    hear(&mut leaders, "n2>n3 vote 3 last 0/0");
+    assert!(!leaders.is_watched(2) && leaders.is_watched(3));
 }
 
 #[test]
@@ -135,4 +169,18 @@ fn only_what_a_sender_stands_by_is_its_term() {
     assert!(not.iter().all(|kind| !adopted.contains(kind)));
     assert!(term(Kind::PreVoteAnswer, Some(false)) && !term(Kind::PreVoteAnswer, Some(true)));
     assert_eq!(adopted_term(&Message { term: Some(0), ..Message::new(Kind::Heartbeat) }), None);
+}
+
+#[test]
+fn answers_whose_group_is_not_known_take_no_place_and_never_count() {
+    let mut leaders = Leaders::default();
+    let lost = Message { group: Group::UNKNOWN, ..Message::new(Kind::AppendAnswer) };
+    assert!(leaders.hear(Some(N1), &lost, &[]).is_empty());
+    let refused = Message { kind: Kind::VoteAnswer, granted: Some(false), term: Some(9), ..lost };
+    assert!(leaders.hear(Some(N1), &refused, &[]).is_empty());
+    assert_eq!((leaders.group(), leaders.term()), (None, 0));
+    // Nor does a group of which no term was heard.
+    hear(&mut leaders, "n1>n2 other 3 in S-R3F-quiet\nn1>n2 beat 4 in S-R3F-one");
+    assert_eq!(leaders.group(), Some(Group::named(b"S-R3F-one")));
+    assert_eq!(leaders.leader(), Some((N1, 4)));
 }

@@ -355,3 +355,12 @@ fn each_kind_that_only_leaders_send_is_a_leaders() {
     let leaders = Kind::ALL.into_iter().filter(|kind| kind.is_leaders());
     assert_eq!(leaders.count(), 4);
 }
+
+#[test]
+fn answers_of_an_unknown_group_are_not_put_together() {
+    // Two groups of one member, each with its own term.
+    let script = "n1>n2 refused 50 in ?\nend n1\nstart n1\nn1>n2 refused 3 in ?";
+    healthy(script);
+    let watched = watch(script).finish();
+    assert_eq!((watched.groups.len(), watched.highest_term(), watched.told), (0, 0, 2));
+}

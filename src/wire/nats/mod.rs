@@ -4,7 +4,7 @@
 //! A message has a subject that says what it is and of which group, and one for its answers. An
 //! answer has only that: what was asked there is remembered for the whole cluster, since a
 //! request may go by another connection. An answer to something that was not seen belongs to
-//! [`UNKNOWN`].
+//! [`Group::UNKNOWN`], and its term is not told: each group counts its own.
 //!
 //! What terms are worth here, by the server's own source:
 //!
@@ -40,12 +40,6 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Vote requests that are remembered of one direction of a connection: one for each of the
 /// groups that lose their leader together.
 const VOTES_MAX: usize = 256;
-
-/// The group of an answer to a question that was not seen. No group of NATS is called so.
-#[must_use]
-pub fn unknown() -> Group {
-    Group::named(b"?")
-}
 
 /// What is known of one direction.
 #[derive(Debug, Default)]
@@ -135,7 +129,7 @@ impl Nats {
     ) -> Message {
         let key = answers_key(subject);
         let asked = known.question(key).copied();
-        let group = asked.map_or_else(unknown, |asked| asked.group);
+        let group = asked.map_or(Group::UNKNOWN, |asked| asked.group);
         let kind = asked.map(|asked| asked.kind);
         let mut message = of(Kind::Other, group);
         message.to = asked.and_then(|asked| asked.from);
@@ -146,7 +140,8 @@ impl Nats {
             message.from = answer.from;
             message.granted = Some(answer.granted);
             let same = self.halves[way.other().index()].has(key, answer.term);
-            message.term = (!answer.granted || same).then_some(answer.term);
+            let is_own = asked.is_some() && (!answer.granted || same);
+            message.term = is_own.then_some(answer.term);
         } else if let Some(answer) = payload::append_answer(body)
             && matches!(kind, None | Some(Kind::Append))
         {
