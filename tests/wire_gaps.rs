@@ -1,12 +1,13 @@
 //! Joined anywhere, and with segments lost for good, what is still told is true: in each direction
-//! a part, in order, of what is told of the whole capture. Only terms, members and positions that
-//! etcd's appends inherit may be unknown instead.
+//! a part, in order, of what is told of the whole capture. Only what one message takes from others
+//! may be unknown instead: terms, members and positions that etcd's appends inherit, and what an
+//! answer of hashicorp/raft or NATS is about where its question was lost.
 
 mod wire_support;
 
 use proptest::prelude::*;
 use raftq::packet::Endpoint;
-use raftq::wire::Message;
+use raftq::wire::{Group, Kind, Message};
 use std::collections::HashMap;
 use wire_support::recut::Dice;
 use wire_support::{Capture, Captured, Told, capture, names, read};
@@ -14,11 +15,15 @@ use wire_support::{Capture, Captured, Told, capture, names, read};
 /// Whether a message, read with less knowledge, is this one.
 fn is_part_of(told: &Told, whole: &Told) -> bool {
     let (less, full) = (&told.message, &whole.message);
+    let asked = less.kind != Kind::Other && less.group != Group::UNKNOWN;
     let unknown = |less: &Message| Message {
+        kind: if asked { full.kind } else { less.kind },
+        group: if asked { full.group } else { less.group },
         term: less.term.and(full.term),
         from: less.from.and(full.from),
         to: less.to.and(full.to),
         previous: less.previous.and(full.previous),
+        index: if asked { full.index } else { less.index.and(full.index) },
         ..*full
     };
     *less == unknown(less) && told.entries == whole.entries
