@@ -162,8 +162,9 @@ pub struct Message {
     /// Of which group.
     pub group: Group,
     /// The term it bears. For a pre-vote request, and for a granted answer to one, that is a
-    /// term which its sender has not adopted. `None` where it bears none, or where an inherited
-    /// one is not known yet.
+    /// term which its sender has not adopted; for any other answer it is the one its sender is in.
+    /// `None` where it bears none, where it may be another one, or where an inherited one is not
+    /// known yet.
     pub term: Option<u64>,
     /// Who sent it.
     pub from: Option<Member>,
