@@ -10,7 +10,7 @@ use raftq::packet::{NodeId, PacketView};
 use raftq::rules::table::{Action, Bounds, Event, Role, RoleWord};
 use raftq::rules::{self, Table};
 use raftq::time::Nanos;
-use raftq::wire::{Group, Kind};
+use raftq::wire::{Groups, Kind};
 use std::sync::Arc;
 
 const CLUSTER: &str = "cluster: { protocol: etcd, nodes: { n1: 10.77.0.1:2380, \
@@ -185,7 +185,7 @@ fn what_is_written_is_what_is_asked() {
     assert_eq!(about(1).kinds().count(), Kind::ALL.len());
     assert_eq!(about(1).term, Some(Bounds { least: 7, most: 7 }));
     assert_eq!(about(1).entries, Some(Bounds { least: 0, most: 2 }));
-    assert_eq!((about(1).from_role, about(1).group), (Some(Role::Follower), None::<Group>));
+    assert_eq!((about(1).from_role, about(1).group), (Some(Role::Follower), None::<Groups>));
     assert_eq!(table.rules[1].actions, [Action::Stall { reset_after: None }]);
     let last = &table.rules[2];
     assert_eq!((last.filter.every_nth, last.filter.first), (Some(4), Some(2)));

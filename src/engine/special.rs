@@ -221,6 +221,6 @@ fn meets(
         && filter.term.is_none_or(|bounds| message.term.is_some_and(|term| bounds.has(term)))
         && filter.entries.is_none_or(|bounds| bounds.has(u64::from(message.entries)))
         && filter.granted.is_none_or(|granted| message.granted == Some(granted))
-        && filter.group.is_none_or(|group| message.group == group)
+        && filter.group.is_none_or(|groups| groups.has(&message.group))
         && filter.from_role.is_none_or(role)
 }

@@ -128,10 +128,7 @@ impl GroupState {
     }
 
     /// Terms never go back: a process with the data of an earlier one speaks in no lower term
-    /// than that one had adopted.
-    ///
-    /// Answers to what leaders send are not asked for their own term: NATS puts the term of the
-    /// log's last entry there. What they bear was adopted once, though, and binds later processes.
+    /// than that one had adopted. Answers bear their sender's own term, as decoders promise.
     pub(super) fn hold_terms(
         &mut self,
         (voter, place): (Voter, Place),
@@ -144,10 +141,7 @@ impl GroupState {
             return;
         }
         let known = self.terms.entry(voter).or_default();
-        let kind = keep.seen.message.kind;
-        let is_answer =
-            matches!(kind, Kind::AppendAnswer | Kind::HeartbeatAnswer | Kind::SnapshotAnswer);
-        if own > 0 && !is_answer {
+        if own > 0 {
             // A border that was told late may have moved an earlier message to a later process.
             let earlier = known.iter().filter(|highest| highest.incarnation < own);
             let earlier = earlier.filter(|highest| {

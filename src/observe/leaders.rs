@@ -4,7 +4,7 @@
 //! judges nothing: two leaders in one term are the observer's business ([`super::Observer`]).
 
 use crate::packet::NodeId;
-use crate::wire::{Entry, Group, Kind, Message};
+use crate::wire::{Entry, Group, Groups, Kind, Message};
 
 /// Groups that are followed; messages of further ones are not looked at.
 pub const GROUPS_MAX: usize = 16;
@@ -123,8 +123,8 @@ struct State {
 pub struct Leaders {
     groups: [State; GROUPS_MAX],
     used: usize,
-    /// The group that counts, and whether the name is only its beginning.
-    wanted: Option<(Group, bool)>,
+    /// Those of which the first counts.
+    wanted: Option<Groups>,
 }
 
 impl Default for Leaders {
@@ -138,10 +138,7 @@ impl Leaders {
     /// ends in `*`. `None`: the first whose name does not begin with `_`, else the first.
     #[must_use]
     pub fn of(group: Option<&str>) -> Self {
-        let wanted = group.map(|name| match name.strip_suffix('*') {
-            Some(start) => (Group::named(start.as_bytes()), true),
-            None => (Group::named(name.as_bytes()), false),
-        });
+        let wanted = group.map(Groups::of);
         let empty = State {
             group: Group::ONLY,
             base: None,
@@ -242,8 +239,7 @@ impl Leaders {
     fn is_wanted(&self, group: &Group) -> bool {
         match &self.wanted {
             None => group.bytes().first() != Some(&b'_'),
-            Some((start, true)) => group.bytes().starts_with(start.bytes()),
-            Some((name, false)) => name == group,
+            Some(wanted) => wanted.has(group),
         }
     }
 

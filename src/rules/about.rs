@@ -4,7 +4,7 @@
 use super::table::NodeBits;
 use crate::packet::NodeId;
 use crate::time::Nanos;
-use crate::wire::{Group, Kind};
+use crate::wire::{Groups, Kind};
 
 /// The conditions of `where` on a message; each `None` matches everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct MessageFilter {
     /// Whether it grants, or accepts; a message that answers nothing is neither.
     pub granted: Option<bool>,
     /// Of which group.
-    pub group: Option<Group>,
+    pub group: Option<Groups>,
 }
 
 impl MessageFilter {

@@ -83,7 +83,9 @@ pub(super) struct Cluster {
     /// Whether there is no such key, as opposed to one whose value was refused.
     #[schemars(skip)]
     pub(super) lacks_protocol: bool,
-    /// NATS: the Raft group whose leader is meant by `leader`, such as `_meta_`.
+    /// NATS: the Raft group whose leader is meant by `leader`, such as `_meta_`; `S-R3F-*` is the
+    /// first that is heard of those whose names begin so. Left out: the first whose name does not
+    /// begin with `_`.
     #[schemars(with = "Option<String>")]
     pub(super) group: Option<At<String>>,
 }
@@ -225,7 +227,8 @@ pub(super) struct Where {
     /// Whether an answer grants the vote, or accepts the entries.
     #[schemars(with = "Option<bool>")]
     pub(super) granted: Option<At<bool>>,
-    /// NATS: the Raft group that it belongs to.
+    /// NATS: the Raft group that it belongs to, such as `_meta_`; `S-R3F-*` are all whose names begin
+    /// so.
     #[schemars(with = "Option<String>")]
     pub(super) group: Option<At<String>>,
     /// Of what meets the conditions above only each n-th: messages where they are about messages,

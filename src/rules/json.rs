@@ -101,7 +101,7 @@ fn message_json(message: &MessageFilter) -> Value {
             Role::Candidate => "candidate",
         }),
         "granted": message.granted,
-        "group": message.group.map(|group| group.name()),
+        "group": message.group.map(|group| group.text()),
     })
 }
 

@@ -412,7 +412,7 @@ fn about(message: &MessageFilter) -> String {
     }));
     let granted = |granted| if granted { "granted".to_owned() } else { "refused".to_owned() };
     words.extend(message.granted.map(granted));
-    words.extend(message.group.map(|group| format!("of group {}", group.name())));
+    words.extend(message.group.map(|group| format!("of group {}", group.text())));
     words.join(" ")
 }
 

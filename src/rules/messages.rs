@@ -8,7 +8,8 @@ use super::scalar::show;
 use super::table::{MessageFilter, On};
 use crate::packet::Proto;
 use crate::time::Nanos;
-use crate::wire::{Group, Kind, Protocol};
+use crate::wire::message::NAME_MAX;
+use crate::wire::{Groups, Kind, Protocol};
 
 /// What a cluster says of its protocol.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +44,11 @@ impl Spoken {
 fn wrong_group(group: &At<String>, spoken: Spoken) -> Option<Diagnostic> {
     if let Some(wrong) = spoken.needs("a group", group.span) {
         return Some(wrong);
+    }
+    if group.value.strip_suffix('*').unwrap_or(&group.value).len() > NAME_MAX {
+        let message = format!("of a group's name only {NAME_MAX} bytes are kept");
+        let help = format!("end it with a `*` behind at most {NAME_MAX} bytes");
+        return Some(Diagnostic::error(message).at(group.span).help(help));
     }
     let protocol = spoken.protocol.filter(|protocol| protocol.word() != "nats")?;
     let message = format!("{} has one Raft group, which has no name", quote(protocol.word()));
@@ -82,7 +88,7 @@ pub(super) fn filter(
         entries: written.entries.map(|at| at.value),
         from_role: written.from_role.map(|at| at.value),
         granted: written.granted.map(|at| at.value),
-        group: written.group.as_ref().map(|at| Group::named(at.value.as_bytes())),
+        group: written.group.as_ref().map(|at| Groups::of(&at.value)),
     };
     let none = |kinds: &[Kind]| !kinds.iter().any(|kind| filter.has(*kind));
     let granting = [
@@ -104,11 +110,37 @@ pub(super) fn filter(
         let help = "entries come with message: append_entries";
         push(wrong.at(entries.span).first(span).field("where.entries").help(help));
     }
+    let at_term = |wrong: &str| written.term.map(|at| Diagnostic::error(wrong).at(at.span));
+    if let Some(wrong) = senseless_term(&filter, spoken).and_then(at_term) {
+        let help = "leave `term` out, or name other messages";
+        push(wrong.first(span).field("where.term").help(help));
+    }
     let group = written.group.as_ref().filter(|_| !spoken.lacks);
     if let Some(wrong) = group.and_then(|group| wrong_group(group, spoken)) {
         push(wrong.field("where.group"));
     }
     Some(filter)
+}
+
+/// Why no message that is asked for can be within the bounds of its term.
+fn senseless_term(filter: &MessageFilter, spoken: Spoken) -> Option<&'static str> {
+    let bounds = filter.term?;
+    let only = |kinds: &[Kind]| filter.kinds().all(|kind| kinds.contains(&kind));
+    if spoken.protocol == Some(Protocol::Hashicorp) && only(&[Kind::TimeoutNow]) {
+        return Some("`timeout_now` of hashicorp bears no term: the rule can never match");
+    }
+    // Answers of some systems bear the 0 of a member that has just been born.
+    let never_answers_0 = matches!(spoken.protocol, Some(Protocol::Etcd | Protocol::Embedded));
+    let asks = [
+        Kind::VoteRequest,
+        Kind::PreVoteRequest,
+        Kind::Append,
+        Kind::Heartbeat,
+        Kind::Snapshot,
+        Kind::TimeoutNow,
+    ];
+    let is_0 = bounds.most == 0 && (never_answers_0 || only(&asks));
+    is_0.then_some("terms begin with 1: the rule can never match")
 }
 
 /// Complains of counts that count nothing.

@@ -14,7 +14,7 @@ use std::fmt;
 pub struct Member(pub u64);
 
 /// Bytes of a group's name that are kept.
-const NAME_MAX: usize = 23;
+pub const NAME_MAX: usize = 23;
 
 /// Which Raft group: empty where a connection carries only one. Longer names are cut.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +60,39 @@ impl Group {
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Group({})", self.name())
+    }
+}
+
+/// Which groups somebody means: the one of a name, or all whose names begin so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Groups {
+    name: Group,
+    /// The name is only the beginning.
+    is_start: bool,
+}
+
+impl Groups {
+    /// As it is written: a name, or with a `*` behind it the beginning of one.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let start = text.strip_suffix('*');
+        Self { name: Group::named(start.unwrap_or(text).as_bytes()), is_start: start.is_some() }
+    }
+
+    /// Whether a group is meant.
+    #[must_use]
+    pub fn has(&self, group: &Group) -> bool {
+        if self.is_start {
+            group.bytes().starts_with(self.name.bytes())
+        } else {
+            *group == self.name
+        }
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.name.name() + if self.is_start { "*" } else { "" }
     }
 }
 
@@ -162,8 +195,9 @@ pub struct Message {
     /// Of which group.
     pub group: Group,
     /// The term it bears. For a pre-vote request, and for a granted answer to one, that is a
-    /// term which its sender has not adopted. `None` where it bears none, or where an inherited
-    /// one is not known yet.
+    /// term which its sender has not adopted; for any other answer it is the one its sender is in.
+    /// `None` where it bears none, where it may be another one, or where an inherited one is not
+    /// known yet.
     pub term: Option<u64>,
     /// Who sent it.
     pub from: Option<Member>,

@@ -39,7 +39,7 @@ mod thread_tests;
 
 pub use coverage::Coverage;
 pub use decoder::{Connection, Decoder, Known, Step, Tell, Way};
-pub use message::{Entry, Group, Kind, Member, Message, Position};
+pub use message::{Entry, Group, Groups, Kind, Member, Message, Position};
 pub use protocol::Protocol;
 pub use reader::{Heard, Reader, Segment};
 

@@ -156,7 +156,8 @@ impl Reader {
             *count += *new;
         }
         if self.kept + flow.memory() > KEPT_ALL_MAX + before {
-            give_way(flow, way, segment.at, &mut self.known, &mut self.coverage);
+            let why = "too much is kept";
+            give_way(flow, way, (why, segment.at), &mut self.known, &mut self.coverage);
         }
         let Direction { stream, thread } = &mut flow.directions[way.index()];
         if stream.is_done() && thread.is_there() {
@@ -166,6 +167,27 @@ impl Reader {
         if ends_flow || flow.directions.iter().all(|direction| direction.stream.is_done()) {
             self.end(index, segment.at);
         }
+    }
+
+    /// Packets passed unseen for a while, until now. Any connection may have ended or begun
+    /// meanwhile: all are forgotten, and those that go on are joined in the middle, without
+    /// waiting behind the gap.
+    pub fn stood_aside(&mut self, now: Nanos) {
+        for index in 0..self.flows.len() {
+            let flow = &mut self.flows[index];
+            if flow.ended {
+                continue;
+            }
+            // Until when it was read is not known better than by what was seen last.
+            for way in [Way::There, Way::Back] {
+                let (why, at) = ("raftq stood aside", flow.seen);
+                give_way(flow, way, (why, at), &mut self.known, &mut self.coverage);
+            }
+            self.end(index, now);
+        }
+        self.flows.clear();
+        self.by_ends.clear();
+        self.kept = 0;
     }
 
     /// How much was read so far.
@@ -271,12 +293,18 @@ impl Flow {
     }
 }
 
-/// Forgets what a direction keeps, as all of them together keep too much.
-fn give_way(flow: &mut Flow, way: Way, at: Nanos, known: &mut Known, coverage: &mut Coverage) {
+/// Forgets what a direction keeps; its thread is lost.
+fn give_way(
+    flow: &mut Flow,
+    way: Way,
+    (why, at): (&'static str, Nanos),
+    known: &mut Known,
+    coverage: &mut Coverage,
+) {
     let Direction { stream, thread } = &mut flow.directions[way.index()];
     stream.release();
     let (decoder, tell) = (&mut *flow.decoder, &mut |_: &Message, _: &[Entry]| ());
-    thread.release("too much is kept", &mut Reading { at, way, decoder, known, coverage, tell });
+    thread.release(why, &mut Reading { at, way, decoder, known, coverage, tell });
 }
 
 fn arrival<'a>(segment: &Segment<'a>) -> Arrival<'a> {

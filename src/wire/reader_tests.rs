@@ -212,3 +212,22 @@ fn the_longest_silent_connection_gives_way() {
     assert_eq!(bench.send(from(first + 1), NODE, 100, ACK, &heartbeat(4)), [4]);
     assert_eq!(bench.flow(), FLOWS_MAX as u64 + 2, "it is not known any more, and is a new one");
 }
+
+#[test]
+fn after_raftq_stood_aside_nothing_waits_behind_the_gap() {
+    let mut bench = Bench::new();
+    bench.dial(PEER.port, 99);
+    assert_eq!(bench.say(100, &heartbeat(1)), [1]);
+    let flow = bench.flow();
+    bench.at = Nanos::from_secs(10);
+    bench.reader.stood_aside(bench.at);
+    // Whatever came between, a whole frame is a point to begin at.
+    assert_eq!(bench.say(5_000, &heartbeat(2)), [2]);
+    let (heard, _) = bench.told[1];
+    assert_ne!(heard.flow, flow);
+    assert_eq!(heard.opened, None, "its SYN may have passed unseen");
+    let coverage = bench.coverage();
+    assert_eq!((coverage.flows, coverage.lost_now), (2, 0));
+    assert_eq!(coverage.last_lost, Some("raftq stood aside"));
+    assert_eq!((coverage.read_ns, coverage.there_ns), (0, 20_000_000_000), "both ways, unread");
+}

@@ -11,7 +11,7 @@ use raftq::rules::table::{
     Bounds, Event, MessageFilter, On, OpenSet, OpenSides, Role, RoleWord, Rule, Table, Window,
 };
 use raftq::time::Nanos;
-use raftq::wire::{Entry, Group, Kind, Message, Position};
+use raftq::wire::{Entry, Group, Groups, Kind, Message, Position};
 
 /// The sides of a rule, where they are known only to the engine: it follows an event, or names
 /// whoever leads.
@@ -107,7 +107,7 @@ fn condition_on_message(word: &str, words: &mut Words<'_, '_>, rule: &mut Rule) 
         "from-leader" => filter.from_role = Some(Role::Leader),
         "from-follower" => filter.from_role = Some(Role::Follower),
         "from-candidate" => filter.from_role = Some(Role::Candidate),
-        "group" => filter.group = Some(Group::named(value(words).as_bytes())),
+        "group" => filter.group = Some(Groups::of(value(words))),
         _ => return false,
     }
     rule.filter.message = Some(filter);

@@ -247,6 +247,19 @@ fn a_restarted_member_that_is_in_a_lower_term_is_seen() {
 }
 
 #[test]
+fn answers_to_a_leader_are_in_their_senders_term() {
+    for answer in ["took 3 1", "alive 3"] {
+        violates(
+            &format!("n2>n1 alive 7\nend n2\nstart n2\nn2>n3 {answer}"),
+            Invariant::TermsHold,
+            &[1, 4],
+            "n2 was in term 7 at 1.000 s, and after its restart is in term 3 at 4.000 s, though \
+             it kept its data",
+        );
+    }
+}
+
+#[test]
 fn terms_that_only_look_lower_are_healthy() {
     // Terms nobody adopted, before and after.
     healthy(
@@ -262,8 +275,6 @@ fn terms_that_only_look_lower_are_healthy() {
         n2>n1 alive 7
         n1>n2 prerefused 7
         n2>n1 other 3
-        n2>n1 took 3 1
-        n2>n1 alive 3
         ",
     );
     // What the old process had sent comes late, on its connection and on one from mid-stream.

@@ -557,7 +557,9 @@ impl World {
         answer.term = Some(me.term);
         let mut shown = answer;
         if self.looks(Look::LogTerm) && is_append {
-            shown.term = Some(me.last().term);
+            // Its decoder tells the term only where that is its sender's.
+            let said = if message.term == Some(me.term) { me.last().term } else { me.term };
+            shown.term = Some(said).filter(|said| Some(*said) >= message.term);
         }
         let (entries, state) = (Vec::new(), Vec::new());
         self.put(to, from, Packet { message: answer, entries, state, shown });

@@ -12,7 +12,7 @@
 //!   however many entries it carries. So it is told as one entry.
 //! - An answer to an append bears the term of the last entry its sender has, or that of a leader
 //!   that it refused. Only one that is not older than the append's says what term its sender is
-//!   in; of others the term is not told.
+//!   in; of others the term is not told, nor where this connection had no such append.
 //! - Old servers (2.9) grant a vote with the term they had before, newer ones with the one asked
 //!   for. A granted vote's term is told where both are the same, and where this connection had
 //!   the request as well.
@@ -34,36 +34,29 @@ use super::decoder::{Connection, Decoder, KEPT_MAX, Known, Question, Step, Tell,
 use super::message::{Entry, Group, Kind, Message, Position};
 use line::{Head, Line, NoLine};
 use payload::{APPEND_LEN, Entries};
-use std::collections::VecDeque;
+use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Vote requests that are remembered of one direction of a connection: one for each of the
-/// groups that lose their leader together.
-const VOTES_MAX: usize = 256;
+/// Subjects for answers that are remembered of one direction of a connection, two for each group;
+/// then all are forgotten, and told anew by the next heartbeats.
+const ASKED_MAX: usize = 2_048;
 
 /// What is known of one direction.
 #[derive(Debug, Default)]
 struct Half {
     /// A message was skipped, and its CR LF comes next.
     ends: bool,
-    /// Subjects at which votes were asked for, and in which term: the latest of each.
-    votes: VecDeque<(u64, u64)>,
+    /// Where votes and appends are to be answered, and the term of the latest of them. Only what
+    /// was read here without a gap counts: behind a gap a later one may have been asked for.
+    asked: FxHashMap<u64, u64>,
 }
 
 impl Half {
-    fn voted(&mut self, key: u64, term: u64) {
-        if let Some(vote) = self.votes.iter_mut().find(|(of, _)| *of == key) {
-            vote.1 = term;
-            return;
+    fn ask(&mut self, key: u64, term: u64) {
+        if self.asked.len() == ASKED_MAX {
+            self.asked.clear();
         }
-        if self.votes.len() == VOTES_MAX {
-            self.votes.pop_front();
-        }
-        self.votes.push_back((key, term));
-    }
-
-    fn has(&self, key: u64, term: u64) -> bool {
-        self.votes.contains(&(key, term))
+        self.asked.insert(key, term);
     }
 }
 
@@ -88,7 +81,13 @@ impl Nats {
         let group = subject.get(dot + 1..).unwrap_or_default();
         let (message, entry) = match &subject[..dot] {
             b"V" => (self.vote_request(way, group, head, body, known), None),
-            b"AE" => append(group, head, body, whole, known),
+            b"AE" => {
+                let (message, entry) = append(group, head, body, whole, known);
+                if let Some((reply, term)) = head.reply.zip(message.term) {
+                    self.halves[way.index()].ask(xxh3_64(reply), term);
+                }
+                (message, entry)
+            }
             b"P" | b"RP" => (of(Kind::Other, Group::named(group)), None),
             _ => (self.answer(way, subject, head, body, known), None),
         };
@@ -113,7 +112,7 @@ impl Nats {
         message.previous = Some(request.last);
         if let Some(key) = head.reply.map(xxh3_64) {
             known.asked(key, question(&message));
-            self.halves[way.index()].voted(key, request.term);
+            self.halves[way.index()].ask(key, request.term);
         }
         message
     }
@@ -131,6 +130,8 @@ impl Nats {
         let asked = known.question(key).copied();
         let group = asked.map_or(Group::UNKNOWN, |asked| asked.group);
         let kind = asked.map(|asked| asked.kind);
+        let asked_here = self.halves[way.other().index()].asked.get(&key).copied();
+        let asked_here = asked_here.filter(|_| asked.is_some());
         let mut message = of(Kind::Other, group);
         message.to = asked.and_then(|asked| asked.from);
         if let Some(answer) = payload::vote_answer(body)
@@ -139,9 +140,8 @@ impl Nats {
             message.kind = Kind::VoteAnswer;
             message.from = answer.from;
             message.granted = Some(answer.granted);
-            let same = self.halves[way.other().index()].has(key, answer.term);
-            let is_own = asked.is_some() && (!answer.granted || same);
-            message.term = is_own.then_some(answer.term);
+            let is_own = !answer.granted || asked_here == Some(answer.term);
+            message.term = (is_own && asked.is_some()).then_some(answer.term);
         } else if let Some(answer) = payload::append_answer(body)
             && matches!(kind, None | Some(Kind::Append))
         {
@@ -149,8 +149,8 @@ impl Nats {
             message.from = answer.from;
             message.index = answer.index;
             message.granted = Some(answer.granted);
-            let term = asked.and_then(|asked| asked.term);
-            message.term = term.filter(|&term| answer.term >= term).map(|_| answer.term);
+            let is_own = asked_here.is_some_and(|term| answer.term >= term);
+            message.term = is_own.then_some(answer.term);
             if let Some(inbox) = head.reply {
                 // It wants to be brought up to date, there.
                 let question = Question { kind: Kind::Other, group, from: answer.from, term: None };

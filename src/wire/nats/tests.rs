@@ -161,6 +161,18 @@ fn an_answer_to_an_append_tells_a_term_only_where_that_is_its_senders() {
     }
 }
 
+#[test]
+fn an_answer_to_an_append_has_no_term_where_a_later_append_may_be_missing() {
+    let mut driven = new();
+    driven.feed(HERE, &append(5, 3, Position { index: 4, term: 3 }, &[]));
+    driven.gap(HERE);
+    // Behind the gap may have been one of term 6.
+    driven.feed(BACK, &append_answer(5, 4, 1, ""));
+    let message = driven.told[1].1;
+    assert_eq!((message.kind, message.term), (Kind::AppendAnswer, None));
+    assert_eq!((message.group, message.to), (group(), id(LEADER)));
+}
+
 fn entry_of(bytes: &[u8]) -> Vec<Entry> {
     let mut driven = new();
     driven.feed(HERE, bytes);
@@ -265,7 +277,8 @@ fn an_answer_is_known_on_another_connection_and_not_before_its_question() {
     std::mem::swap(&mut asks.known, &mut answers.known);
     answers.feed(BACK, &early);
     let message = answers.take()[0].1;
-    assert_eq!((message.group, message.term, message.to), (group(), Some(2), id(LEADER)));
+    // Of which group it is, is certain; whether this is the latest append that it knew, is not.
+    assert_eq!((message.group, message.term, message.to), (group(), None, id(LEADER)));
 }
 
 #[test]
