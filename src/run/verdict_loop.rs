@@ -246,8 +246,11 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     if let Some(tracer) = &self.wiring.tracer {
                         tracer.start(start);
                     }
-                    if let Some(ear) = &self.wiring.ear {
+                    if let Some(ear) = &mut self.wiring.ear {
                         ear.start(start);
+                        if since.is_some() {
+                            ear.stood_aside();
+                        }
                     }
                     self.reading = true;
                     self.tell(Report::Started(now));

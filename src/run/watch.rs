@@ -97,6 +97,11 @@ impl Ear {
         self.zero.store(at.0.max(1), Ordering::Release);
     }
 
+    /// Packets have passed unheard: nothing that is missing will come.
+    pub fn stood_aside(&mut self) {
+        self.reader.stood_aside();
+    }
+
     /// Reads a packet; returns the messages that it completes, and their entries.
     #[inline]
     pub fn listen(
