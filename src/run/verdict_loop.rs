@@ -249,7 +249,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     if let Some(ear) = &mut self.wiring.ear {
                         ear.start(start);
                         if since.is_some() {
-                            ear.stood_aside();
+                            ear.stood_aside(now);
                         }
                     }
                     self.reading = true;

@@ -98,8 +98,8 @@ impl Ear {
     }
 
     /// Packets have passed unheard: nothing that is missing will come.
-    pub fn stood_aside(&mut self) {
-        self.reader.stood_aside();
+    pub fn stood_aside(&mut self, now: Nanos) {
+        self.reader.stood_aside(now);
     }
 
     /// Reads a packet; returns the messages that it completes, and their entries.
