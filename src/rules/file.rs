@@ -227,8 +227,8 @@ pub(super) struct Where {
     /// Whether an answer grants the vote, or accepts the entries.
     #[schemars(with = "Option<bool>")]
     pub(super) granted: Option<At<bool>>,
-    /// NATS: the Raft group that it belongs to, such as `_meta_`; `S-R3F-*` are all whose names begin
-    /// so.
+    /// NATS: the Raft group that it belongs to, such as `_meta_`; `S-R3F-*` are all whose names
+    /// begin so.
     #[schemars(with = "Option<String>")]
     pub(super) group: Option<At<String>>,
     /// Of what meets the conditions above only each n-th: messages where they are about messages,

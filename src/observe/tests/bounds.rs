@@ -1,6 +1,6 @@
 //! Nothing grows without a limit, and nothing that was forgotten speaks.
 
-use super::super::store::{Fact, INDEXES_MAX, MESSAGES_MAX, Store};
+use super::super::store::{BYTES_MAX, Fact, Store};
 use super::super::{Event, Observer, Seen};
 use super::events;
 use crate::wire::{Entry, Position};
@@ -31,10 +31,14 @@ fn add(store: &mut Store, seen: &Seen) {
 #[test]
 fn the_oldest_message_goes_with_all_it_said() {
     let mut store = Store::default();
-    for i in 0..=MESSAGES_MAX as u64 {
-        add(&mut store, &append(i * 2, 2));
+    let mut count = 0;
+    while store.sizes().0 == count {
+        add(&mut store, &append(count as u64 * 2, 2));
+        count += 1;
     }
-    assert_eq!(store.sizes(), (MESSAGES_MAX, 2 * MESSAGES_MAX));
+    assert!(count > 50_000, "{count} messages are much to remember");
+    assert_eq!(store.sizes(), (count - 1, 2 * (count - 1)));
+    assert!(store.bytes() <= BYTES_MAX);
     assert!(store.at(0, 1).is_empty() && store.at(0, 2).is_empty());
     assert_eq!((store.at(0, 3).len(), store.at(0, 4).len()), (1, 1));
 }
@@ -42,13 +46,27 @@ fn the_oldest_message_goes_with_all_it_said() {
 #[test]
 fn a_few_messages_of_many_entries_are_bounded_too() {
     let mut store = Store::default();
-    let each = INDEXES_MAX as u64 / 4;
+    let each = 100_000;
     for i in 0..6 {
         add(&mut store, &append(i * each, each));
-        assert!(store.sizes().1 <= INDEXES_MAX);
+        assert!(store.bytes() <= BYTES_MAX);
     }
     assert!(store.at(0, 1).is_empty());
     assert_eq!(store.at(0, 6 * each).len(), 1);
+}
+
+#[test]
+fn what_a_message_repeats_beside_one_new_entry_counts_too() {
+    let mut store = Store::default();
+    for i in 0..6_000 {
+        let seen = Arc::new(append(i, 1_000));
+        let last = seen.entries[999];
+        let seen = Arc::clone(&seen);
+        let fact = Fact { term: 3, hash: Some(last.hash), leader_term: 3, seen };
+        store.add(0, last.at.index, fact);
+    }
+    assert!(store.bytes() <= BYTES_MAX);
+    assert!((1..6_000).contains(&store.sizes().0));
 }
 
 proptest! {
