@@ -134,7 +134,9 @@ fn answers_that_nobody_understands_are_no_success() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("no call was ever answered: "), "{said}");
     assert!(said.contains("no write ever succeeded"), "{said}");
-    assert!(!said.contains("  holds"), "{said}");
+    // What nodes said to each other is judged all the same.
+    let held: Vec<&str> = said.lines().filter(|line| line.starts_with("  holds")).collect();
+    assert!(matches!(held.as_slice(), [one] if one.contains("invariants")), "{said}");
 }
 
 /// A small disk of its own, full but for a little.
