@@ -234,27 +234,40 @@ fn a_violation_is_told_while_it_is_watched_with_its_evidence() {
     assert_eq!(told.as_ref(), Ok(&alarm.said));
 }
 
+/// n3 votes twice in a term, on connections from before and behind what is told in between.
+fn votes_again(tell: impl Fn(&Watcher, Nanos)) -> Ended {
+    let mut both = Both::new(Protocol::Embedded, &peers(), None);
+    both.ear.start(START);
+    for candidate in [1, 2] {
+        let mut asks = Talk::open(&mut both, 1, (candidate, 3), 40_000);
+        asks.say(&mut both, 2, ask(candidate as u8, 3, 7));
+    }
+    let mut old = Talk::open(&mut both, 3, (3, 1), 40_000);
+    old.say(&mut both, 10, vote(3, 1, 7));
+    tell(&both.watcher, START + Nanos::from_millis(50));
+    let mut new = Talk::open(&mut both, 100, (3, 2), 40_001);
+    new.say(&mut both, 110, vote(3, 2, 7));
+    let ended = both.end().0;
+    assert_eq!(ended.watched.told, 4);
+    ended
+}
+
 #[test]
 fn who_was_started_anew_is_bound_by_what_it_said_unless_its_data_is_gone() {
     for wiped in [false, true] {
-        let mut both = Both::new(Protocol::Embedded, &peers(), None);
-        both.ear.start(START);
-        for candidate in [1, 2] {
-            let mut asks = Talk::open(&mut both, 1, (candidate, 3), 40_000);
-            asks.say(&mut both, 2, ask(candidate as u8, 3, 7));
-        }
-        let mut old = Talk::open(&mut both, 3, (3, 1), 40_000);
-        old.say(&mut both, 10, vote(3, 1, 7));
-        let at = START + Nanos::from_millis(50);
-        both.watcher.births().tell(Restarted { at, node: NodeId(2), wiped });
-        let mut new = Talk::open(&mut both, 100, (3, 2), 40_001);
-        new.say(&mut both, 110, vote(3, 2, 7));
-        let (ended, ..) = both.end();
+        let ended = votes_again(|watcher, at| {
+            watcher.births().tell(Restarted { at, node: NodeId(2), wiped });
+        });
         let alarms: Vec<_> = ended.alarms.iter().map(|(alarm, _)| alarm.invariant).collect();
         let expected = if wiped { vec![] } else { vec![Invariant::OneVote] };
         assert_eq!(alarms, expected, "wiped: {wiped}");
-        assert_eq!(ended.watched.told, 4);
     }
+}
+
+#[test]
+fn who_is_gone_and_may_come_back_without_data_testifies_to_nothing() {
+    let ended = votes_again(|watcher, at| watcher.births().gone(at, NodeId(2)));
+    assert!(ended.alarms.is_empty(), "{:?}", ended.alarms);
 }
 
 /// Until the clock starts nothing is read, so that a ring runs over whenever it is to.
@@ -332,23 +345,6 @@ fn a_table_without_a_protocol_is_not_watched() {
     let text = "cluster: { nodes: { n1: 10.77.0.1:7000, n2: 10.77.0.2:7000 } }\nrules: []\n";
     let table = compile("test", text, &[]).expect("a table").table;
     assert!(watch::open(&table, None).expect("nothing is opened").is_none());
-}
-
-#[test]
-fn who_is_gone_and_may_come_back_without_data_testifies_to_nothing() {
-    let mut both = Both::new(Protocol::Embedded, &peers(), None);
-    both.ear.start(START);
-    for candidate in [1, 2] {
-        let mut asks = Talk::open(&mut both, 1, (candidate, 3), 40_000);
-        asks.say(&mut both, 2, ask(candidate as u8, 3, 7));
-    }
-    let mut old = Talk::open(&mut both, 3, (3, 1), 40_000);
-    old.say(&mut both, 10, vote(3, 1, 7));
-    both.watcher.births().gone(START + Nanos::from_millis(50), NodeId(2));
-    let mut new = Talk::open(&mut both, 100, (3, 2), 40_001);
-    new.say(&mut both, 110, vote(3, 2, 7));
-    let (ended, ..) = both.end();
-    assert!(ended.alarms.is_empty(), "{:?}", ended.alarms);
 }
 
 /// A loop that is stuck keeps its end of the ring; detaching has to come to its end all the same.

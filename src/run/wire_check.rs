@@ -8,23 +8,22 @@ use crate::observe::Observer;
 use crate::observe::file::Reader;
 use crate::wire::Protocol;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// What a record begins with, and no history does.
-const MARK: &str = "{\"raftq_wire\"";
+const MARK: [u8; 13] = *b"{\"raftq_wire\"";
 
 /// Whether this file is such a record. One that cannot be read is not, nor is a pipe, of which
 /// nothing could be read twice.
 #[must_use]
 pub fn is_record(path: &Path) -> bool {
-    path.is_file() && first_line(path).is_ok_and(|line| line.starts_with(MARK))
-}
-
-fn first_line(path: &Path) -> io::Result<String> {
-    let mut mark = vec![0; MARK.len()];
-    io::Read::read_exact(&mut File::open(path)?, &mut mark)?;
-    Ok(String::from_utf8_lossy(&mark).into_owned())
+    let begins = || -> io::Result<bool> {
+        let mut mark = [0; MARK.len()];
+        File::open(path)?.read_exact(&mut mark)?;
+        Ok(mark == MARK)
+    };
+    path.is_file() && begins().unwrap_or(false)
 }
 
 /// Judges a record. The error names the file, and the line where there is one.
