@@ -97,6 +97,9 @@ pub mod tcp_flags {
     pub const RST: u8 = 0x04;
     pub const PSH: u8 = 0x08;
     pub const ACK: u8 = 0x10;
+    pub const URG: u8 = 0x20;
+    pub const ECE: u8 = 0x40;
+    pub const CWR: u8 = 0x80;
 }
 
 /// What raftq reads of a packet: both ends, the transport, and how much it carries.
@@ -112,6 +115,10 @@ pub struct PacketView {
     pub flags: u8,
     /// TCP sequence number; 0 for UDP.
     pub seq: u32,
+    /// TCP acknowledgement number; 0 where there is none.
+    pub ack: u32,
+    /// The traffic class byte of the IP header: DSCP in its upper six bits, ECN below.
+    pub tos: u8,
     /// Bytes of IP and transport headers together.
     pub header_len: u16,
     /// Whether it is the first fragment of several, or has IPv6 extension headers: such a
@@ -144,23 +151,29 @@ impl PacketView {
     /// size of its segments. 0 where the packet is one segment.
     #[inline]
     pub fn parse(bytes: &[u8], wire_len: u32, mtu: u32) -> Result<Self, Unreadable> {
-        let (src, dst, protocol, ip_len, intricate) = match bytes.first().map(|b| b >> 4) {
-            Some(4) => ipv4(bytes)?,
-            Some(6) => ipv6(bytes)?,
-            Some(_) => return Err(Unreadable::Malformed),
-            None => return Err(Unreadable::Truncated),
-        };
+        let IpHeader { src, dst, protocol, len: ip_len, intricate, tos } =
+            match bytes.first().map(|b| b >> 4) {
+                Some(4) => ipv4(bytes)?,
+                Some(6) => ipv6(bytes)?,
+                Some(_) => return Err(Unreadable::Malformed),
+                None => return Err(Unreadable::Truncated),
+            };
         let rest = &bytes[ip_len..];
-        let (proto, flags, seq, transport_len) = match protocol {
+        let (proto, flags, seq, ack, transport_len) = match protocol {
             6 => {
                 let tcp = TcpPacket::new(rest).ok_or(Unreadable::Truncated)?;
                 let len = usize::from(tcp.get_data_offset()) * 4;
                 if len < 20 {
                     return Err(Unreadable::Malformed);
                 }
-                (Proto::Tcp, tcp.get_flags(), tcp.get_sequence(), len)
+                let ack = if tcp.get_flags() & tcp_flags::ACK == 0 {
+                    0
+                } else {
+                    tcp.get_acknowledgement()
+                };
+                (Proto::Tcp, tcp.get_flags(), tcp.get_sequence(), ack, len)
             }
-            17 => (Proto::Udp, 0, 0, 8),
+            17 => (Proto::Udp, 0, 0, 0, 8),
             _ => return Err(Unreadable::OtherProtocol),
         };
         if rest.len() < 8 {
@@ -181,6 +194,8 @@ impl PacketView {
             proto,
             flags,
             seq,
+            ack,
+            tos,
             header_len: header_len as u16,
             intricate,
             len: wire_len,
@@ -223,8 +238,15 @@ impl PacketView {
     }
 }
 
-/// Source, destination, transport, length, and whether it is intricate.
-type IpHeader = (u128, u128, u8, usize, bool);
+/// What an IP header says.
+struct IpHeader {
+    src: u128,
+    dst: u128,
+    protocol: u8,
+    len: usize,
+    intricate: bool,
+    tos: u8,
+}
 
 #[inline]
 fn ipv4(bytes: &[u8]) -> Result<IpHeader, Unreadable> {
@@ -241,8 +263,9 @@ fn ipv4(bytes: &[u8]) -> Result<IpHeader, Unreadable> {
     }
     let src = ip.get_source().to_ipv6_mapped().to_bits();
     let dst = ip.get_destination().to_ipv6_mapped().to_bits();
-    let more_fragments = ip.get_flags() & 1 != 0;
-    Ok((src, dst, ip.get_next_level_protocol().0, len, more_fragments))
+    let intricate = ip.get_flags() & 1 != 0;
+    let protocol = ip.get_next_level_protocol().0;
+    Ok(IpHeader { src, dst, protocol, len, intricate, tos: bytes[1] })
 }
 
 /// Walks the extension headers of RFC 8200 that may stand before the transport.
@@ -266,5 +289,7 @@ fn ipv6(bytes: &[u8]) -> Result<IpHeader, Unreadable> {
     if bytes.len() < len {
         return Err(Unreadable::Truncated);
     }
-    Ok((ip.get_source().to_bits(), ip.get_destination().to_bits(), next, len, len > 40))
+    let (src, dst) = (ip.get_source().to_bits(), ip.get_destination().to_bits());
+    let tos = ip.get_traffic_class();
+    Ok(IpHeader { src, dst, protocol: next, len, intricate: len > 40, tos })
 }

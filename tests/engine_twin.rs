@@ -6,11 +6,11 @@ mod engine_support;
 use engine_support::naive::{Event, Fate, Naive};
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
-use raftq::engine::{Engine, Limits, Prepared, Token, Verdict};
+use raftq::engine::{Engine, Heard, Keep, Limits, Prepared, Token, Verdict};
 use raftq::packet::{Endpoint, LinkId, NodeId, PacketView, Proto, tcp_flags};
 use raftq::rules::table::{
-    Action, Bounds, Delay, Distribution, Filter, FlowAge, MessageFilter, Node, OpenSet, OpenSides,
-    Order, Place, RoleWord, Rule, Table, Trigger, Unattributed, What, Window,
+    Action, Bounds, Delay, Distribution, Filter, FlowAge, MessageFilter, Narrow, Node, OpenSet,
+    OpenSides, Order, Place, RoleWord, Rule, Table, Trigger, Unattributed, What, Window,
 };
 use raftq::time::Nanos;
 use raftq::wire::{Kind, Message};
@@ -87,6 +87,7 @@ fn delays() -> impl Strategy<Value = Delay> {
             jitter: Nanos::from_millis(jitter.min(by) * (jitter % 2)),
             distribution,
             order,
+            correlation: 0,
         }
     })
 }
@@ -141,6 +142,7 @@ fn filters() -> impl Strategy<Value = Filter> {
             every_nth,
             first,
             message,
+            narrow: Narrow::default(),
         })
 }
 
@@ -202,6 +204,7 @@ fn rules(nodes: u16) -> impl Strategy<Value = Vec<Rule>> {
                 on: None,
                 sides,
                 keeps_held: false,
+                heals_by_reset: false,
                 name: name.to_owned(),
                 links,
                 filter,
@@ -232,6 +235,8 @@ fn table(nodes: u16, seed: u64, six: bool, mut rules: Vec<Rule>) -> Table {
         unattributed: Unattributed::Accept,
         protocol: None,
         group: None,
+        patterns: Vec::new(),
+        tables: Vec::new(),
         rules,
     }
 }
@@ -320,6 +325,8 @@ fn view(shape: &PacketShape, table: &Table) -> PacketView {
         proto: if shape.udp { Proto::Udp } else { Proto::Tcp },
         flags: shape.flags,
         seq: shape.seq,
+        ack: 0,
+        tos: 0,
         header_len,
         len: u32::from(header_len) + shape.payload,
         segments: shape.segments,
@@ -434,21 +441,23 @@ impl Pair {
 
     fn packet(&mut self, view: &PacketView, says: &[Message]) {
         self.packets += 1;
-        let decision = self.engine.decide_heard(Self::START + self.now, view, says, &[]);
+        let heard = Heard { messages: says, ..Heard::default() };
+        let decision = self.engine.decide_heard(Self::START + self.now, view, &heard);
         let mut kept = true;
         let fate = match decision.verdict {
             Verdict::Accept => Fate::Accept,
             Verdict::Drop => Fate::Drop,
             Verdict::Trim => Fate::Trim,
-            Verdict::Hold { due, trim, ordered } => {
+            Verdict::Hold(keep) => {
                 let facts = decision.facts.expect("what is held has facts");
                 let token = Token { queue: 0, id: self.packets };
+                let Keep { due, trim, ordered, .. } = keep;
                 let slot = trim.then_some(0);
-                kept = self.engine.hold(token, facts, due, ordered, slot).is_ok();
+                kept = self.engine.hold(token, facts, keep, (slot, None)).is_ok();
                 Fate::Hold { due: due - Self::START, trim, ordered }
             }
             Verdict::Reset { seq } => Fate::Reset { seq },
-            Verdict::Ask { .. } => panic!("no stack is shared here"),
+            Verdict::Ask { .. } | Verdict::Reject(_) => panic!("no stack is shared here"),
         };
         let wanted = self.naive.packet(self.now, view, says);
         assert_eq!((fate, decision.rule.map(usize::from), kept), wanted, "{view:?}");

@@ -5,7 +5,7 @@ mod engine_support;
 
 use engine_support::asked::says;
 use engine_support::packet::{Build, flags};
-use raftq::engine::{Edge, Engine, Limits, Prepared, Silenced, Verdict};
+use raftq::engine::{Edge, Engine, Heard, Limits, Prepared, Silenced, Verdict};
 use raftq::packet::{NodeId, PacketView};
 use raftq::rules::table::{Action, Bounds, Event, Role, RoleWord};
 use raftq::rules::{self, Table};
@@ -53,7 +53,8 @@ impl Bench {
         let bytes = build.bytes();
         let view = PacketView::parse(&bytes, bytes.len() as u32, 0).expect("a whole packet");
         let (messages, entries) = says(&what.split_whitespace().collect::<Vec<_>>());
-        self.engine.decide_heard(self.now, &view, &messages, &entries).verdict
+        let heard = Heard { payload: &[], messages: &messages, entries: &entries };
+        self.engine.decide_heard(self.now, &view, &heard).verdict
     }
 
     fn silenced(&mut self) -> Vec<Silenced> {

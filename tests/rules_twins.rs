@@ -96,9 +96,11 @@ fn walk_all(table: &Table) -> (HashSet<String>, u64) {
                             Action::Accept
                             | Action::Drop(_)
                             | Action::Reset
-                            | Action::Stall { .. } => break,
+                            | Action::Stall { .. }
+                            | Action::Reject(_)
+                            | Action::Hold(_) => break,
                             // It takes one packet, and the others go on.
-                            Action::Trigger(_) => {}
+                            _ => {}
                         }
                     }
                     longest = longest.max(held);

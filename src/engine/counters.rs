@@ -96,6 +96,10 @@ pub struct Totals {
     pub resets: Count,
     /// Segments dropped or trimmed because their direction of a connection was stalled.
     pub stalled: Count,
+    /// Connections that a cut has starved and that could not be reset at its end.
+    pub unhealed: Count,
+    /// Copies of packets that could not be kept, or not be sent.
+    pub copies_lost: Count,
     /// Flows that had to be forgotten early because the table was full.
     pub flows_evicted: Count,
 }
@@ -165,6 +169,8 @@ impl Counters {
             (&old.silence_leaked, &new.silence_leaked),
             (&old.resets, &new.resets),
             (&old.stalled, &new.stalled),
+            (&old.unhealed, &new.unhealed),
+            (&old.copies_lost, &new.copies_lost),
             (&old.flows_evicted, &new.flows_evicted),
         ]);
     }

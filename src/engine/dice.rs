@@ -24,6 +24,17 @@ pub struct Draw {
     pub part: u32,
 }
 
+impl Draw {
+    /// Of nothing: for rules that draw nothing.
+    pub(super) const NONE: Self =
+        Self { rule: 0, link: LinkId(0), connection: 0, segment: 0, part: 0 };
+
+    /// The same for a segment that stands so many behind.
+    pub(super) fn behind(self, segments: u32) -> Self {
+        Self { segment: self.segment.wrapping_add(segments), ..self }
+    }
+}
+
 /// The stable key of a rule, from its name.
 #[must_use]
 pub fn rule_key(name: &str) -> u64 {
@@ -50,9 +61,17 @@ impl Draw {
     }
 }
 
+/// placeholder
+pub fn correlated(draw: Draw, seed: u64, _rho: u64, _memory: &mut u64) -> u64 {
+    draw.bits(seed)
+}
+/// placeholder
+pub fn lost(_m: &crate::rules::random::Loss, _s: &mut u64, _seed: u64, _draw: Draw) -> bool {
+    false
+}
 /// One delay, drawn with 64 random bits.
 #[must_use]
-pub fn delay(delay: &Delay, bits: u64) -> Nanos {
+pub fn delay(delay: &Delay, _tables: &[crate::rules::dist::DistTable], bits: u64) -> Nanos {
     if delay.jitter == Nanos::ZERO {
         return delay.by;
     }
@@ -61,6 +80,7 @@ pub fn delay(delay: &Delay, bits: u64) -> Nanos {
     let offset = match delay.distribution {
         Distribution::Uniform => unit(bits) * 2.0 - 1.0,
         Distribution::Normal => normal(bits).clamp(-4.0, 4.0),
+        _ => 0.0, // placeholder
     };
     #[expect(clippy::cast_sign_loss, reason = "clamped at zero")]
     Nanos((by + jitter * offset).max(0.0) as u64)
@@ -116,14 +136,15 @@ mod tests {
             jitter: Nanos::from_millis(5),
             distribution: Distribution::Uniform,
             order: Order::Flow,
+            correlation: 0,
         };
-        let drawn: Vec<u64> = draws(10_000).map(|d| delay(&uniform, d.bits(1)).0).collect();
+        let drawn: Vec<u64> = draws(10_000).map(|d| delay(&uniform, &[], d.bits(1)).0).collect();
         assert!(drawn.iter().all(|d| (15_000_000..=25_000_000).contains(d)));
         let mean = drawn.iter().sum::<u64>() / 10_000;
         assert!((19_900_000..20_100_000).contains(&mean), "mean {mean}");
 
         let normal = Delay { distribution: Distribution::Normal, ..uniform };
-        let drawn: Vec<u64> = draws(10_000).map(|d| delay(&normal, d.bits(1)).0).collect();
+        let drawn: Vec<u64> = draws(10_000).map(|d| delay(&normal, &[], d.bits(1)).0).collect();
         let within = drawn.iter().filter(|d| (15_000_000..=25_000_000).contains(*d)).count();
         assert!((6_600..7_050).contains(&within), "one deviation holds 68 %: {within}");
         assert!(drawn.iter().all(|d| *d <= normal.longest().0));

@@ -5,7 +5,7 @@
 //! silent, or, when none is, of one that nothing depends on; that is counted, because a
 //! forgotten flow loses its age and must be asked for again on loopback.
 
-use crate::packet::{Endpoint, NodeId, PacketView, Proto};
+use crate::packet::{Endpoint, NodeId, PacketView, Proto, tcp_flags};
 use crate::time::Nanos;
 use rustc_hash::FxBuildHasher;
 use std::collections::HashMap;
@@ -79,6 +79,8 @@ pub struct Flow {
     pub generation: u32,
     /// Packets that wait for the dialler to be found.
     pub waiting: u32,
+    /// How far each direction's bytes have come, where rules ask for that.
+    pub track: [Track; 2],
     isn: u32,
     seen: Nanos,
 }
@@ -94,9 +96,51 @@ impl Flow {
             dialler: Dialler::Unasked,
             generation,
             waiting: 0,
+            track: [Track::default(); 2],
             isn,
             seen: now,
         }
+    }
+}
+
+/// What the segments of one direction of a TCP flow have told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Track {
+    /// A sequence number, and which byte of the stream bears it, from 0.
+    base: Option<(u32, u64)>,
+    /// The sequence number behind all that was sent.
+    pub next: Option<u32>,
+    /// The sequence number that its sender expects of the other direction.
+    pub expects: Option<u32>,
+    /// The first sequence number that a cut has taken from it.
+    pub lost: Option<u32>,
+}
+
+impl Track {
+    /// Hears of a segment; returns where its first byte is in the stream.
+    pub fn hear(&mut self, view: &PacketView) -> u64 {
+        let behind = view.seq.wrapping_add(view.sequence_len());
+        if view.flags & tcp_flags::RST == 0 {
+            let newer = |old: u32, new: u32| new.wrapping_sub(old).cast_signed() > 0;
+            if self.next.is_none_or(|next| newer(next, behind)) {
+                self.next = Some(behind);
+            }
+            if view.flags & tcp_flags::ACK != 0 && self.expects.is_none_or(|e| newer(e, view.ack)) {
+                self.expects = Some(view.ack);
+            }
+        }
+        if view.flags & tcp_flags::SYN != 0 {
+            self.base = Some((view.seq.wrapping_add(1), 0));
+            return 0;
+        }
+        let (seq, byte) = *self.base.get_or_insert((view.seq, 0));
+        let ahead = view.seq.wrapping_sub(seq).cast_signed();
+        let at = byte.saturating_add_signed(i64::from(ahead));
+        if ahead > 0 {
+            // Sequence numbers begin anew; the stream's do not.
+            self.base = Some((view.seq, at));
+        }
+        at
     }
 }
 

@@ -25,6 +25,17 @@ pub struct Turned {
     pub watched: bool,
 }
 
+/// What the bytes of a packet tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heard<'a> {
+    /// What stands behind its headers, as far as it was copied.
+    pub payload: &'a [u8],
+    /// The messages that it completes, in their order.
+    pub messages: &'a [Message],
+    /// Those of their entries whose terms are known, one message's behind the other's.
+    pub entries: &'a [Entry],
+}
+
 /// What was heard so far.
 #[derive(Debug)]
 pub(super) struct Hearing {
@@ -95,8 +106,7 @@ impl Engine {
         &mut self,
         now: Nanos,
         view: &PacketView,
-        messages: &[Message],
-        entries: &[Entry],
+        &Heard { messages, entries, .. }: &Heard<'_>,
     ) {
         if messages.is_empty() {
             return;
@@ -134,6 +144,7 @@ impl Engine {
             Turn::ElectionStarted { node, .. } => (Event::ElectionStarted, current, Some(node)),
             Turn::TermChange { .. } => (Event::TermChange, current, None),
         };
+        self.end_holds_by(event);
         for i in 0..self.plan.eventful.len() {
             let rule = self.plan.eventful[i];
             let (table, layout) = (&self.plan.table, &mut self.plan.layout);

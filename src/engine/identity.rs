@@ -4,8 +4,8 @@
 //! stack, only the end that is a peer endpoint is known; the other dialled from some port
 //! of a shared address, and its owner must be asked for.
 
-use crate::packet::{Endpoint, NodeId, PacketView, mapped};
-use crate::rules::table::Node;
+use crate::packet::{Endpoint, NodeId, PacketView, mapped, tcp_flags};
+use crate::rules::table::{Dialled, Node};
 use rustc_hash::FxBuildHasher;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv6Addr;
@@ -81,6 +81,22 @@ impl Identity {
                 None => Ends::Foreign,
             },
             (None, None) => Ends::Foreign,
+        }
+    }
+
+    /// Who dialled a packet's connection: whoever is not at its peer endpoint. Where both ends are,
+    /// or neither is, only what opens a connection tells.
+    #[must_use]
+    pub fn dialled(&self, view: &PacketView) -> Option<Dialled> {
+        let (from, to) =
+            (self.endpoints.contains_key(&view.src), self.endpoints.contains_key(&view.dst));
+        let synack = tcp_flags::SYN | tcp_flags::ACK;
+        match (from, to) {
+            (false, true) => Some(Dialled::BySender),
+            (true, false) => Some(Dialled::ByReceiver),
+            _ if view.is_dial() => Some(Dialled::BySender),
+            _ if view.flags & synack == synack => Some(Dialled::ByReceiver),
+            _ => None,
         }
     }
 

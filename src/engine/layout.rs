@@ -7,10 +7,11 @@
 
 use super::Facts;
 use super::dice::rule_key;
+use super::memory::{self, Cells};
 use super::special::Special;
 use crate::packet::{LinkId, Proto};
 use crate::rules::table::{
-    Action, Event, FlowAge, Meant, OpenSides, Rule, Table, Trigger, What, Window,
+    Action, Event, FlowAge, Hold, Meant, OpenSides, Rule, Table, Trigger, Until, What, Window,
 };
 use crate::time::Nanos;
 use std::collections::HashMap;
@@ -46,6 +47,8 @@ pub(super) struct Step {
     /// When this activation came into force, since the start; later than its planned start
     /// where the table was adopted later.
     pub(super) since: Nanos,
+    /// How often it has ended.
+    pub(super) endings: u32,
     start: Nanos,
     edge: Nanos,
 }
@@ -55,10 +58,18 @@ pub(super) struct Step {
 pub(super) struct Layout {
     pub(super) steps: Vec<Step>,
     pub(super) actions: Vec<Action>,
+    /// Where each action's memory is.
+    pub(super) cells: Vec<Cells>,
+    pub(super) flow_columns: u32,
+    pub(super) link_columns: u32,
     class_of: Vec<u16>,
     lists: Vec<List>,
     pub(super) columns: usize,
     pub(super) tracks_flows: bool,
+    /// Whether it is to be told how far each direction's bytes have come.
+    pub(super) tracks_bytes: bool,
+    /// Whether rules look at what few do.
+    pub(super) looks_closely: bool,
     next_edge: Nanos,
 }
 
@@ -106,10 +117,15 @@ impl Layout {
         let mut layout = Self {
             steps: Vec::with_capacity(table.rules.len()),
             actions: Vec::new(),
+            cells: Vec::new(),
+            flow_columns: 0,
+            link_columns: 0,
             class_of,
             lists,
             columns: 0,
             tracks_flows: false,
+            tracks_bytes: false,
+            looks_closely: false,
             next_edge: Nanos::ZERO,
         };
         for rule in &table.rules {
@@ -126,12 +142,19 @@ impl Layout {
     fn add(&mut self, rule: &Rule, nodes: usize) {
         let first = self.actions.len() as u32;
         self.actions.extend_from_slice(&rule.actions);
-        let delays = rule.actions.iter().any(|a| matches!(a, Action::Delay(_)));
-        let draws = rule.filter.chance.is_some()
-            || rule.actions.iter().any(|a| matches!(a, Action::Delay(d) if d.jitter > Nanos::ZERO));
-        let ends_flows = |a: &Action| matches!(a, Action::Reset | Action::Stall { .. });
-        self.tracks_flows |= draws || delays || rule.filter.flow.is_some();
-        self.tracks_flows |= rule.actions.iter().any(ends_flows) || rule.filter.message.is_some();
+        for action in &rule.actions {
+            let (count, per_link) = memory::words(action);
+            let columns = if per_link { &mut self.link_columns } else { &mut self.flow_columns };
+            self.cells.push(Cells { first: *columns, count, per_link });
+            *columns += count;
+            self.tracks_flows |= needs_flow(action) || (count > 0 && !per_link);
+        }
+        let draws = rule.is_random();
+        let narrow = &rule.filter.narrow;
+        self.looks_closely |= !narrow.is_nothing();
+        self.tracks_bytes |= narrow.offset.is_some() || rule.heals_by_reset;
+        self.tracks_flows |= draws || self.tracks_bytes || rule.filter.flow.is_some();
+        self.tracks_flows |= rule.filter.message.is_some();
         let special = Special::of(rule, nodes);
         let column = draws.then_some(self.columns as u32);
         self.columns += usize::from(draws);
@@ -146,6 +169,7 @@ impl Layout {
             keeps_held: rule.keeps_held,
             drops: rule.actions.iter().any(|a| matches!(a, Action::Drop(_))),
             accepts: rule.filter.chance.is_none()
+                && rule.filter.narrow.pattern.is_none()
                 && rule.filter.message.is_none()
                 && rule.filter.first.is_none()
                 && rule.filter.every_nth.is_none()
@@ -157,6 +181,7 @@ impl Layout {
             fired: false,
             triggered: false,
             since: Nanos::ZERO,
+            endings: 0,
             start: Nanos::ZERO,
             edge: Nanos::ZERO,
         });
@@ -185,11 +210,7 @@ impl Layout {
         actions.iter().any(|action| match action {
             Action::Drop(What::Packets) => true,
             Action::Drop(What::Data) => facts.data,
-            Action::Accept
-            | Action::Delay(_)
-            | Action::Reset
-            | Action::Stall { .. }
-            | Action::Trigger(_) => false,
+            _ => false,
         })
     }
 
@@ -220,6 +241,7 @@ impl Layout {
                     step.edge = step.edge.min(special.edge(active));
                 }
                 if was && (!active || anew) {
+                    step.endings = step.endings.wrapping_add(1);
                     tell(Edge { rule: i as u16, at: t, active: false, leaderless: false });
                 }
                 let rearmed = std::mem::take(&mut self.steps[i].fired);
@@ -230,8 +252,16 @@ impl Layout {
                     self.refresh(i);
                 }
             }
-            self.next_edge = self.next_edge.min(self.steps[i].edge);
+            self.next_edge = self.next_edge.min(self.steps[i].edge).min(self.steps[i].hold_edge());
         }
+    }
+
+    /// What a rule holds is let go, and it holds nothing more in this activation.
+    pub(super) fn end_hold(&mut self, rule: u16) {
+        if let Some(special) = &mut self.steps[usize::from(rule)].special {
+            special.hold_over = true;
+        }
+        self.fire(rule);
     }
 
     /// Something has happened at `t`: a rule that follows it becomes active, or will. Returns what
@@ -256,6 +286,7 @@ impl Layout {
             self.next_edge = self.next_edge.min(start);
             return [None; 2];
         }
+        step.endings = step.endings.wrapping_add(u32::from(step.active));
         let ended = step.active.then_some(Edge { rule, at: t, active: false, leaderless: false });
         let was_open = !std::mem::take(&mut step.fired) && step.active;
         step.active = true;
@@ -347,11 +378,39 @@ impl Step {
         })
     }
 
-    /// Whether it is about this link now, where that changes while it is active.
+    /// Whether it is about this link now, where that changes while it is active, and about such
+    /// packets.
     #[cold]
     #[inline(never)]
-    pub(super) fn covers(&self, link: LinkId) -> bool {
-        self.special.as_ref().is_none_or(|special| special.covers(link))
+    pub(super) fn is_for(&self, facts: &Facts) -> bool {
+        self.special
+            .as_ref()
+            .is_none_or(|special| special.covers(facts.link) && special.is_met(facts))
+    }
+
+    /// How it holds packets, if it ever does.
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.special.as_ref().and_then(|special| special.hold)
+    }
+
+    /// How it holds packets now.
+    pub(super) fn holds(&self) -> Option<Hold> {
+        let special = self.special.as_ref().filter(|special| !special.hold_over && self.active)?;
+        special.hold
+    }
+
+    /// When it lets go what it holds, where a time says so.
+    fn hold_edge(&self) -> Nanos {
+        match self.holds() {
+            Some(Hold { until: Until::Time(time), .. }) => time,
+            _ => Nanos::MAX,
+        }
+    }
+
+    /// Whether another rule has ended since this one became active, by the number of its endings.
+    pub(super) fn has_seen_end(&mut self, endings: u32) -> bool {
+        let Some(special) = &mut self.special else { return false };
+        endings != *special.endings.get_or_insert(endings)
     }
 
     /// Whether it is about messages: then it never applies to what is held, whose messages came
@@ -359,6 +418,19 @@ impl Step {
     pub(super) fn is_about_messages(&self) -> bool {
         self.special.as_ref().is_some_and(|special| special.message.is_some())
     }
+}
+
+/// Whether an action needs to know which flow a packet belongs to.
+fn needs_flow(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Delay(_)
+            | Action::Reset
+            | Action::Stall { .. }
+            | Action::Rate(_)
+            | Action::Slot(_)
+            | Action::Hold(_)
+    )
 }
 
 /// Groups the links by the rules that are on them.

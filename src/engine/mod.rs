@@ -6,7 +6,9 @@
 //! flows.rs      which connection it belongs to
 //! layout.rs     which rules are active on its link
 //! walk.rs       what those rules make of it
+//! impair.rs     what single actions make of it;  memory.rs  what they remember
 //! held.rs       packets that wait until they are due;  silence.rs  nodes that say nothing
+//! holds.rs      packets that rules hold;  heal.rs  cuts that end by resets
 //! heard.rs      what decoded messages do to rules;  special.rs  rules that ask for such things
 //! stalls.rs     connections that were stalled or reset
 //! shared.rs     packets whose sender has to be asked for;  waiting.rs  who waits for that
@@ -20,12 +22,16 @@
 pub mod counters;
 pub mod dice;
 pub mod flows;
+mod heal;
 mod heard;
 pub mod held;
+mod holds;
 pub mod identity;
+mod impair;
 pub mod lateness;
 mod layout;
 pub mod mangle;
+mod memory;
 mod prepared;
 mod shared;
 mod silence;
@@ -34,7 +40,9 @@ mod stalls;
 pub mod waiting;
 mod walk;
 
-pub use heard::Turned;
+pub use heal::Rst;
+pub use heard::{Heard, Turned};
+pub use impair::{Copies, Damage};
 pub use layout::Edge;
 pub use prepared::Prepared;
 pub use shared::TooMany;
@@ -42,10 +50,11 @@ pub use silence::Silenced;
 pub use waiting::{Answer, Question};
 
 use crate::packet::{LinkId, NodeId, PacketView, Proto};
+use crate::rules::table::{Dialled, Mark, Reject};
 use crate::time::Nanos;
-use crate::wire::{Entry, Message};
 use counters::Counters;
 use flows::{FLOWS_MAX, Flow, FlowId, FlowKey, Flows, Touched};
+use heal::Resets;
 use heard::Hearing;
 use held::{HELD_MAX, Held, Holder};
 use identity::Ends;
@@ -87,6 +96,22 @@ pub struct Facts {
     pub dst_port: u16,
     /// Wire segments.
     pub segments: u16,
+    /// Bytes of the whole packet, as the view has them.
+    pub len: u32,
+    /// Bytes of its headers.
+    pub header_len: u16,
+    /// TCP flags.
+    pub flags: u8,
+    /// Traffic class.
+    pub tos: u8,
+    /// Whether its payload can be changed, and copies of it made.
+    pub changeable: bool,
+    /// Who dialled, as far as it tells; only where rules ask.
+    pub dialled: Option<Dialled>,
+    /// Where its first byte is in its direction's stream; [`Facts::NOWHERE`] where nobody asks.
+    pub offset: u64,
+    /// Which of the table's patterns its payload has.
+    pub patterns: u32,
     /// Its flow, where the table needs to know flows.
     pub flow: Option<FlowId>,
     /// Generation of that flow.
@@ -109,15 +134,10 @@ pub enum Verdict {
         /// Of the earliest byte of its direction that has not been delivered.
         seq: u32,
     },
-    /// Keep it until then ([`Engine::hold`]); `trim` first if it says so.
-    Hold {
-        /// When it is due.
-        due: Nanos,
-        /// Whether only its acknowledgement goes on.
-        trim: bool,
-        /// Whether later packets of its flow may not overtake it.
-        ordered: bool,
-    },
+    /// Discard it, and tell its sender.
+    Reject(Reject),
+    /// Keep it ([`Engine::hold`]).
+    Hold(Keep),
     /// Keep it until its sender is known ([`Engine::wait`]).
     Ask {
         /// The end that is known.
@@ -125,6 +145,32 @@ pub enum Verdict {
         /// Whether that is the receiver.
         to_peer: bool,
     },
+}
+
+/// How a packet is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// When it is due; [`Nanos::MAX`]: when a rule lets it go, or one before it.
+    pub due: Nanos,
+    /// When it would be if nothing of its flow stood before it.
+    pub own: Nanos,
+    /// The rule that holds it.
+    pub by: Option<u16>,
+    /// Whether only its acknowledgement goes on.
+    pub trim: bool,
+    /// Whether later packets of its flow may not overtake it.
+    pub ordered: bool,
+}
+
+/// What else happens to a packet that goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// It bears this mark from now on.
+    pub mark: Option<Mark>,
+    /// Its payload is changed first.
+    pub damage: Option<Damage>,
+    /// Copies of it follow.
+    pub copies: Option<Copies>,
 }
 
 /// A verdict and what it was based on.
@@ -136,6 +182,8 @@ pub struct Decision {
     pub facts: Option<Facts>,
     /// The rule that decided, or the first that delayed.
     pub rule: Option<u16>,
+    /// What else happens to it, where it goes on.
+    pub extras: Extras,
 }
 
 /// A packet that leaves the engine after it was held or had to wait.
@@ -145,8 +193,10 @@ pub struct Release {
     pub token: Token,
     /// Whether it is dropped.
     pub drop: bool,
-    /// The trimmed acknowledgement that goes instead of it.
-    pub trim: Option<u16>,
+    /// Where the loop keeps the bytes that go instead of it.
+    pub slot: Option<u16>,
+    /// The mark that it is to bear.
+    pub mark: Option<Mark>,
     /// Its link, where it is known.
     pub link: Option<LinkId>,
     /// When it was due, where it was held for a delay.
@@ -162,6 +212,7 @@ pub struct Engine {
     waiting: Vec<Waiting>,
     silence: Silence,
     stalls: Stalls,
+    resets: Resets,
     hearing: Hearing,
     start: Option<Nanos>,
     seq: u64,
@@ -203,6 +254,7 @@ impl Engine {
             waiting: Vec::with_capacity(WAITING_MAX),
             silence: Silence::new(),
             stalls: Stalls::new(flows),
+            resets: Resets::new(),
             hearing,
             start: None,
             seq: 0,
@@ -232,10 +284,21 @@ impl Engine {
     /// [`Engine::advance`].
     pub fn adopt(&mut self, mut plan: Box<Prepared>, now: Nanos) -> Box<Prepared> {
         plan.counters.inherit(&self.plan.counters, &plan.former);
+        let same_patterns = plan.table.patterns == self.plan.table.patterns;
         plan.keep_draws(&mut self.plan, self.flows.len());
         std::mem::swap(&mut self.plan, &mut plan);
         let former = |old| self.plan.former.iter().position(|f| *f == Some(usize::from(old)));
         self.stalls.renumber(|old| former(old).map(|rule| rule as u16));
+        if self.held.has_rules() || !same_patterns {
+            // A rule that is gone holds nothing; what it held goes with the next look at rules.
+            let gone = u16::MAX;
+            self.held.rearrange(|all| {
+                for std::cmp::Reverse(held) in all {
+                    held.by = held.by.map(|old| former(old).map_or(gone, |rule| rule as u16));
+                    held.facts.patterns &= if same_patterns { u32::MAX } else { 0 };
+                }
+            });
+        }
         self.follow_anew();
         if let Some(start) = self.start {
             let t = now.saturating_sub(start);
@@ -243,6 +306,7 @@ impl Engine {
             self.plan.keep_events(&plan, t);
             self.plan.keep_activations(&plan, t);
         }
+        self.keep_heals(&mut plan);
         plan
     }
 
@@ -265,7 +329,11 @@ impl Engine {
         plan.untold.drain(..).for_each(&mut tell);
         let (counters, fresh) = (&plan.counters, &mut plan.fresh);
         let first = fresh.len();
+        let (heals, ended) = (&plan.heals, &mut plan.ended);
         plan.layout.advance(t, |edge| {
+            if !edge.active && !heals.is_empty() && ended.len() < ended.capacity() {
+                ended.push(edge.rule);
+            }
             if edge.active {
                 counters.rules[usize::from(edge.rule)].activations.add(1);
                 if fresh.len() < fresh.capacity() {
@@ -285,31 +353,29 @@ impl Engine {
             }
         }
         self.plan.fresh.clear();
+        while let Some(rule) = self.plan.ended.pop() {
+            self.heal(rule);
+        }
+        if !self.plan.holding.is_empty() || self.held.has_rules() {
+            self.end_holds(now, t);
+        }
     }
 
     /// Judges one packet that completes no message, as far as anybody reads messages.
     #[inline]
     pub fn decide(&mut self, now: Nanos, view: &PacketView) -> Decision {
-        self.decide_heard(now, view, &[], &[])
+        self.decide_heard(now, view, &Heard::default())
     }
 
-    /// Judges one packet with the messages that it completes, in their order, and those of their
-    /// entries whose terms are known, one message's behind the other's. The messages are heard
-    /// before it is judged: the first one of a new leader comes from the leader.
+    /// Judges one packet with what its bytes have told. The messages are heard before it is
+    /// judged: the first one of a new leader comes from the leader.
     #[inline]
-    pub fn decide_heard(
-        &mut self,
-        now: Nanos,
-        view: &PacketView,
-        messages: &[Message],
-        entries: &[Entry],
-    ) -> Decision {
+    pub fn decide_heard(&mut self, now: Nanos, view: &PacketView, heard: &Heard<'_>) -> Decision {
         self.plan.counters.totals.packets.add(1);
         let Some(start) = self.start else {
-            self.overhear(now, view, messages, entries);
+            self.overhear(now, view, heard);
             return Decision::foreign();
         };
-        let heard = (messages, entries);
         let (from, to) = match self.plan.identity.ends(view) {
             Ends::Known(from, to) => (from, to),
             Ends::Foreign => {
@@ -326,10 +392,23 @@ impl Engine {
         if self.plan.layout.tracks_flows || !self.held.is_empty() || self.stalls.is_any() {
             facts.is_of(self.find_flow(now, view));
         }
-        if !messages.is_empty() {
-            self.hear(now, (Some(from), Some(link)), messages, entries);
+        if self.plan.layout.looks_closely {
+            self.look_closely(&mut facts, view, heard);
         }
-        self.judge(now, start, facts, messages)
+        if !heard.messages.is_empty() {
+            self.hear(now, (Some(from), Some(link)), heard.messages, heard.entries);
+        }
+        self.judge(now, start, facts, heard.messages)
+    }
+
+    /// Finds out what few rules ask of a packet.
+    #[inline(never)]
+    fn look_closely(&self, facts: &mut Facts, view: &PacketView, heard: &Heard<'_>) {
+        facts.dialled = self.plan.identity.dialled(view);
+        let patterns = self.plan.table.patterns.iter().enumerate();
+        facts.patterns = patterns
+            .filter(|(_, pattern)| pattern.is_in(heard.payload))
+            .fold(0, |bits, (i, _)| bits | 1 << i);
     }
 
     /// Notes a packet that could not be read; it is accepted.
@@ -340,18 +419,20 @@ impl Engine {
 
     /// Takes a packet in until it is due. Fails where as many are held as may be; the
     /// packet is then to be dropped, and is counted as such.
+    ///
+    /// `slot` names the bytes that go instead of it, where others do.
     pub fn hold(
         &mut self,
         token: Token,
         facts: Facts,
-        due: Nanos,
-        ordered: bool,
-        trim: Option<u16>,
+        keep: Keep,
+        (slot, mark): (Option<u16>, Option<Mark>),
     ) -> Result<(), Full> {
         self.seq += 1;
         // Trimmed, it is a bare acknowledgement, which a new cut of data lets pass.
-        let facts = Facts { data: facts.data && trim.is_none(), ..facts };
-        let held = Held { due, seq: self.seq, token, facts, trim, ordered };
+        let facts = Facts { data: facts.data && !keep.trim, ..facts };
+        let Keep { due, own, by, ordered, .. } = keep;
+        let held = Held { due, seq: self.seq, token, facts, own, by, slot, mark, ordered };
         let counters = &self.plan.counters;
         if self.held.push(held).is_err() {
             counters.totals.overflow.add(1);
@@ -364,6 +445,29 @@ impl Engine {
             let direction = usize::from(facts.direction);
             flow.held[direction] += 1;
             flow.last_due[direction] = due;
+        }
+        self.note_held();
+        Ok(())
+    }
+
+    /// Takes a copy in, whose bytes the loop keeps in `slot`, until `due`. Nothing waits behind it.
+    pub fn hold_copy(&mut self, slot: u16, facts: Facts, due: Nanos) -> Result<(), Full> {
+        self.seq += 1;
+        let token = Token { queue: held::COPIES, id: u32::from(slot) };
+        let held = Held {
+            due,
+            seq: self.seq,
+            token,
+            facts,
+            own: due,
+            by: None,
+            slot: None,
+            mark: None,
+            ordered: false,
+        };
+        if self.held.push(held).is_err() {
+            self.plan.counters.totals.copies_lost.add(1);
+            return Err(Full);
         }
         self.note_held();
         Ok(())
@@ -383,7 +487,9 @@ impl Engine {
         if self.held.next_due().is_some_and(|due| due <= now) {
             while let Some(held) = self.held.pop_due(now) {
                 let_go(&mut self.flows, &held);
-                release(Release { due: Some(held.due), ..Release::of(&held) });
+                // What a rule let go was due at no time of its own.
+                let due = Some(held.due).filter(|_| held.own < Nanos::MAX);
+                release(Release { due, ..Release::of(&held) });
             }
             self.note_held();
         }
@@ -447,12 +553,16 @@ impl Engine {
     }
 
     /// Its flow, the flow's generation, and the direction in it.
-    fn find_flow(&mut self, now: Nanos, view: &PacketView) -> (FlowId, u32, u8) {
+    fn find_flow(&mut self, now: Nanos, view: &PacketView) -> Found {
         let (key, direction) = FlowKey::of(view.src, view.dst, view.proto);
         let touched = self.flows.touch(now, key, view);
         let generation = self.flows.get(touched.id).generation;
         self.note_touched(touched);
-        (touched.id, generation, direction)
+        let mut offset = Facts::NOWHERE;
+        if self.plan.layout.tracks_bytes && view.proto == Proto::Tcp {
+            offset = self.flows.get_mut(touched.id).track[usize::from(direction)].hear(view);
+        }
+        Found { flow: touched.id, generation, direction, offset }
     }
 
     fn note_touched(&mut self, touched: Touched) {
@@ -529,7 +639,30 @@ fn order<'a>(flows: &'a mut Flows, held: &Held) -> Option<(&'a mut Flow, usize)>
     Some((flow, usize::from(held.facts.direction)))
 }
 
+/// Where a packet belongs.
+struct Found {
+    flow: FlowId,
+    generation: u32,
+    direction: u8,
+    offset: u64,
+}
+
 impl Facts {
+    /// No byte of a stream that anybody counts.
+    pub const NOWHERE: u64 = u64::MAX;
+
+    /// Bytes behind its headers.
+    #[must_use]
+    pub const fn payload_len(&self) -> u32 {
+        self.len - self.header_len as u32
+    }
+
+    /// Bytes that it takes on the wire: each of its segments has headers.
+    fn wire_len(&self) -> u64 {
+        let more = u64::from(self.segments.saturating_sub(1)) * u64::from(self.header_len);
+        u64::from(self.len) + more
+    }
+
     fn of(view: &PacketView, link: LinkId) -> Self {
         Self {
             link,
@@ -542,6 +675,14 @@ impl Facts {
             src_port: view.src.port,
             dst_port: view.dst.port,
             segments: view.segments,
+            len: view.len,
+            header_len: view.header_len,
+            flags: view.flags,
+            tos: view.tos,
+            changeable: !view.intricate,
+            dialled: None,
+            offset: Self::NOWHERE,
+            patterns: 0,
             flow: None,
             generation: 0,
             direction: 0,
@@ -550,14 +691,16 @@ impl Facts {
 }
 
 impl Facts {
-    fn is_of(&mut self, (flow, generation, direction): (FlowId, u32, u8)) {
+    fn is_of(&mut self, found: Found) {
+        let Found { flow, generation, direction, offset } = found;
         (self.flow, self.generation, self.direction) = (Some(flow), generation, direction);
+        self.offset = offset;
     }
 }
 
 impl Decision {
     fn foreign() -> Self {
-        Self { verdict: Verdict::Accept, facts: None, rule: None }
+        Self { verdict: Verdict::Accept, facts: None, rule: None, extras: Extras::default() }
     }
 }
 
@@ -565,11 +708,12 @@ impl Release {
     /// A packet that was held goes on, as it is or trimmed.
     fn of(held: &Held) -> Self {
         let link = Some(held.facts.link);
-        Self { token: held.token, drop: false, trim: held.trim, link, due: None }
+        let Held { token, slot, mark, .. } = *held;
+        Self { token, drop: false, slot, mark, link, due: None }
     }
 
     /// A packet that goes on as it is.
     fn pass(token: Token) -> Self {
-        Self { token, drop: false, trim: None, link: None, due: None }
+        Self { token, drop: false, slot: None, mark: None, link: None, due: None }
     }
 }

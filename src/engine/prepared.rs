@@ -5,8 +5,10 @@
 use super::counters::Counters;
 use super::dice::Draw;
 use super::flows::{FLOWS_MAX, FlowId, Flows};
+use super::heal::Starved;
 use super::identity::Identity;
 use super::layout::{Edge, Layout};
+use super::memory::Memory;
 use super::{Facts, walk};
 use crate::observe::Leaders;
 use crate::packet::NodeId;
@@ -30,6 +32,8 @@ pub struct Prepared {
     /// Rules that have just become active, or changed while they were: their drops still
     /// have to be applied to what is held.
     pub(super) fresh: Vec<u16>,
+    /// Rules that have just ended, where what they did may have to be healed.
+    pub(super) ended: Vec<u16>,
     /// Rules that started or ended because this table was adopted.
     pub(super) untold: Vec<Edge>,
     /// Whether there may be any of these two.
@@ -37,11 +41,17 @@ pub struct Prepared {
     /// Rules that follow events, and rules that follow the leader.
     pub(super) eventful: Vec<u16>,
     following: Vec<u16>,
+    /// Rules that hold packets.
+    pub(super) holding: Vec<u16>,
+    /// What rules that heal by resets have starved.
+    pub(super) heals: Vec<Starved>,
     /// Connections seen so far, per link.
     connections: Vec<u32>,
     /// Matching segments so far: per flow, direction and drawing rule. Untouched pages of
     /// it cost nothing.
     draws: Vec<u32>,
+    /// What single actions remember.
+    pub(super) memory: Memory,
 }
 
 impl Prepared {
@@ -69,6 +79,7 @@ impl Prepared {
             former: table.rules.iter().map(|rule| index_in(&rule.name)).collect(),
             // Once for the adoption, and once for an edge at the same time.
             fresh: Vec::with_capacity(table.rules.len() * 2 + EDGES_MAX),
+            ended: Vec::with_capacity(table.rules.len() + EDGES_MAX),
             // Those of an adoption, and of a few events.
             untold: Vec::with_capacity(table.rules.len() + EDGES_MAX),
             just_adopted: false,
@@ -76,6 +87,16 @@ impl Prepared {
             following: rules_that(&table, |rule| {
                 rule.sides.as_ref().is_some_and(OpenSides::follows)
             }),
+            holding: rules_that(&table, |rule| super::holds::of(&rule.actions).is_some()),
+            heals: rules_that(&table, |rule| rule.heals_by_reset)
+                .into_iter()
+                .map(|rule| Starved::new(rule, FLOWS_MAX))
+                .collect(),
+            memory: Memory::new(
+                layout.flow_columns as usize,
+                layout.link_columns as usize,
+                table.links(),
+            ),
             connections: vec![0; table.links()],
             draws: vec![0; layout.columns * 2 * FLOWS_MAX],
             layout,
@@ -136,6 +157,8 @@ impl Prepared {
             if self.fresh.len() < self.fresh.capacity() {
                 self.fresh.push(edge.rule);
             }
+        } else if self.ended.len() < self.ended.capacity() {
+            self.ended.push(edge.rule);
         }
         if self.untold.len() < self.untold.capacity() {
             self.untold.push(edge);
@@ -177,6 +200,8 @@ impl Prepared {
                     self.untold.push(Edge { rule, at: t, active: true, leaderless });
                 }
                 (Some(_), false) => {
+                    step.endings = step.endings.wrapping_add(1);
+                    self.ended.push(rule);
                     self.untold.push(Edge { rule, at: t, active: false, leaderless: false });
                 }
                 (None, false) => {}
@@ -191,6 +216,7 @@ impl Prepared {
         if self.connections.len() == old.connections.len() {
             std::mem::swap(&mut self.connections, &mut old.connections);
         }
+        self.keep_memory(old, flows);
         let (width, old_width) = (self.layout.columns, old.layout.columns);
         for (i, former) in self.former.iter().enumerate() {
             let column = self.layout.steps[i].column;
@@ -203,8 +229,25 @@ impl Prepared {
         }
     }
 
+    /// Actions that stand in both tables remember what they did: a bottleneck that was busy is.
+    fn keep_memory(&mut self, old: &Self, flows: usize) {
+        for (i, former) in self.former.iter().enumerate() {
+            let Some(former) = former.and_then(|f| old.layout.steps.get(f)) else { continue };
+            let pairs = self.layout.steps[i].actions.clone().zip(former.actions.clone());
+            for (new, former) in pairs {
+                let (new, former) = (new as usize, former as usize);
+                if self.layout.actions[new] == old.layout.actions[former] {
+                    let cells = [self.layout.cells[new], old.layout.cells[former]];
+                    self.memory.inherit(cells[0], &old.memory, cells[1], flows);
+                }
+            }
+        }
+    }
+
     /// A flow takes a place: its draws start anew.
     pub(super) fn new_flow(&mut self, id: FlowId) {
+        self.memory.new_flow(id);
+        self.heals.iter_mut().for_each(|heal| heal.forget(id));
         let width = self.layout.columns * 2;
         let at = id.0 as usize * width;
         self.draws[at..at + width].fill(0);
@@ -261,6 +304,11 @@ impl Prepared {
             self.layout.fire(rule);
         }
         hits
+    }
+
+    /// The actions of a rule, each with its index.
+    pub(super) fn actions(&self, rule: u16) -> std::ops::Range<u32> {
+        self.layout.steps[usize::from(rule)].actions.clone()
     }
 
     /// Whether a rule that has just become active drops this held packet.

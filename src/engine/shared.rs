@@ -7,11 +7,10 @@
 
 use super::flows::{Dialler, FlowId};
 use super::waiting::{Answer, PATIENCE, Question, WAITING_MAX, Waiting};
-use super::{Decision, Engine, Facts, Release, Token, Verdict, walk};
+use super::{Decision, Engine, Facts, Heard, Keep, Release, Token, Verdict, walk};
 use crate::packet::{LinkId, NodeId, PacketView};
 use crate::rules::table::Unattributed;
 use crate::time::Nanos;
-use crate::wire::{Entry, Message};
 
 /// When to ask again who holds a socket that no node seems to hold: its process may have
 /// been starting.
@@ -33,12 +32,16 @@ impl Engine {
         start: Nanos,
         view: &PacketView,
         (peer, to_peer): (NodeId, bool),
-        (messages, entries): (&[Message], &[Entry]),
+        heard: &Heard<'_>,
     ) -> Decision {
         let mut facts = Facts::of(view, LinkId(0));
         facts.is_of(self.find_flow(now, view));
         let Some(id) = facts.flow else { return Decision::foreign() };
         let dialler = self.flows.get(id).dialler;
+        if self.plan.layout.looks_closely {
+            self.look_closely(&mut facts, view, heard);
+        }
+        let Heard { messages, entries, .. } = *heard;
         if !messages.is_empty() {
             // Whoever sent it: what it says is heard now, with its sender where that is known.
             let (from, link) = match dialler {
@@ -54,7 +57,7 @@ impl Engine {
             // Whoever is at the other end: nothing to or from this one passes.
             Dialler::Unasked | Dialler::Asked | Dialler::Unfound(_) if self.silence.has(peer) => {
                 self.plan.counters.totals.silenced.add(u64::from(facts.segments));
-                Decision { verdict: Verdict::Drop, facts: None, rule: None }
+                Decision { verdict: Verdict::Drop, ..Decision::foreign() }
             }
             Dialler::Node(other) => {
                 facts.link = self.link(peer, other, to_peer);
@@ -66,11 +69,8 @@ impl Engine {
             }
             Dialler::Unfound(until) if now < until => {
                 let drop = self.unattributed(peer, to_peer, &facts);
-                Decision {
-                    verdict: if drop { Verdict::Drop } else { Verdict::Accept },
-                    facts: None,
-                    rule: None,
-                }
+                let verdict = if drop { Verdict::Drop } else { Verdict::Accept };
+                Decision { verdict, ..Decision::foreign() }
             }
             Dialler::Unasked | Dialler::Asked | Dialler::Unfound(_) | Dialler::Stranger(_) => {
                 Decision::ask(peer, to_peer, facts)
@@ -171,14 +171,18 @@ impl Engine {
         // Its bytes are no longer at hand, so it goes whole or not at all.
         facts.trimmable = false;
         facts.resettable = false;
+        facts.changeable = false;
         let link = Some(facts.link);
-        match self.judge(now, start, facts, &[]).verdict {
-            Verdict::Hold { due, ordered, .. } => {
-                if self.hold(token, facts, due, ordered, None).is_err() {
+        let decision = self.judge(now, start, facts, &[]);
+        let mark = decision.extras.mark;
+        match decision.verdict {
+            Verdict::Hold(keep) => {
+                let keep = Keep { trim: false, ..keep };
+                if self.hold(token, facts, keep, (None, mark)).is_err() {
                     release(Release { drop: true, link, ..Release::pass(token) });
                 }
             }
-            Verdict::Accept => release(Release { link, ..Release::pass(token) }),
+            Verdict::Accept => release(Release { link, mark, ..Release::pass(token) }),
             _ => release(Release { drop: true, link, ..Release::pass(token) }),
         }
     }
@@ -250,6 +254,7 @@ pub(super) fn dialler(answer: Answer, now: Nanos) -> Dialler {
 
 impl Decision {
     fn ask(peer: NodeId, to_peer: bool, facts: Facts) -> Self {
-        Self { verdict: Verdict::Ask { peer, to_peer }, facts: Some(facts), rule: None }
+        let facts = Some(facts);
+        Self { verdict: Verdict::Ask { peer, to_peer }, facts, ..Self::foreign() }
     }
 }

@@ -1,9 +1,12 @@
 //! What only few rules need: messages, counts, events, and sets that are known only by then. It
 //! stands aside of what every packet looks at.
 
+use super::Facts;
 use crate::observe::{self, Leaders};
 use crate::packet::{LinkId, NodeId};
-use crate::rules::table::{Masks, Meant, MessageFilter, NodeBits, On, OpenSides, Role, Rule};
+use crate::rules::table::{
+    Bounds, Hold, Masks, Meant, MessageFilter, Narrow, NodeBits, On, OpenSides, Role, Rule,
+};
 use crate::time::Nanos;
 use crate::wire::Message;
 
@@ -20,6 +23,13 @@ pub(super) struct Planned {
 /// The rest of a rule.
 #[derive(Clone, Debug)]
 pub(super) struct Special {
+    narrow: Narrow,
+    /// How it holds packets, if it does.
+    pub(super) hold: Option<Hold>,
+    /// Whether what it holds in this activation has been let go.
+    pub(super) hold_over: bool,
+    /// The endings of the other rule that it waits for, as it became active.
+    pub(super) endings: Option<u32>,
     pub(super) message: Option<MessageFilter>,
     /// 0: none.
     nth: u64,
@@ -45,13 +55,20 @@ impl Special {
     /// None for an ordinary rule, as nearly all are.
     pub(super) fn of(rule: &Rule, all: usize) -> Option<Box<Self>> {
         let filter = &rule.filter;
+        let hold = super::holds::of(&rule.actions);
         let ordinary = filter.message.is_none()
+            && filter.narrow.is_nothing()
+            && hold.is_none()
             && filter.first.is_none()
             && filter.every_nth.is_none()
             && rule.on.is_none()
             && rule.sides.is_none();
         (!ordinary).then(|| {
             Box::new(Self {
+                narrow: filter.narrow,
+                hold,
+                hold_over: false,
+                endings: None,
                 message: filter.message,
                 nth: filter.every_nth.map_or(0, u64::from),
                 first: filter.first.map_or(0, u64::from),
@@ -77,6 +94,30 @@ impl Special {
         }
         let (from, to) = link.ends(usize::from(self.all));
         self.masks.cover(from, to)
+    }
+
+    /// Whether a packet is such as its `where` asks, as far as the packet itself goes.
+    pub(super) fn is_met(&self, facts: &Facts) -> bool {
+        let of = &self.narrow;
+        let within = |bounds: Option<Bounds>, number: u32| {
+            bounds.is_none_or(|bounds| bounds.has(u64::from(number)))
+        };
+        let offset = |bounds: Bounds| {
+            let bytes = u64::from(facts.payload_len());
+            let last = facts.offset.saturating_add(bytes.saturating_sub(1));
+            facts.offset != Facts::NOWHERE
+                && bytes > 0
+                && facts.offset <= bounds.most
+                && last >= bounds.least
+        };
+        within(of.size, facts.len)
+            && within(of.payload, facts.payload_len())
+            && of.dialled.is_none_or(|by| facts.dialled == Some(by))
+            && of.flags.is_none_or(|flags| flags.meet(facts.flags))
+            && of.dscp.is_none_or(|dscp| facts.tos >> 2 == dscp)
+            && of.ecn.is_none_or(|codes| codes & (1 << (facts.tos & 3)) != 0)
+            && of.pattern.is_none_or(|pattern| facts.patterns & (1 << pattern) != 0)
+            && of.offset.is_none_or(offset)
     }
 
     /// How much of what a packet brings is hit: of its messages, or of its segments.
@@ -112,6 +153,7 @@ impl Special {
     /// It becomes active.
     pub(super) fn begin(&mut self) {
         (self.seen, self.taken) = (0, 0);
+        (self.hold_over, self.endings) = (false, None);
         if let (Some(_), Some(planned)) = (self.on, self.planned) {
             self.bind(planned.meant);
         }
@@ -185,6 +227,7 @@ impl Special {
     /// Goes on where a rule of the same name stood, which was active and still is.
     pub(super) fn go_on(&mut self, old: &Self) {
         (self.seen, self.taken) = (old.seen, old.taken);
+        self.hold_over = old.hold_over && self.hold == old.hold;
     }
 
     /// Takes over what was planned for a rule of the same name that follows the same event.

@@ -49,12 +49,12 @@ pub(super) struct Stalls {
 
 /// The packets that a reset has left behind in the queue.
 #[derive(Clone, Copy, Debug)]
-struct Orphans {
-    flow: FlowId,
-    generation: u32,
-    direction: u8,
+pub(super) struct Orphans {
+    pub(super) flow: FlowId,
+    pub(super) generation: u32,
+    pub(super) direction: u8,
     /// They came before this.
-    before: u64,
+    pub(super) before: u64,
 }
 
 impl Stalls {
@@ -100,6 +100,13 @@ impl Stalls {
             return Stalled::Reset(seq, rule);
         }
         if facts.data && !before { Stalled::Lost(stall.rule) } else { Stalled::Passes }
+    }
+
+    /// Packets are held whose connection was reset.
+    pub(super) fn leave_behind(&mut self, orphans: Orphans) {
+        if self.orphans.len() < ORPHANS_MAX {
+            self.orphans.push(orphans);
+        }
     }
 
     /// A RST ends the stall of a direction: returns the first byte that was lost.
@@ -160,7 +167,7 @@ impl Engine {
             }
         }
         if any && self.stalls.orphans.len() < ORPHANS_MAX {
-            self.stalls.orphans.push(Orphans { flow, generation, direction, before: self.seq });
+            self.stalls.leave_behind(Orphans { flow, generation, direction, before: self.seq });
             // What comes now does not wait behind them.
             self.flows.get_mut(flow).held[usize::from(direction)] = 0;
         }

@@ -1,21 +1,28 @@
 //! What the active rules of a link make of one packet.
 //!
-//! Rules are tried in file order and compose: delays add up; `accept`, `drop`, `reset` and `stall`
-//! end the walk, and so does a packet that triggers a fault. No rule matches: accept. Behind the
+//! Rules are tried in file order and compose: delays add up, and so do marks, copies and damage;
+//! `accept`, `drop`, `reset`, `stall`, `reject` and `hold` end the walk, and so does a packet that triggers a fault. No rule matches: accept. Behind the
 //! rules comes what an earlier packet has done to the flow: what they let go on may be stalled.
 
 use super::dice::{self, Draw};
 use super::flows::Flows;
+use super::impair::{self, Copies, Damage};
 use super::layout::Step;
 use super::prepared::Prepared;
 use super::silence::Silence;
 use super::stalls::Stalled;
-use super::{Decision, Engine, Facts, Verdict};
-use crate::rules::table::{Action, FlowAge, Order, Trigger, What};
+use super::{Decision, Engine, Extras, Facts, Keep, Verdict};
+use crate::rules::table::{
+    Action, COPIES_MAX, Corrupt, Delay, FlowAge, Losing, Order, Part, Reject, Trigger, What,
+};
 use crate::time::Nanos;
 use crate::wire::Message;
 
+/// Draws that each action of a rule may make for one segment.
+const PARTS: u32 = 8;
+
 /// Where a walk ended.
+#[derive(Clone, Copy)]
 enum End {
     Through,
     Accept,
@@ -23,6 +30,8 @@ enum End {
     Trim,
     Reset,
     Stall,
+    Reject(Reject),
+    Hold,
 }
 
 /// What a walk collected.
@@ -35,6 +44,9 @@ struct Walk {
     seq: Option<u32>,
     /// When a stall that begins is to be reset, counted from now.
     reset_after: Option<Nanos>,
+    /// Whether it overtakes what is held of its flow.
+    overtakes: bool,
+    extras: Extras,
 }
 
 impl Engine {
@@ -53,41 +65,52 @@ impl Engine {
         if self.silence.covers(facts.link, self.plan.table.nodes.len()) {
             self.plan.counters.link(facts.link).dropped.add(segments);
             self.plan.counters.totals.silenced.add(segments);
-            return Decision { verdict: Verdict::Drop, facts: Some(facts), rule: None };
+            return Decision { verdict: Verdict::Drop, facts: Some(facts), ..Decision::foreign() };
         }
-        let mut walk = self.walk(now.saturating_sub(start), start, &facts, heard);
+        let mut walk = self.walk(now, start, &facts, heard);
         if matches!(walk.end, End::Stall) {
             let reset_at = walk.reset_after.map(|after| now + after);
             self.stalls.begin(&facts, walk.rule.unwrap_or_default(), reset_at);
         }
-        if self.stalls.is_any() && !matches!(walk.end, End::Drop | End::Reset) {
+        if self.stalls.is_any() && !matches!(walk.end, End::Drop | End::Reset | End::Reject(_)) {
             self.pass_stall(now, &mut walk, &facts);
         }
         let reset_to = match walk.end {
             End::Reset => Some(walk.seq.unwrap_or_else(|| self.reset(&facts))),
             _ => None,
         };
+        if !self.plan.heals.is_empty() && matches!(walk.end, End::Drop | End::Trim) {
+            self.starve(walk.rule.unwrap_or(u16::MAX), &facts);
+        }
+        let decide =
+            |verdict, extras| Decision { verdict, facts: Some(facts), rule: walk.rule, extras };
         let link = self.plan.counters.link(facts.link);
         let trim = match walk.end {
-            End::Drop | End::Reset => {
+            End::Drop | End::Reset | End::Reject(_) => {
                 link.dropped.add(segments);
-                let verdict = reset_to.map_or(Verdict::Drop, |seq| Verdict::Reset { seq });
                 self.plan.counters.totals.resets.add(u64::from(reset_to.is_some()));
-                return Decision { verdict, facts: Some(facts), rule: walk.rule };
+                let verdict = match (reset_to, walk.end) {
+                    (Some(seq), _) => Verdict::Reset { seq },
+                    (None, End::Reject(with)) => Verdict::Reject(with),
+                    _ => Verdict::Drop,
+                };
+                return decide(verdict, Extras::default());
             }
             End::Trim => {
                 link.trimmed.add(segments);
                 true
             }
             // A stall that could not begin: its flow is not known.
-            End::Through | End::Accept | End::Stall => false,
+            End::Through | End::Accept | End::Stall | End::Hold => false,
         };
-        let verdict = match self.due(now, &walk, &facts) {
-            Some(due) => Verdict::Hold { due, trim, ordered: !walk.free_order },
+        let verdict = match self.keep(now, &walk, &facts) {
+            Some(keep) => Verdict::Hold(Keep { trim, ..keep }),
             None if trim => Verdict::Trim,
             None => Verdict::Accept,
         };
-        Decision { verdict, facts: Some(facts), rule: walk.rule }
+        // What is trimmed has no payload to be changed, and its copies would be bare.
+        let extras = Extras { damage: walk.extras.damage.filter(|_| !trim), ..walk.extras };
+        decide(verdict, extras)
     }
 
     /// What a stall of its direction makes of a packet that the rules let go on.
@@ -111,7 +134,8 @@ impl Engine {
         }
     }
 
-    fn walk(&mut self, t: Nanos, start: Nanos, facts: &Facts, heard: &[Message]) -> Walk {
+    fn walk(&mut self, now: Nanos, start: Nanos, facts: &Facts, heard: &[Message]) -> Walk {
+        let t = now.saturating_sub(start);
         let mut walk = Walk {
             end: End::Through,
             delay: Nanos::ZERO,
@@ -119,6 +143,8 @@ impl Engine {
             rule: None,
             seq: None,
             reset_after: None,
+            overtakes: false,
+            extras: Extras::default(),
         };
         let (plan, flows, silence) = (&mut *self.plan, &self.flows, &mut self.silence);
         let mut at = 0;
@@ -142,7 +168,7 @@ impl Engine {
             if !chance(plan, rule, facts, draw) {
                 continue;
             }
-            let acted = apply(plan, rule, facts, draw, (t, silence), &mut walk);
+            let acted = apply(plan, rule, (facts, draw), (now, t), silence, &mut walk);
             if acted {
                 plan.counters.rules[usize::from(rule)].acted.add(units);
                 walk.rule = walk.rule.filter(|_| matches!(walk.end, End::Through)).or(Some(rule));
@@ -154,12 +180,18 @@ impl Engine {
         walk
     }
 
-    /// When a packet is due; `None`: now. A packet whose flow has held ones waits behind
-    /// them, delayed itself or not, unless its delay leaves the order free.
-    fn due(&mut self, now: Nanos, walk: &Walk, facts: &Facts) -> Option<Nanos> {
-        let due = now + walk.delay;
-        if walk.free_order {
-            return (walk.delay > Nanos::ZERO).then_some(due);
+    /// Whether a packet has to wait, and for what. A packet whose flow has held ones waits behind
+    /// them, delayed itself or not, unless its delay leaves the order free or it overtakes.
+    fn keep(&mut self, now: Nanos, walk: &Walk, facts: &Facts) -> Option<Keep> {
+        let own = now + walk.delay;
+        let by = walk.rule.filter(|_| matches!(walk.end, End::Hold));
+        let keep = |due| Keep { due, own, by, trim: false, ordered: true };
+        if by.is_some() {
+            return Some(Keep { own: Nanos::MAX, ..keep(Nanos::MAX) });
+        }
+        let late = walk.delay > Nanos::ZERO;
+        if walk.free_order || walk.overtakes {
+            return late.then_some(Keep { ordered: false, ..keep(own) });
         }
         let behind = facts.flow.and_then(|id| {
             let flow = self.flows.get(id);
@@ -167,8 +199,8 @@ impl Engine {
             (flow.held[direction] > 0).then_some(flow.last_due[direction])
         });
         match behind {
-            Some(last) => Some(due.max(last)),
-            None => (walk.delay > Nanos::ZERO).then_some(due),
+            Some(last) => Some(keep(own.max(last))),
+            None => late.then_some(keep(own)),
         }
     }
 }
@@ -182,7 +214,7 @@ pub(super) fn matches(step: &Step, facts: &Facts, flows: &Flows, start: Nanos) -
     if step.port != 0 && step.port != facts.src_port && step.port != facts.dst_port {
         return false;
     }
-    if step.special.is_some() && !step.covers(facts.link) {
+    if step.special.is_some() && !step.is_for(facts) {
         return false;
     }
     let Some(age) = step.flow else { return true };
@@ -207,14 +239,14 @@ pub(super) fn chance(plan: &Prepared, rule: u16, facts: &Facts, draw: Option<Dra
 fn apply(
     plan: &mut Prepared,
     rule: u16,
-    facts: &Facts,
-    draw: Option<Draw>,
-    (t, silence): (Nanos, &mut Silence),
+    (facts, draw): (&Facts, Option<Draw>),
+    (now, t): (Nanos, Nanos),
+    silence: &mut Silence,
     walk: &mut Walk,
 ) -> bool {
-    let range = plan.layout.steps[usize::from(rule)].actions.clone();
     let mut acted = false;
-    for (part, i) in (1..).zip(range) {
+    for (number, i) in (1..).zip(plan.actions(rule)) {
+        let draw = draw.map(|draw| Draw { part: number * PARTS, ..draw });
         match plan.layout.actions[i as usize] {
             Action::Accept => walk.end = End::Accept,
             Action::Drop(What::Data) if !facts.data => continue,
@@ -222,16 +254,6 @@ fn apply(
             Action::Reset | Action::Stall { .. } if !facts.data && !facts.resettable => continue,
             Action::Reset if facts.resettable => walk.end = End::Reset,
             Action::Drop(What::Packets | What::Data) | Action::Reset => walk.end = End::Drop,
-            Action::Delay(delay) => {
-                let bits = match draw {
-                    Some(draw) if delay.jitter > Nanos::ZERO => {
-                        Draw { part, ..draw }.bits(plan.table.seed)
-                    }
-                    _ => 0,
-                };
-                walk.delay = walk.delay + dice::delay(&delay, bits);
-                walk.free_order |= delay.order == Order::Free;
-            }
             Action::Stall { reset_after } => {
                 (walk.end, walk.reset_after) = (End::Stall, reset_after);
             }
@@ -246,6 +268,24 @@ fn apply(
                 plan.layout.trigger(rule);
                 walk.end = End::Drop;
             }
+            Action::Reject(with) => walk.end = End::Reject(with),
+            Action::Hold(_) => walk.end = End::Hold,
+            Action::Mark(mark) => {
+                let former = walk.extras.mark;
+                walk.extras.mark = Some(former.map_or(mark, |former| former.and(mark)));
+            }
+            Action::Delay(delay) if delay.correlation == 0 => {
+                let bits = match draw {
+                    Some(draw) if delay.jitter > Nanos::ZERO => draw.bits(plan.table.seed),
+                    _ => 0,
+                };
+                lengthen(plan, &delay, bits, walk);
+            }
+            ref impairing => {
+                if !impair(plan, i, impairing.clone(), (facts, draw), now, walk) {
+                    continue;
+                }
+            }
         }
         acted = true;
         if !matches!(walk.end, End::Through) {
@@ -254,4 +294,114 @@ fn apply(
         }
     }
     acted
+}
+
+fn lengthen(plan: &Prepared, delay: &Delay, bits: u64, walk: &mut Walk) {
+    walk.delay = walk.delay + dice::delay(delay, &plan.table.tables, bits);
+    walk.free_order |= delay.order == Order::Free;
+}
+
+/// The actions that remember something, or look at how much a packet is; returns whether it acted.
+#[inline(never)]
+fn impair(
+    plan: &mut Prepared,
+    action: u32,
+    of: Action,
+    (facts, draw): (&Facts, Option<Draw>),
+    now: Nanos,
+    walk: &mut Walk,
+) -> bool {
+    let seed = plan.table.seed;
+    let cells = plan.layout.cells[action as usize];
+    // A rule that draws has a draw; without one nothing is by chance.
+    let draw = draw.unwrap_or(Draw::NONE);
+    let at = now + walk.delay;
+    let memory = plan.memory.of(cells, facts).unwrap_or_default();
+    match of {
+        Action::Delay(delay) => {
+            let bits = match memory.first_mut() {
+                Some(last) => dice::correlated(draw, seed, delay.correlation, last),
+                None => draw.bits(seed),
+            };
+            lengthen(plan, &delay, bits, walk);
+            true
+        }
+        Action::Lose(losing) => {
+            let mut each = (0..u32::from(facts.segments)).map(|i| draw.behind(i));
+            let lost = match losing {
+                Losing::Lot(lot) => each.any(|draw| impair::hits(lot, seed, draw, memory)),
+                Losing::Model(model) => each.fold(false, |lost, draw| {
+                    let mut forgotten = 0;
+                    let state = memory.first_mut().unwrap_or(&mut forgotten);
+                    dice::lost(&model, state, seed, draw) || lost
+                }),
+            };
+            if lost {
+                walk.end = End::Drop;
+            }
+            lost
+        }
+        Action::Reorder(reorder) => {
+            let overtakes = impair::overtakes(&reorder, seed, draw, memory);
+            if overtakes {
+                (walk.delay, walk.overtakes) = (Nanos::ZERO, true);
+            }
+            overtakes
+        }
+        Action::Duplicate(duplicate) => {
+            let hit = facts.changeable && impair::hits(duplicate.lot, seed, draw, memory);
+            if hit {
+                let former = walk.extras.copies.map_or(0, |copies| copies.count);
+                let count = former.saturating_add(duplicate.count).min(COPIES_MAX);
+                walk.extras.copies = Some(Copies { count, after: duplicate.delay });
+            }
+            hit
+        }
+        Action::Corrupt(corrupt) => {
+            let damaged = damaged(&corrupt, facts, seed, draw);
+            let hit = damaged.filter(|_| impair::hits(corrupt.lot, seed, draw, memory));
+            walk.extras.damage = hit.or(walk.extras.damage);
+            hit.is_some()
+        }
+        Action::Rate(rate) => {
+            let bytes = (facts.wire_len(), u64::from(facts.segments));
+            let mut forgotten = 0;
+            let free = memory.first_mut().unwrap_or(&mut forgotten);
+            match impair::passed(&rate, at, bytes, free) {
+                Some(due) => walk.delay = due.saturating_sub(now),
+                None => walk.end = End::Drop,
+            }
+            walk.delay > Nanos::ZERO || matches!(walk.end, End::Drop)
+        }
+        Action::Slot(slot) => {
+            let tables = &plan.table.tables;
+            let due = impair::slot(&slot, at, facts.wire_len(), memory, |number, every| {
+                let draw = Draw { connection: 0, segment: number as u32, ..draw };
+                dice::delay(every, tables, draw.bits(seed))
+            });
+            walk.delay = due.unwrap_or(at).saturating_sub(now);
+            true
+        }
+        Action::Accept
+        | Action::Drop(_)
+        | Action::Reset
+        | Action::Stall { .. }
+        | Action::Trigger(_)
+        | Action::Reject(_)
+        | Action::Hold(_)
+        | Action::Mark(_) => false,
+    }
+}
+
+/// How a packet would be changed; `None` where it has nothing there.
+fn damaged(corrupt: &Corrupt, facts: &Facts, seed: u64, draw: Draw) -> Option<Damage> {
+    let len = facts.payload_len();
+    let bits = Draw { part: draw.part + 1, ..draw }.bits(seed);
+    let (from, to, one_bit) = match corrupt.part {
+        Part::Bit => (0, len, true),
+        Part::Bytes { from, to } => (u32::from(from), u32::from(to).min(len), false),
+    };
+    let fixes_checksum = corrupt.fixes_checksum;
+    let some = facts.changeable && from < to;
+    some.then_some(Damage { from, to, bits, one_bit, fixes_checksum })
 }

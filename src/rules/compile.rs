@@ -4,18 +4,19 @@
 //! reported. A rule whose text was already refused is only searched for unknown names, since
 //! what it lacks would look like further mistakes.
 
+use super::actions::{self, Load, Open};
 use super::diagnostic::{Diagnostic, Sink, quote};
-use super::file::{Action as Step, At, DelayFields, Keep, NodeSet, RuleEntry, RuleFile, Times};
+use super::file::{Action as Step, At, NodeSet, RuleEntry, RuleFile, Times};
 use super::groups::SetArg;
 use super::messages::{self, Spoken};
 use super::reach::Reach;
 use super::roles::Roles;
 use super::sets::{Sets, Side};
 use super::table::{
-    Action, Delay, Distribution, Fault, Filter, Masks, Meant, OpenSides, RANDOM_RULES_MAX,
-    RULE_LINKS_MAX, RULES_MAX, Rule, TRIGGERS_MAX, Table, What, Window,
+    Fault, Filter, Masks, Meant, OpenSides, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX, Rule,
+    TRIGGERS_MAX, Table, Window,
 };
-use super::{cluster, hold, preempt, processes, scalar};
+use super::{cluster, conditions, hold, preempt, processes, scalar};
 use crate::packet::{LinkId, NodeId, Proto};
 use crate::time::Nanos;
 use std::collections::HashMap;
@@ -39,7 +40,7 @@ pub(super) fn table(
     file: &RuleFile,
     cluster_file: Option<&RuleFile>,
     args: &[SetArg],
-    roles: Option<Roles>,
+    (roles, load): (Option<Roles>, Load<'_>),
     sink: &mut Sink,
 ) -> Option<Table> {
     let cluster = cluster_file.unwrap_or(file).cluster.as_ref();
@@ -57,7 +58,9 @@ pub(super) fn table(
     let groups: Vec<_> = groups.into_iter().flatten().collect();
     let mut sets =
         nodes.as_ref().map(|nodes| Sets::new(nodes, &groups, args, (roles, spoken), sink));
-    let (compiled, faults) = rules(file, sets.as_mut(), spoken, sink);
+    let mut open = Open::new(load);
+    let (mut compiled, faults) = rules(file, sets.as_mut(), (spoken, &mut open), sink);
+    actions::link_holds(&mut compiled, sink);
     let (cluster, sets) = (cluster?, sets?);
     sets.warn_unused(args, sink);
     let nodes = nodes.as_ref()?;
@@ -84,6 +87,8 @@ pub(super) fn table(
         unattributed: cluster.unattributed.as_ref().map_or_else(Default::default, |u| u.value),
         protocol: spoken.protocol,
         group,
+        patterns: open.patterns,
+        tables: open.tables,
         rules: table,
         faults,
     })
@@ -94,7 +99,7 @@ pub(super) fn table(
 fn rules<'f>(
     file: &'f RuleFile,
     mut sets: Option<&mut Sets<'_>>,
-    spoken: Spoken,
+    (spoken, open): (Spoken, &mut Open<'_>),
     sink: &mut Sink,
 ) -> (Vec<Compiled<'f>>, Vec<Fault>) {
     let mut names = HashMap::new();
@@ -104,12 +109,12 @@ fn rules<'f>(
         let name = entry.name.as_ref().map_or(format!("rule {}", index + 1), |n| n.value.clone());
         unique(&mut names, &name, entry, sink);
         if !processes::is_meant(entry) {
-            compiled.extend(rule(entry, name, sets.as_deref_mut(), spoken, sink));
+            compiled.extend(rule(entry, name, sets.as_deref_mut(), (spoken, open), sink));
             continue;
         }
         let fault = processes::fault(entry, name.clone(), sets.as_deref_mut(), sink);
         if processes::is_triggered(entry) {
-            let rule = rule(entry, name, sets.as_deref_mut(), spoken, sink);
+            let rule = rule(entry, name, sets.as_deref_mut(), (spoken, open), sink);
             compiled.extend(rule.zip(fault.as_ref()).map(|(c, fault)| {
                 let rule = processes::trigger(entry, c.rule, fault, faults.len());
                 Compiled { rule, ..c }
@@ -168,7 +173,7 @@ fn rule<'f>(
     entry: &'f RuleEntry,
     name: String,
     sets: Option<&mut Sets<'_>>,
-    spoken: Spoken,
+    (spoken, open): (Spoken, &mut Open<'_>),
     sink: &mut Sink,
 ) -> Option<Compiled<'f>> {
     let before = sink.errors();
@@ -189,8 +194,8 @@ fn rule<'f>(
     let window =
         if processes::is_meant(entry) { processes::armed(entry) } else { window(entry, &mut push) };
     let on = messages::on(entry, spoken, &mut push);
-    let filter = filter(entry, spoken, &mut push);
-    let actions = actions(entry, &mut push);
+    let filter = conditions::filter(entry, (spoken, open), &mut push);
+    let actions = actions::actions(entry, open, &mut push);
     if filter.message.is_some() {
         messages::warn_of_drop(entry, &mut push);
     } else if let Some(reached) = &reached {
@@ -204,7 +209,8 @@ fn rule<'f>(
         window: if on.is_some() { Window::ALWAYS } else { window },
         on,
         sides: reached.as_ref().and_then(|reached| reached.sides.clone()),
-        keeps_held: entry.r#do.iter().any(|step| keeps_held(step.value)),
+        keeps_held: entry.r#do.iter().any(|step| actions::keeps_held(&step.value)),
+        heals_by_reset: entry.r#do.iter().any(|step| actions::heals_by_reset(&step.value)),
         optional: entry.optional.is_some_and(|optional| optional.value),
         dynamic,
     };
@@ -326,87 +332,6 @@ pub(super) fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Wi
         _ => {}
     }
     window
-}
-
-fn filter(entry: &RuleEntry, spoken: Spoken, push: &mut impl FnMut(Diagnostic)) -> Filter {
-    let tcp = messages::only_tcp(entry, push).then_some(Proto::Tcp);
-    let Some(written) = &entry.r#where else { return Filter { proto: tcp, ..Filter::default() } };
-    messages::counts(written, push);
-    Filter {
-        proto: written.proto.map(|proto| proto.value).or(tcp),
-        message: messages::filter(written, spoken, push),
-        every_nth: written.every_nth.map(|nth| nth.value),
-        first: written.first.map(|first| first.value),
-        port: written.port.map(|port| port.value),
-        flow: written.flow.map(|flow| flow.value),
-        // A chance of one is none, and spares the queue single segments.
-        chance: written.chance.map(|chance| chance.value.0).filter(|share| *share < 1 << 32),
-    }
-}
-
-fn actions(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Vec<Action> {
-    let mut end: Option<&At<Step>> = None;
-    let mut actions = Vec::with_capacity(entry.r#do.len());
-    for step in &entry.r#do {
-        if let Some(end) = end {
-            push(
-                Diagnostic::error("this action is never reached")
-                    .at(step.span)
-                    .first(end.span)
-                    .field("do")
-                    .help("`accept`, `drop`, `reset` and `stall` end the rule: put them last"),
-            );
-            break;
-        }
-        let action = match step.value {
-            Step::Accept => Action::Accept,
-            Step::Drop { what, .. } => Action::Drop(what.unwrap_or(What::Packets)),
-            Step::Delay(fields) => Action::Delay(delay(fields, push)),
-            Step::Reset => Action::Reset,
-            Step::Stall { reset_after } => {
-                Action::Stall { reset_after: reset_after.map(|at| at.value) }
-            }
-            // `processes.rs` has such rules.
-            Step::Process(_) => continue,
-        };
-        if action.ends() {
-            end = Some(step);
-        }
-        actions.push(action);
-    }
-    actions
-}
-
-fn keeps_held(step: Step) -> bool {
-    matches!(step, Step::Drop { keep: Some(Keep::Held), .. })
-}
-
-fn delay(fields: DelayFields, push: &mut impl FnMut(Diagnostic)) -> Delay {
-    let jitter = fields.jitter.map_or(Nanos::ZERO, |jitter| jitter.value);
-    if let Some(written) = fields.jitter.filter(|jitter| jitter.value > fields.by.value) {
-        let shown = [jitter, fields.by.value].map(scalar::show);
-        let message = format!("a jitter of {} is larger than the delay of {}", shown[0], shown[1]);
-        push(
-            Diagnostic::error(message)
-                .at(written.span)
-                .field("do.delay.jitter")
-                .help("a packet cannot leave before it came: write at most `by`"),
-        );
-    }
-    if fields.by.value == Nanos::ZERO {
-        push(
-            Diagnostic::error("a delay of 0s does nothing")
-                .at(fields.by.span)
-                .field("do.delay.by")
-                .help("write how long packets are held, such as 20ms"),
-        );
-    }
-    Delay {
-        by: fields.by.value,
-        jitter,
-        distribution: fields.distribution.map_or(Distribution::Uniform, |d| d.value),
-        order: fields.order.map(|order| order.value).unwrap_or_default(),
-    }
 }
 
 /// A one-way drop that may not be what it seems: without acknowledgements the other direction

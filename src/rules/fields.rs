@@ -5,7 +5,7 @@
 
 use super::diagnostic::{Diagnostic, Sink, Span, nearest, quote};
 use super::document::{Key, Node, Value};
-use super::file::{At, Chance, NodeSet, Times, Word};
+use super::file::{At, Chance, NodeSet, Size, Times, Word};
 use super::roles::CURRENT_LEADER;
 use super::scalar::{self, Refused};
 use super::table::Bounds;
@@ -141,6 +141,22 @@ impl Reader<'_> {
     pub(super) fn chance(&mut self, node: &Node) -> Option<At<Chance>> {
         let chance = |text: &str| scalar::percentage(text).map(Chance);
         self.scalar(node, "a percentage such as 33%", chance)
+    }
+
+    /// A share that may be 0.
+    pub(super) fn share(&mut self, node: &Node) -> Option<At<Chance>> {
+        let share = |text: &str| scalar::share(text).map(Chance);
+        self.scalar(node, "a percentage such as 33%", share)
+    }
+
+    /// A number of bytes, at least 1.
+    pub(super) fn size(&mut self, node: &Node) -> Option<At<Size>> {
+        self.scalar(node, "a number of bytes such as 16KiB", |text| scalar::size(text).map(Size))
+    }
+
+    /// A duration, or a range of durations.
+    pub(super) fn span(&mut self, node: &Node) -> Option<At<(Nanos, Nanos)>> {
+        self.scalar(node, "a duration such as 10s, or a range of them", scalar::span)
     }
 
     pub(super) fn whole(&mut self, node: &Node, least: u64, most: u64) -> Option<At<u64>> {

@@ -5,7 +5,12 @@
 //! fields become the descriptions that editors show, so they are written for users.
 
 use super::table::{
-    Bounds, Distribution, Event, FlowAge, Order, ProcessAction, Role, Unattributed, What,
+    Bounds, Dialled, Distribution, Event, Flags, FlowAge, Order, Per, ProcessAction, Reject, Role,
+    Unattributed, What,
+};
+use super::written::{
+    Checksum, ContainsFields, CorruptFields, DuplicateFields, HoldFields, Impair, LossFields,
+    MarkFields, NanosOrRange, RateFields, RejectFields, ReorderFields, SlotFields, UntilSchema,
 };
 use crate::packet::Proto;
 use crate::rules::diagnostic::Span;
@@ -212,6 +217,33 @@ pub(super) struct Where {
     /// has no SYN: its flows open with the first packet seen, and anew after a silent minute.
     #[schemars(with = "Option<FlowAge>")]
     pub(super) flow: Option<At<FlowAge>>,
+    /// Who dialled the packet's connection: its `sender` or its `receiver`. None of them where it
+    /// cannot be told, as with UDP between two peer ports.
+    #[schemars(with = "Option<Dialled>")]
+    pub(super) dialled_by: Option<At<Dialled>>,
+    /// Bytes of the packet on the wire, IP header and all, such as `">1000"` or `"100..200"`.
+    #[schemars(with = "Option<Bounds>")]
+    pub(super) size: Option<At<Bounds>>,
+    /// Bytes that it carries, without headers: `0` for a bare acknowledgement.
+    #[schemars(with = "Option<Bounds>")]
+    pub(super) payload: Option<At<Bounds>>,
+    /// It carries some of these bytes of its direction of the connection, counted from 0, such as
+    /// `">=1048576"` or `"1000..2000"`. What was there before raftq came is not counted.
+    #[schemars(with = "Option<Bounds>")]
+    pub(super) offset: Option<At<Bounds>>,
+    /// TCP flags that it has, or with a `!` has not: `syn`, or `[syn, \"!ack\"]`.
+    #[schemars(with = "Option<FlagWords>")]
+    pub(super) flags: Option<At<Flags>>,
+    /// The differentiated services code point, 0 to 63.
+    #[schemars(with = "Option<u8>", range(max = 63))]
+    pub(super) dscp: Option<At<u8>>,
+    /// What its header says of congestion: one of these words, or several.
+    #[schemars(with = "Option<EcnWords>")]
+    pub(super) ecn: Option<At<u8>>,
+    /// What its payload contains: a text, or bytes such as `0x0a1b`; with `at`, where. A text that
+    /// two segments share is in neither.
+    #[schemars(with = "Option<ContainsSchema>")]
+    pub(super) contains: Option<At<ContainsFields>>,
     /// One kind of Raft message, or several. Needs `cluster.protocol`, as all up to `group` do.
     #[schemars(with = "Option<Kinds>")]
     pub(super) message: Option<Vec<At<Kind>>>,
@@ -244,15 +276,17 @@ pub(super) struct Where {
 }
 
 /// One step of `do`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Action {
     Accept,
     /// `what` is `None` where it was not said.
     Drop {
         what: Option<What>,
         keep: Option<Keep>,
+        heal: Option<Heal>,
     },
     Delay(DelayFields),
+    Impair(Impair),
     Reset,
     Stall {
         reset_after: Option<At<Nanos>>,
@@ -283,6 +317,26 @@ pub(super) struct DropFields {
     /// out, they are dropped like those that come.
     #[schemars(with = "Option<Keep>")]
     pub(super) keep: Option<At<Keep>>,
+    /// `reset`: when the rule ends, connections of which it dropped something are reset, so that
+    /// nobody waits for TCP to try again. If left out, they go on when TCP does.
+    #[schemars(with = "Option<Heal>")]
+    pub(super) heal: Option<At<Heal>>,
+}
+
+/// How a cut ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heal {
+    /// By resetting what it starved.
+    Reset,
+}
+
+/// In which order held packets leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReleaseOrder {
+    /// As they came.
+    InOrder,
+    /// The last first.
+    Reversed,
 }
 
 /// What a new drop leaves alone.
@@ -293,7 +347,7 @@ pub(super) enum Keep {
 }
 
 /// How `delay` delays.
-#[derive(Clone, Copy, Debug, JsonSchema)]
+#[derive(Clone, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct DelayFields {
     /// How long a packet is held, in the middle of the distribution.
@@ -306,6 +360,14 @@ pub(super) struct DelayFields {
     /// The shape of the jitter; `uniform` if left out.
     #[schemars(with = "Option<Distribution>")]
     pub(super) distribution: Option<At<Distribution>>,
+    /// Instead of `distribution`: a file with a table of one, as netem's `.dist` files are; a path
+    /// from where the rule file is.
+    #[schemars(with = "Option<String>")]
+    pub(super) table: Option<At<String>>,
+    /// How often the last draw of its direction of the connection is taken again; `0%` if left
+    /// out.
+    #[schemars(with = "Option<Chance>")]
+    pub(super) correlation: Option<At<Chance>>,
     /// `flow`: the packets of a connection stay in order. `free`: jitter may reorder them.
     /// `flow` if left out.
     #[schemars(with = "Option<Order>")]
@@ -317,6 +379,14 @@ impl<T: Copy> Copy for At<T> {}
 /// A share of packets, of 2^32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chance(pub(super) u64);
+
+/// Bits a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bits(pub(super) u64);
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
 
 /// A value that is one of a few words.
 pub(super) trait Word: Copy + 'static {
@@ -351,7 +421,16 @@ words!(Proto: "tcp" => Tcp, "udp" => Udp);
 words!(FlowAge: "new" => New, "established" => Established);
 words!(What: "packets" => Packets, "data" => Data);
 words!(Keep: "held" => Held);
-words!(Distribution: "uniform" => Uniform, "normal" => Normal);
+words!(Distribution: "uniform" => Uniform, "normal" => Normal, "pareto" => Pareto,
+    "paretonormal" => ParetoNormal);
+words!(Heal: "reset" => Reset);
+words!(ReleaseOrder: "in_order" => InOrder, "reversed" => Reversed);
+words!(Checksum: "wrong" => Wrong, "right" => Right);
+words!(Per: "link" => Link, "flow" => Flow);
+words!(Dialled: "sender" => BySender, "receiver" => ByReceiver);
+words!(Reject: "port_unreachable" => PortUnreachable, "host_unreachable" => HostUnreachable,
+    "net_unreachable" => NetUnreachable, "admin_prohibited" => AdminProhibited,
+    "tcp_reset" => TcpReset);
 words!(Order: "flow" => Flow, "free" => Free);
 words!(Unattributed: "accept" => Accept, "drop" => Drop);
 words!(Role: "leader" => Leader, "follower" => Follower, "candidate" => Candidate);
@@ -406,6 +485,60 @@ forms!(Chance, "Chance", |_generator| json_schema!({
     "type": "string",
     "pattern": r"^[0-9]+(\.[0-9]+)?%$",
 }));
+forms!(Bits, "Bits", |_generator| json_schema!({
+    "description": "A number and its unit: bit, kbit, mbit, gbit or tbit, of 1000 each; kibit, \
+                    mibit, gibit of 1024. All are a second.",
+    "type": "string",
+    "pattern": r"^[0-9]+(\.[0-9]+)? *([kKmMgGtT]i?)?bit(/s|ps)?$",
+}));
+forms!(Size, "Size", |_generator| json_schema!({
+    "description": "A number of bytes, or one with its unit: B, kB, MB, GB, KiB, MiB or GiB.",
+    "anyOf": [
+        { "type": "integer", "minimum": 1 },
+        { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *([kKmMgG]i?)?B?$" },
+    ],
+}));
+forms!(NanosOrRange, "DurationOrRange", |generator| json_schema!({
+    "anyOf": [
+        generator.subschema_for::<Nanos>(),
+        {
+            "description": "Two durations, such as 10ms..30ms.",
+            "type": "string",
+            "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+\.\.([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
+        },
+    ],
+}));
+forms!(UntilSchema, "Until", |generator| json_schema!({
+    "anyOf": [
+        generator.subschema_for::<Nanos>(),
+        generator.subschema_for::<Event>(),
+        {
+            "type": "object",
+            "properties": { "end_of": { "type": "string" } },
+            "required": ["end_of"],
+            "additionalProperties": false,
+        },
+    ],
+}));
+forms!(FlagWords, "Flags", |generator| json_schema!({
+    "anyOf": [
+        generator.subschema_for::<FlagWord>(),
+        { "type": "array", "items": generator.subschema_for::<FlagWord>(), "minItems": 1 },
+    ],
+}));
+forms!(FlagWord, "Flag", |_generator| json_schema!({
+    "type": "string",
+    "pattern": "^!?(fin|syn|rst|psh|ack|urg|ece|cwr)$",
+}));
+forms!(EcnWords, "Ecn", |_generator| json_schema!({
+    "anyOf": [
+        { "enum": ["not_ect", "ect1", "ect0", "ce"] },
+        { "type": "array", "items": { "enum": ["not_ect", "ect1", "ect0", "ce"] }, "minItems": 1 },
+    ],
+}));
+forms!(ContainsSchema, "Contains", |generator| json_schema!({
+    "anyOf": [{ "type": "string" }, generator.subschema_for::<ContainsFields>()],
+}));
 forms!(NodeSet, "NodeSet", |generator| json_schema!({
     "description": "A node, a group, `any`, `rest` (all nodes that are not in the other set), \
                     `leader`, `followers`, `minority` (with the leader), `majority`, `random` (one \
@@ -432,10 +565,11 @@ forms!(Times, "Times", |_generator| json_schema!({
     "anyOf": [{ "type": "integer", "minimum": 1 }, { "enum": ["unlimited"] }],
 }));
 forms!(Bounds, "Bounds", |_generator| json_schema!({
-    "description": "A number, or a comparison in quotes: \">3\", \">=3\", \"<3\", \"<=3\".",
+    "description": "A number, a comparison in quotes (\">3\", \">=3\", \"<3\", \"<=3\"), or a \
+                    range with both its ends: 3..5.",
     "anyOf": [
         { "type": "integer", "minimum": 0 },
-        { "type": "string", "pattern": "^(<|<=|>|>=|=)? *[0-9]+$" },
+        { "type": "string", "pattern": r"^((<|<=|>|>=|=)? *[0-9]+|[0-9]+\.\.[0-9]+)$" },
     ],
 }));
 forms!(Kinds, "Kinds", |generator| json_schema!({
@@ -463,13 +597,16 @@ forms!(Addresses, "Addresses", |_generator| json_schema!({
 forms!(Action, "Action", |generator| json_schema!({
     "anyOf": [
         {
-            "enum": ["accept", "drop", "reset", "stall"],
+            "enum": ["accept", "drop", "reset", "stall", "reject", "hold"],
             "description": "`accept`: the packet passes, after the delays so far; no later rule \
                             sees it. `drop`: the packet vanishes; TCP sends it again. `reset`: \
-                            its connection is reset, for its receiver at once. `stall`: from it on \
+                            its connection is reset, and both its ends are told. `stall`: from it on \
                             nothing but acknowledgements passes in its direction of the \
                             connection, for as long as that lives, so that what it carries is \
-                            lost. `reset` and `stall` are for TCP, and leave other packets alone.",
+                            lost. `reset` and `stall` are for TCP, and leave other packets alone. \
+                            `reject`: the packet vanishes, and its sender is told by ICMP. `hold`: \
+                            the packet waits until the rule ends, and all behind it in its \
+                            direction of the connection.",
         },
         {
             "enum": ProcessAction::ALL.map(ProcessAction::name),
@@ -498,17 +635,35 @@ forms!(Action, "Action", |generator| json_schema!({
             "required": ["stall"],
             "additionalProperties": false,
         },
-        {
-            "type": "object",
-            "properties": { "delay": { "anyOf": [
-                generator.subschema_for::<Nanos>(),
-                generator.subschema_for::<DelayFields>(),
-            ] } },
-            "required": ["delay"],
-            "additionalProperties": false,
-        },
+        one_key("delay", &short_or_long::<Nanos, DelayFields>(generator)),
+        one_key("loss", &short_or_long::<Chance, LossFields>(generator)),
+        one_key("reorder", &short_or_long::<Chance, ReorderFields>(generator)),
+        one_key("duplicate", &short_or_long::<Chance, DuplicateFields>(generator)),
+        one_key("corrupt", &short_or_long::<Chance, CorruptFields>(generator)),
+        one_key("rate", &short_or_long::<Bits, RateFields>(generator)),
+        one_key("slot", &short_or_long::<NanosOrRange, SlotFields>(generator)),
+        one_key("reject", &short_or_long::<Reject, RejectFields>(generator)),
+        one_key("hold", &generator.subschema_for::<HoldFields>()),
+        one_key("mark", &short_or_long::<u32, MarkFields>(generator)),
     ],
 }));
+
+/// A map with this key alone.
+fn one_key(key: &str, value: &Schema) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": { key: value },
+        "required": [key],
+        "additionalProperties": false,
+    })
+}
+
+/// A value by itself, or a map with all there is to say.
+fn short_or_long<Short: JsonSchema, Long: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [generator.subschema_for::<Short>(), generator.subschema_for::<Long>()],
+    })
+}
 forms!(Actions, "Actions", |generator| json_schema!({
     "anyOf": [
         generator.subschema_for::<Action>(),
@@ -521,6 +676,18 @@ struct GroupSchema;
 
 /// Stands for one word of a node set in the schema.
 struct SetWord;
+
+/// Stands for one flag or several in the schema.
+struct FlagWords;
+
+/// Stands for one flag in the schema.
+struct FlagWord;
+
+/// Stands for one word about congestion or several in the schema.
+struct EcnWords;
+
+/// Stands for what a payload contains in the schema.
+struct ContainsSchema;
 
 /// Stands for one kind of message or several in the schema.
 struct Kinds;

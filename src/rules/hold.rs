@@ -66,14 +66,28 @@ fn fits(delay: Nanos, max_rate: u32) -> bool {
 fn longest(rule: &Rule) -> Nanos {
     let one = |action: &Action| match action {
         Action::Delay(delay) => delay.longest(),
-        Action::Accept
+        Action::Rate(rate) => rate.limit,
+        // One slot after another, where they are full: how many, nobody knows before.
+        Action::Slot(slot) => slot.every.longest(),
+        // How long a hold lasts says little about how much comes meanwhile: TCP stops soon.
+        Action::Hold(_)
+        | Action::Accept
         | Action::Drop(_)
+        | Action::Lose(_)
+        | Action::Reorder(_)
+        | Action::Duplicate(_)
+        | Action::Corrupt(_)
+        | Action::Reject(_)
+        | Action::Mark(_)
         | Action::Reset
         | Action::Stall { .. }
         | Action::Trigger(_) => Nanos::ZERO,
     };
     // What is dropped in the end does not wait.
-    if matches!(rule.actions.last(), Some(Action::Drop(What::Packets) | Action::Reset)) {
+    if matches!(
+        rule.actions.last(),
+        Some(Action::Drop(What::Packets) | Action::Reset | Action::Reject(_))
+    ) {
         return Nanos::ZERO;
     }
     rule.actions.iter().map(one).fold(Nanos::ZERO, |a, b| a + b)
@@ -84,6 +98,7 @@ fn ends_all(rule: &Rule) -> bool {
     let filter = &rule.filter;
     let narrow = filter.port.is_some()
         || filter.flow.is_some()
+        || !filter.narrow.is_nothing()
         || filter.message.is_some()
         || filter.every_nth.is_some()
         || filter.first.is_some()

@@ -1,8 +1,8 @@
 //! The compiled table for machines. Times are in nanoseconds, names are resolved.
 
+use super::json_actions;
 use super::table::{
-    Action, Bounds, Distribution, FlowAge, MessageFilter, OpenSet, Order, Place, Role, Rule, Table,
-    Unattributed, What,
+    Action, Bounds, FlowAge, MessageFilter, OpenSet, Place, Role, Rule, Table, Unattributed, What,
 };
 use crate::packet::Proto;
 use crate::wire::{Kind, Protocol};
@@ -61,6 +61,7 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
                 FlowAge::New => "new",
                 FlowAge::Established => "established",
             }),
+            "packet": json_actions::narrow(table, &rule.filter.narrow),
             "message": rule.filter.message.as_ref().map(message_json),
             "every_nth": rule.filter.every_nth,
             "first": rule.filter.first,
@@ -85,6 +86,7 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
         "every_ns": rule.window.every.map(|span| span.0),
         "times": rule.window.times,
         "keep_held": rule.keeps_held,
+        "heal": rule.heals_by_reset.then_some("reset"),
         "optional": rule.optional,
     })
 }
@@ -132,17 +134,6 @@ fn action_json(table: &Table, action: &Action) -> Value {
         }
         Action::Drop(What::Packets) => json!({ "drop": { "what": "packets" } }),
         Action::Drop(What::Data) => json!({ "drop": { "what": "data" } }),
-        Action::Delay(delay) => json!({ "delay": {
-            "by_ns": delay.by.0,
-            "jitter_ns": delay.jitter.0,
-            "distribution": match delay.distribution {
-                Distribution::Uniform => "uniform",
-                Distribution::Normal => "normal",
-            },
-            "order": match delay.order {
-                Order::Flow => "flow",
-                Order::Free => "free",
-            },
-        } }),
+        other => json_actions::action(table, other),
     }
 }

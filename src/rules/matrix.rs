@@ -6,9 +6,9 @@
 
 use super::scalar::show;
 use super::table::{
-    Action, Bounds, Delay, Distribution, Filter, FlowAge, MessageFilter, On, OpenSet, OpenSides,
-    Order, Role, Rule, Table, What, Window,
+    Action, Filter, FlowAge, MessageFilter, On, OpenSet, OpenSides, Role, Rule, Table, Window,
 };
+use super::words;
 use crate::packet::{LinkId, NodeId, Proto};
 use crate::time::Nanos;
 use crate::wire::Kind;
@@ -122,7 +122,7 @@ fn cells(table: &Table, t: Nanos) -> Vec<String> {
     for rule in table.rules.iter().filter(|rule| is_drawn(rule)).filter(active) {
         let some = rule.filter != Filter::default();
         let words: Vec<String> =
-            rule.actions.iter().map(|a| short(a) + if some { "?" } else { "" }).collect();
+            rule.actions.iter().map(|a| words::short(a) + if some { "?" } else { "" }).collect();
         for link in &rule.links {
             cells[usize::from(link.0)].add(&words, rule.ends() && !some);
         }
@@ -249,26 +249,6 @@ fn grid(table: &Table, cells: &[String]) -> Option<String> {
     Some(out)
 }
 
-/// An action in a cell.
-fn short(action: &Action) -> String {
-    match action {
-        Action::Accept => "accept".to_owned(),
-        Action::Drop(What::Packets) => "drop".to_owned(),
-        Action::Drop(What::Data) => "drop data".to_owned(),
-        Action::Delay(delay) => format!("+{}", length(delay)),
-        Action::Reset => "reset".to_owned(),
-        Action::Stall { .. } => "stall".to_owned(),
-        Action::Trigger(_) => "trigger".to_owned(),
-    }
-}
-
-fn length(delay: &Delay) -> String {
-    match delay.jitter {
-        Nanos::ZERO => show(delay.by),
-        jitter => format!("{}±{}", show(delay.by), show(jitter)),
-    }
-}
-
 /// Everything about one rule, on a few lines.
 fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     let mut out = format!("rule {number}: {}\n", rule.name);
@@ -277,7 +257,7 @@ fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     };
     line("when", rule.on.as_ref().map_or_else(|| when(&rule.window), on));
     line("links", rule.sides.as_ref().map_or_else(|| links(table, rule), |s| sides(table, s)));
-    let conditions = conditions(rule);
+    let conditions = conditions(table, rule);
     if !conditions.is_empty() {
         line("where", conditions);
     }
@@ -367,7 +347,7 @@ fn links(table: &Table, rule: &Rule) -> String {
     out
 }
 
-fn conditions(rule: &Rule) -> String {
+fn conditions(table: &Table, rule: &Rule) -> String {
     let filter = &rule.filter;
     let mut words = Vec::new();
     words.extend(filter.proto.map(|proto| match proto {
@@ -379,15 +359,11 @@ fn conditions(rule: &Rule) -> String {
         FlowAge::New => "new flows".to_owned(),
         FlowAge::Established => "established flows".to_owned(),
     }));
+    words.extend(words::narrow(table, &filter.narrow));
     words.extend(filter.message.map(|message| about(&message)));
     words.extend(filter.every_nth.map(|nth| format!("one in {nth}")));
     words.extend(filter.first.map(|first| format!("the first {first}")));
-    words.extend(filter.chance.map(|share| {
-        let percent = share as f64 * 100.0 / 4_294_967_296.0;
-        let shown = format!("{percent:.6}");
-        let shown = shown.trim_end_matches('0').trim_end_matches('.');
-        format!("{shown}% of segments")
-    }));
+    words.extend(filter.chance.map(|share| format!("{} of segments", words::percent(share))));
     words.join(", ")
 }
 
@@ -397,14 +373,8 @@ fn about(message: &MessageFilter) -> String {
         all if all == Kind::ALL.len() => "any message".to_owned(),
         _ => kinds.join(" or "),
     }];
-    let bounds = |bounds: Bounds| match (bounds.least, bounds.most) {
-        (least, u64::MAX) => format!("{least} or more"),
-        (least, most) if least == most => least.to_string(),
-        (0, most) => format!("{most} or less"),
-        (least, most) => format!("{least} to {most}"),
-    };
-    words.extend(message.term.map(|term| format!("in term {}", bounds(term))));
-    words.extend(message.entries.map(|entries| format!("with {} entries", bounds(entries))));
+    words.extend(message.term.map(|term| format!("in term {}", words::bounds(term))));
+    words.extend(message.entries.map(|entries| format!("with {} entries", words::bounds(entries))));
     words.extend(message.from_role.map(|role| match role {
         Role::Leader => "from the leader".to_owned(),
         Role::Follower => "from a follower".to_owned(),
@@ -435,18 +405,7 @@ fn long(table: &Table, rule: &Rule, action: &Action) -> String {
         Action::Stall { reset_after: Some(after) } => {
             format!("stall, reset after {}", show(*after))
         }
-        Action::Delay(delay) => {
-            let shape = match delay.distribution {
-                Distribution::Normal => ", normal",
-                Distribution::Uniform => "",
-            };
-            let order = match delay.order {
-                Order::Free => ", may reorder",
-                Order::Flow => "",
-            };
-            format!("delay by {}{shape}{order}", length(delay))
-        }
-        other => short(other),
+        other => words::long(table, rule, other),
     }
 }
 

@@ -17,20 +17,29 @@
 //! answer is a table or a [`Report`] with at least one error, never a panic, never a part.
 
 mod about;
+mod actions;
 mod cluster;
 mod compile;
+mod conditions;
 mod diagnostic;
+pub mod dist;
 mod document;
 mod fields;
 mod file;
 mod groups;
 mod hold;
+pub mod impair;
 mod json;
+mod json_actions;
 mod matrix;
 mod messages;
+mod narrow;
 mod parse;
+mod parse_actions;
+mod parse_where;
 mod preempt;
 mod processes;
+pub mod random;
 mod reach;
 mod roles;
 mod scalar;
@@ -39,6 +48,8 @@ mod schema;
 mod sets;
 mod source;
 pub mod table;
+mod words;
+mod written;
 
 pub use diagnostic::{Diagnostic, FileId, Place, Report, Severity, Span};
 pub use groups::SetArg;
@@ -103,7 +114,8 @@ impl Inputs {
         };
         let table = match (file, cluster) {
             (Some(file), Some(cluster)) => {
-                compile::table(&file, cluster.as_ref(), &self.sets, self.roles, &mut sink)
+                let load = |path: &str| source::dist(self.rules.name(), path);
+                compile::table(&file, cluster.as_ref(), &self.sets, (self.roles, &load), &mut sink)
             }
             _ => None,
         };

@@ -8,9 +8,10 @@ use super::document::{Node, Value};
 use super::fields::{Object, Reader, kind};
 use super::file::{
     Action, At, Between, Cluster, DelayFields, DropFields, Group, Named, NodeEntry, NodeFields,
-    NodeSet, RuleEntry, RuleFile, StallFields, Where,
+    NodeSet, RuleEntry, RuleFile, StallFields,
 };
 use super::table::ProcessAction;
+use super::{parse_actions, parse_where};
 
 pub(super) const FILE_KEYS: &[&str] = &["cluster", "groups", "seed", "rules"];
 pub(super) const CLUSTER_FILE_KEYS: &[&str] = &["cluster", "groups"];
@@ -21,24 +22,26 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "name", "from", "to", "between", "node", "where", "do", "at", "on", "after", "for", "every",
     "times", "optional",
 ];
-pub(super) const WHERE_KEYS: &[&str] = &[
-    "proto",
-    "port",
-    "flow",
-    "message",
-    "term",
-    "entries",
-    "from_role",
-    "granted",
-    "group",
-    "every_nth",
-    "first",
-    "chance",
-];
-pub(super) const DROP_KEYS: &[&str] = &["what", "keep"];
-pub(super) const DELAY_KEYS: &[&str] = &["by", "jitter", "distribution", "order"];
+pub(super) const DROP_KEYS: &[&str] = &["what", "keep", "heal"];
+pub(super) const DELAY_KEYS: &[&str] =
+    &["by", "jitter", "distribution", "table", "correlation", "order"];
 pub(super) const STALL_KEYS: &[&str] = &["reset_after"];
-pub(super) const ACTION_WORDS: &[&str] = &["accept", "reset", "drop", "delay", "stall"];
+pub(super) const ACTION_WORDS: &[&str] = &[
+    "accept",
+    "reset",
+    "drop",
+    "delay",
+    "stall",
+    "loss",
+    "reorder",
+    "duplicate",
+    "corrupt",
+    "rate",
+    "slot",
+    "mark",
+    "reject",
+    "hold",
+];
 
 /// The most steps one `do` may have.
 const STEPS_MAX: usize = 16;
@@ -214,7 +217,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node, index: usize) -> Option<RuleEntry>
         to: reader.field(&object, "to", Reader::node_set),
         between: reader.field(&object, "between", between),
         node: reader.field(&object, "node", Reader::node_set),
-        r#where: reader.field(&object, "where", filter),
+        r#where: reader.field(&object, "where", parse_where::filter),
         r#do: reader.field(&object, "do", steps).unwrap_or_default(),
         at: reader.field(&object, "at", Reader::duration),
         on: reader.field(&object, "on", Reader::word),
@@ -279,24 +282,6 @@ fn between(reader: &mut Reader<'_>, node: &Node) -> Option<Between> {
     Some(Between { sides: [one?, other?], span: node.span })
 }
 
-fn filter(reader: &mut Reader<'_>, node: &Node) -> Option<Where> {
-    let object = reader.object(node, "`where`", WHERE_KEYS)?;
-    Some(Where {
-        proto: reader.field(&object, "proto", Reader::word),
-        port: reader.field(&object, "port", Reader::port),
-        flow: reader.field(&object, "flow", Reader::word),
-        message: reader.field(&object, "message", |r, node| r.one_or_list(node, Reader::word)),
-        term: reader.field(&object, "term", Reader::bounds),
-        entries: reader.field(&object, "entries", Reader::bounds),
-        from_role: reader.field(&object, "from_role", Reader::word),
-        granted: reader.field(&object, "granted", Reader::boolean),
-        group: reader.field(&object, "group", Reader::text),
-        every_nth: reader.field(&object, "every_nth", Reader::count),
-        first: reader.field(&object, "first", Reader::count),
-        chance: reader.field(&object, "chance", Reader::chance),
-    })
-}
-
 fn steps(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<At<Action>>> {
     let steps = reader.one_or_list(node, action)?;
     if steps.len() > STEPS_MAX {
@@ -323,12 +308,19 @@ fn action(reader: &mut Reader<'_>, node: &Node) -> Option<At<Action>> {
 fn action_word(reader: &mut Reader<'_>, node: &Node, text: &str) -> Option<Action> {
     let wrong = match text {
         "accept" => return Some(Action::Accept),
-        "drop" => return Some(Action::Drop { what: None, keep: None }),
+        "drop" => return Some(Action::Drop { what: None, keep: None, heal: None }),
         "reset" => return Some(Action::Reset),
         "stall" => return Some(Action::Stall { reset_after: None }),
         "delay" => Diagnostic::error("this delay does not say how long")
             .help("write { delay: 20ms }, or { delay: { by: 20ms, jitter: 5ms } }"),
         _ => {
+            if let Some(action) = parse_actions::word(text) {
+                return Some(action);
+            }
+            if let Some(wrong) = parse_actions::without_value(text) {
+                reader.report(wrong.at(node.span));
+                return None;
+            }
             let process = ProcessAction::ALL.into_iter();
             if let Some(action) = process.clone().find(|action| action.name() == text) {
                 return Some(Action::Process(action));
@@ -362,7 +354,8 @@ fn action_map(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
     let drop = reader.field(&object, "drop", drop_fields);
     let delay = reader.field(&object, "delay", delay_fields);
     let stall = reader.field(&object, "stall", stall_fields);
-    drop.or(delay).or(stall)
+    let impair = parse_actions::field(reader, &object);
+    drop.or(delay).or(stall).or(impair)
 }
 
 fn stall_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
@@ -383,14 +376,17 @@ fn drop_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
     let fields = DropFields {
         what: reader.field(&object, "what", Reader::word),
         keep: reader.field(&object, "keep", Reader::word),
+        heal: reader.field(&object, "heal", Reader::word),
     };
-    if fields.what.is_none() && fields.keep.is_none() && reader.sink.errors() == before {
+    let nothing = fields.what.is_none() && fields.keep.is_none() && fields.heal.is_none();
+    if nothing && reader.sink.errors() == before {
         let help = "write { drop: { what: data } }, or just drop";
         reader.report(Diagnostic::error("this `drop` says nothing").at(node.span).help(help));
     }
     Some(Action::Drop {
         what: fields.what.map(|what| what.value),
         keep: fields.keep.map(|keep| keep.value),
+        heal: fields.heal.map(|heal| heal.value),
     })
 }
 
@@ -401,6 +397,8 @@ fn delay_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
             by,
             jitter: None,
             distribution: None,
+            table: None,
+            correlation: None,
             order: None,
         }));
     }
@@ -410,8 +408,14 @@ fn delay_fields(reader: &mut Reader<'_>, node: &Node) -> Option<Action> {
     let fields = DelayFields {
         jitter: reader.field(&object, "jitter", Reader::duration),
         distribution: reader.field(&object, "distribution", Reader::word),
+        table: reader.field(&object, "table", Reader::text),
+        correlation: reader.field(&object, "correlation", parse_actions::correlation),
         order: reader.field(&object, "order", Reader::word),
         by: by?,
     };
+    if let (Some(table), Some(first)) = (object.key("table"), object.key("distribution")) {
+        let wrong = Diagnostic::error("`table` stands beside `distribution`");
+        reader.report(wrong.at(table).first(first).help("keep one of the two"));
+    }
     Some(Action::Delay(fields))
 }

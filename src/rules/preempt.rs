@@ -51,6 +51,7 @@ fn is_weaker(former: &Rule, later: &Rule) -> bool {
     f.chance.is_none()
         && f.message.is_none()
         && f.first.is_none()
+        && (f.narrow.is_nothing() || f.narrow == l.narrow)
         && f.every_nth.is_none()
         && (f.proto.is_none() || f.proto == l.proto)
         && (f.port.is_none() || f.port == l.port)

@@ -62,6 +62,98 @@ pub(super) fn duration(text: &str) -> Result<Nanos, Refused> {
     }
 }
 
+/// Reads `10ms..30ms`, or `10ms` for both.
+pub(super) fn span(text: &str) -> Result<(Nanos, Nanos), Refused> {
+    let (low, high) = match text.split_once("..") {
+        Some((low, high)) => (duration(low.trim())?, duration(high.trim())?),
+        None => (duration(text)?, duration(text)?),
+    };
+    if low > high {
+        return Err(Refused {
+            why: "this range ends before it begins".to_owned(),
+            help: format!("write the smaller one first: {}..{}", show(high), show(low)),
+        });
+    }
+    Ok((low, high))
+}
+
+/// Units and their sizes; the longest of those that fit is meant.
+type Units = &'static [(&'static str, u128)];
+
+/// Bits a second.
+const RATES: Units = &[
+    ("bit", 1),
+    ("kbit", 1_000),
+    ("mbit", 1_000_000),
+    ("gbit", 1_000_000_000),
+    ("tbit", 1_000_000_000_000),
+    ("kibit", 1 << 10),
+    ("mibit", 1 << 20),
+    ("gibit", 1 << 30),
+    ("tibit", 1 << 40),
+];
+
+/// Bytes.
+const SIZES: Units = &[
+    ("", 1),
+    ("b", 1),
+    ("k", 1_000),
+    ("kb", 1_000),
+    ("m", 1_000_000),
+    ("mb", 1_000_000),
+    ("g", 1_000_000_000),
+    ("gb", 1_000_000_000),
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+];
+
+/// Reads `100mbit` or `100mbit/s` as bits a second. `100mbps` is refused: tc means bytes by it.
+pub(super) fn bits(text: &str) -> Result<u64, Refused> {
+    let bare = text.strip_suffix("/s").unwrap_or(text);
+    let help = "write a number of bits a second, such as 100mbit";
+    sized(bare, RATES, u128::from(u64::MAX / 16), "this is no rate", help)
+}
+
+/// Reads `16KiB` as bytes.
+pub(super) fn size(text: &str) -> Result<u64, Refused> {
+    sized(text, SIZES, 1 << 40, "this is no number of bytes", "write such as 1500, 64KiB or 1MB")
+}
+
+fn sized(text: &str, units: Units, most: u128, why: &str, help: &str) -> Result<u64, Refused> {
+    let refuse = |why: &str| Refused { why: why.to_owned(), help: help.to_owned() };
+    let (number, unit) = decimal(text.trim()).ok_or_else(|| refuse(why))?;
+    let unit = unit.trim().to_ascii_lowercase();
+    let Some((_, size)) = units.iter().find(|(name, _)| *name == unit) else {
+        return Err(refuse(why));
+    };
+    match number.times(*size) {
+        0 => Err(refuse("that is nothing")),
+        n if n > most => Err(refuse("that is too much")),
+        n => Ok(n as u64),
+    }
+}
+
+/// Reads `0x10` or `16`.
+pub(super) fn mark(text: &str) -> Result<u32, Refused> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| Refused {
+        why: "this is no mark".to_owned(),
+        help: "write a number of at most 32 bits, such as 0x10".to_owned(),
+    })
+}
+
+/// Reads a percentage that may be 0.
+pub(super) fn share(text: &str) -> Result<u64, Refused> {
+    match decimal(text) {
+        Some((number, "%")) if number.digits == 0 => Ok(0),
+        _ => percentage(text),
+    }
+}
+
 /// Reads `33%` or `0.5%` as a share of 2^32.
 pub(super) fn percentage(text: &str) -> Result<u64, Refused> {
     let refuse = |why: &str, help: String| Refused { why: why.to_owned(), help };
@@ -110,8 +202,18 @@ pub(super) fn whole(text: &str, least: u64, most: u64) -> Result<u64, Refused> {
     }
 }
 
-/// Reads `3`, `=3`, `>3`, `>=3`, `<3` or `<=3`.
+/// Reads `3`, `=3`, `>3`, `>=3`, `<3`, `<=3` or `3..5`.
 pub(super) fn bounds(text: &str) -> Result<Bounds, Refused> {
+    if let Some((least, most)) = text.split_once("..") {
+        let number = |text: &str| text.trim().parse::<u64>().ok();
+        return match (number(least), number(most)) {
+            (Some(least), Some(most)) if least <= most => Ok(Bounds { least, most }),
+            _ => Err(Refused {
+                why: "this is no range of numbers".to_owned(),
+                help: "write the smaller one first, such as 3..5; both belong to it".to_owned(),
+            }),
+        };
+    }
     let split = text.find(|c: char| !matches!(c, '<' | '>' | '=')).unwrap_or(text.len());
     let (sign, number) = text.split_at(split);
     let help = || "write a number, or in quotes \">3\", \">=3\", \"<3\" or \"<=3\"".to_owned();

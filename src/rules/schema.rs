@@ -14,7 +14,7 @@ pub fn schema() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use super::super::{parse, parse_actions, parse_where};
     use super::*;
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
@@ -57,11 +57,33 @@ mod tests {
             parse::CLUSTER_KEYS,
             parse::NODE_KEYS,
             parse::RULE_KEYS,
-            parse::WHERE_KEYS,
+            parse_where::WHERE_KEYS,
+            parse_where::CONTAINS_KEYS,
+            parse_actions::LOSS_KEYS,
+            parse_actions::GEMODEL_KEYS,
+            parse_actions::STATE_KEYS,
+            parse_actions::REORDER_KEYS,
+            parse_actions::DUPLICATE_KEYS,
+            parse_actions::CORRUPT_KEYS,
+            parse_actions::RATE_KEYS,
+            parse_actions::SLOT_KEYS,
+            parse_actions::REJECT_KEYS,
+            parse_actions::HOLD_KEYS,
+            parse_actions::MARK_KEYS,
             parse::DROP_KEYS,
             parse::DELAY_KEYS,
             parse::STALL_KEYS,
             &["drop"],
+            &["loss"],
+            &["reorder"],
+            &["duplicate"],
+            &["corrupt"],
+            &["rate"],
+            &["slot"],
+            &["reject"],
+            &["hold"],
+            &["mark"],
+            &["end_of"],
             &["delay"],
             &["stall"],
             &["leader"],

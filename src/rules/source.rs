@@ -4,6 +4,7 @@
 //! than [`SIZE_MAX`]. It does not look at the content; that is `document.rs`.
 
 use super::diagnostic::Diagnostic;
+use super::dist::DistTable;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -111,4 +112,11 @@ fn too_large(name: &str, size: Option<u64>) -> Diagnostic {
     let size = size.map_or("it".to_owned(), |bytes| format!("its size of {} MiB", bytes >> 20));
     Diagnostic::error(format!("cannot read {name}: {size} is larger than 4 MiB"))
         .help("a rule file of 20,000 rules fits into 4 MiB; is this the right file?")
+}
+
+/// Reads the table of a distribution, by a path that begins where the file of that name is.
+pub(super) fn dist(beside: &str, path: &str) -> Result<DistTable, String> {
+    let path = Path::new(beside).parent().unwrap_or(Path::new("")).join(path);
+    let source = Source::read(&path).map_err(|wrong| wrong.message)?;
+    DistTable::parse(source.text()).map_err(|wrong| format!("{}: {wrong}", path.display()))
 }

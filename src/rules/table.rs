@@ -7,6 +7,12 @@
 pub use super::about::{
     Bounds, Event, Masks, Meant, MessageFilter, On, OpenSet, OpenSides, Role, RoleWord,
 };
+use super::dist::DistTable;
+pub use super::impair::{
+    COPIES_MAX, Corrupt, Duplicate, Hold, Losing, Lot, Mark, Part, Per, Rate, Reject, Reorder,
+    Slot, Until,
+};
+pub use super::narrow::{Dialled, Flags, Narrow, PATTERN_MAX, PATTERNS_MAX, Pattern};
 use crate::packet::{Endpoint, LinkId, NodeId, Proto};
 use crate::time::Nanos;
 use crate::wire::Protocol;
@@ -48,6 +54,10 @@ pub struct Table {
     pub protocol: Option<Protocol>,
     /// The group whose leader is meant by `leader`, where one connection carries several.
     pub group: Option<String>,
+    /// What payloads are searched for.
+    pub patterns: Vec<Pattern>,
+    /// Tables of distributions of delays.
+    pub tables: Vec<DistTable>,
     /// The rules in file order.
     pub rules: Vec<Rule>,
     /// What is done to processes, in file order.
@@ -109,6 +119,8 @@ pub struct Rule {
     pub sides: Option<OpenSides>,
     /// Whether a drop of it leaves alone what is held when it starts.
     pub keeps_held: bool,
+    /// Whether connections of which it dropped something are reset when it ends.
+    pub heals_by_reset: bool,
     /// Whether it may end without ever having matched.
     pub optional: bool,
     /// Whether its links depend on who leads at the moment: then `links` are only an example,
@@ -240,6 +252,8 @@ pub struct Filter {
     pub port: Option<u16>,
     /// Age of the flow relative to the rule's activation.
     pub flow: Option<FlowAge>,
+    /// What else the packet itself must be like.
+    pub narrow: Narrow,
     /// What a message must be like that the packet completes: then the rule is about messages.
     pub message: Option<MessageFilter>,
     /// Of what meets all that, only each n-th; at least 2.
@@ -277,16 +291,61 @@ pub enum Action {
     },
     /// Adds to the packet's delay; the walk goes on.
     Delay(Delay),
+    /// Ends the walk for what it loses.
+    Lose(Losing),
+    /// Takes the delays so far off some packets; the walk goes on.
+    Reorder(Reorder),
+    /// Some packets arrive more than once; the walk goes on.
+    Duplicate(Duplicate),
+    /// Changes the payload of some packets; the walk goes on.
+    Corrupt(Corrupt),
+    /// Adds what a packet waits for its turn to its delay, and drops it where that is too long.
+    Rate(Rate),
+    /// Adds what a packet waits for its slot to its delay; the walk goes on.
+    Slot(Slot),
+    /// Ends the walk: the packet is dropped, and its sender told so.
+    Reject(Reject),
+    /// Ends the walk: the packet waits, and all behind it in its direction of its flow.
+    Hold(Hold),
+    /// The packet bears it from now on; the walk goes on.
+    Mark(Mark),
     /// Triggers a fault, once an activation: the packet is dropped, and from it on everything to
     /// and from the nodes of the fault, until that is over. Stands alone in its rule.
     Trigger(Trigger),
 }
 
 impl Action {
+    /// Whether it draws random numbers.
+    #[must_use]
+    pub fn is_random(&self) -> bool {
+        match self {
+            Self::Delay(delay) => delay.jitter > Nanos::ZERO,
+            Self::Slot(slot) => slot.every.jitter > Nanos::ZERO,
+            Self::Lose(_) | Self::Reorder(_) | Self::Duplicate(_) | Self::Corrupt(_) => true,
+            Self::Accept
+            | Self::Drop(_)
+            | Self::Reset
+            | Self::Stall { .. }
+            | Self::Rate(_)
+            | Self::Reject(_)
+            | Self::Hold(_)
+            | Self::Mark(_)
+            | Self::Trigger(_) => false,
+        }
+    }
+
     /// Whether nothing behind it is ever reached.
     #[must_use]
     pub fn ends(&self) -> bool {
-        matches!(self, Self::Accept | Self::Drop(What::Packets) | Self::Reset | Self::Stall { .. })
+        matches!(
+            self,
+            Self::Accept
+                | Self::Drop(What::Packets)
+                | Self::Reset
+                | Self::Stall { .. }
+                | Self::Reject(_)
+                | Self::Hold(_)
+        )
     }
 }
 
@@ -322,6 +381,8 @@ pub struct Delay {
     pub distribution: Distribution,
     /// Whether packets of one flow may overtake each other.
     pub order: Order,
+    /// How often the last draw of this direction of the flow is taken again, of 2^32.
+    pub correlation: u64,
 }
 
 impl Delay {
@@ -332,6 +393,7 @@ impl Delay {
             Distribution::Uniform => self.by + self.jitter,
             // Draws beyond four deviations (6 in 100,000) are clamped.
             Distribution::Normal => self.by + Nanos(self.jitter.0.saturating_mul(4)),
+            _ => self.by + Nanos(self.jitter.0.saturating_mul(10)),
         }
     }
 }
@@ -344,6 +406,12 @@ pub enum Distribution {
     Uniform,
     /// Mean `by`, standard deviation `jitter`, never below zero, clamped at four deviations.
     Normal,
+    /// PLACEHOLDER
+    Pareto,
+    /// PLACEHOLDER
+    ParetoNormal,
+    /// PLACEHOLDER
+    Table(u16),
 }
 
 /// Whether jitter may reorder a flow.
@@ -426,8 +494,7 @@ impl Rule {
     /// Whether it draws random numbers.
     #[must_use]
     pub fn is_random(&self) -> bool {
-        let jitters = |a: &Action| matches!(a, Action::Delay(d) if d.jitter > Nanos::ZERO);
-        self.filter.chance.is_some() || self.actions.iter().any(jitters)
+        self.filter.chance.is_some() || self.actions.iter().any(Action::is_random)
     }
 
     /// What it triggers, where it is a rule that triggers a fault.

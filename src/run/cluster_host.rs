@@ -183,6 +183,8 @@ mod tests {
             unattributed: Unattributed::Accept,
             protocol: None,
             group: None,
+            patterns: Vec::new(),
+            tables: Vec::new(),
             rules: Vec::new(),
             faults: vec![fault],
         }

@@ -160,6 +160,8 @@ mod tests {
             unattributed: Unattributed::Accept,
             protocol: None,
             group: None,
+            patterns: Vec::new(),
+            tables: Vec::new(),
             rules: Vec::new(),
             faults: vec![fault],
         })

@@ -139,7 +139,12 @@ impl Tracer {
 
     /// Notes a packet that nobody judged: the rules are out already.
     pub fn passed(&mut self, at: Nanos, token: Token, view: &PacketView) {
-        let decision = Decision { verdict: Verdict::Accept, facts: None, rule: None };
+        let decision = Decision {
+            verdict: Verdict::Accept,
+            facts: None,
+            rule: None,
+            extras: crate::engine::Extras::default(),
+        };
         self.note(at, token, view, &decision, Fate::Accepted);
     }
 

@@ -7,13 +7,13 @@
 //! time within a budget.
 
 use super::mailbox::{Inbox, Order, Post, Report};
+use super::parcels::Parcels;
 use super::spin::{STRETCH, SpinBudget};
 use super::trace::{Fate, Tracer};
-use super::trims::Trims;
 use super::watch::Ear;
 use crate::engine::flows::FlowKey;
 use crate::engine::held::HELD_MAX;
-use crate::engine::{Engine, Question, Release, Token, Verdict};
+use crate::engine::{Engine, Heard, Question, Release, Token, Verdict};
 use crate::kernel::clock;
 use crate::kernel::heart::Heart;
 use crate::kernel::poll::{Poller, Pulse};
@@ -63,7 +63,7 @@ pub struct VerdictLoop<Q> {
     lanes: Vec<Lane<Q>>,
     engine: Engine,
     wiring: Wiring,
-    trims: Trims,
+    parcels: Parcels,
     /// The queues, in order, then the bell of the mail and the pulse.
     poller: Poller,
     /// The bell and the pulse alone, while packets are not to be read yet.
@@ -112,7 +112,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             lanes,
             engine,
             wiring,
-            trims: Trims::new(),
+            parcels: Parcels::new(),
             poller,
             idle,
             pulse,
@@ -184,7 +184,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
 
     /// Takes in a batch of every readable queue.
     fn take_in(&mut self, now: Nanos) -> io::Result<bool> {
-        let Self { lanes, engine, wiring, trims, poller, .. } = self;
+        let Self { lanes, engine, wiring, parcels, poller, .. } = self;
         let mut more = false;
         for (i, lane) in lanes.iter_mut().enumerate() {
             if !poller.is_ready(i) {
@@ -193,7 +193,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             let mtu = lane.mtu;
             let got = lane.queue.receive(|packet| {
                 let token = Token { queue: i as u16, id: packet.id };
-                judge(engine, trims, wiring, now, token, packet, mtu)
+                judge(engine, parcels, wiring, now, token, packet, mtu)
             })?;
             more |= got == crate::kernel::nfqueue::BATCH;
         }
@@ -206,10 +206,10 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         if !self.engine.has_untold_silence() && !self.engine.has_orphans() {
             return Ok(());
         }
-        let Self { lanes, engine, wiring, trims, left, .. } = self;
+        let Self { lanes, engine, wiring, parcels, left, .. } = self;
         let mut result = Ok(());
         let mut out = |r: Release| {
-            keep_first(&mut result, answer(lanes, trims, left, &mut wiring.tracer, now, r));
+            keep_first(&mut result, answer(lanes, parcels, left, &mut wiring.tracer, now, r));
         };
         engine.drop_orphans(&mut out);
         let reports = &wiring.reports;
@@ -219,10 +219,10 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
 
     /// Starts and ends rules, and answers what is due.
     fn let_out(&mut self, now: Nanos) -> io::Result<()> {
-        let Self { lanes, engine, wiring, trims, left, .. } = self;
+        let Self { lanes, engine, wiring, parcels, left, .. } = self;
         let mut result = Ok(());
         let mut out = |r: Release| {
-            keep_first(&mut result, answer(lanes, trims, left, &mut wiring.tracer, now, r));
+            keep_first(&mut result, answer(lanes, parcels, left, &mut wiring.tracer, now, r));
         };
         let reports = &wiring.reports;
         engine.advance(now, |edge| drop(reports.send(Report::Edge(edge))), &mut out);
@@ -257,12 +257,12 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                 }
                 Order::Adopt(plan) => self.adopt(plan, now)?,
                 Order::Answered(question, answer_) => {
-                    let Self { lanes, engine, wiring, trims, left, .. } = self;
+                    let Self { lanes, engine, wiring, parcels, left, .. } = self;
                     let mut result = Ok(());
                     let mut out = |r| {
                         keep_first(
                             &mut result,
-                            answer(lanes, trims, left, &mut wiring.tracer, now, r),
+                            answer(lanes, parcels, left, &mut wiring.tracer, now, r),
                         );
                     };
                     engine.answered(now, question.flow, question.generation, answer_, &mut out);
@@ -305,10 +305,10 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     }
 
     fn drain(&mut self, now: Nanos) -> io::Result<()> {
-        let Self { lanes, engine, wiring, trims, left, .. } = self;
+        let Self { lanes, engine, wiring, parcels, left, .. } = self;
         let mut result = Ok(());
         engine.drain(&mut |r| {
-            keep_first(&mut result, answer(lanes, trims, left, &mut wiring.tracer, now, r));
+            keep_first(&mut result, answer(lanes, parcels, left, &mut wiring.tracer, now, r));
         });
         self.reading = true;
         result
@@ -383,7 +383,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
 #[inline]
 fn judge(
     engine: &mut Engine,
-    trims: &mut Trims,
+    parcels: &mut Parcels,
     wiring: &mut Wiring,
     now: Nanos,
     token: Token,
@@ -402,7 +402,8 @@ fn judge(
         None => engine.decide(now, &view),
         Some(ear) => {
             let (messages, entries) = ear.listen(now, &view, packet);
-            let decision = engine.decide_heard(now, &view, messages, entries);
+            let decision =
+                engine.decide_heard(now, &view, &Heard { payload: &[], messages, entries });
             // Whose sender has to be asked for is on no link yet.
             let asked = matches!(decision.verdict, Verdict::Ask { .. });
             ear.tell(now, decision.facts.filter(|_| !asked).map(|facts| facts.link));
@@ -410,18 +411,18 @@ fn judge(
         }
     };
     let (answer, fate) = match (decision.verdict, decision.facts) {
-        (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
+        (Verdict::Drop | Verdict::Reject(_), _) => (Answer::Drop, Fate::Dropped),
         (Verdict::Trim, _) => (Answer::Trim(view), Fate::Trimmed),
         (Verdict::Reset { seq }, _) => (Answer::Reset(view, seq), Fate::Reset),
-        (Verdict::Hold { due, trim, ordered }, Some(facts)) => {
-            let slot = if trim { trims.put(packet.bytes, &view) } else { None };
-            if trim && slot.is_none() {
+        (Verdict::Hold(keep), Some(facts)) => {
+            let slot = if keep.trim { parcels.put_trimmed(packet.bytes, &view) } else { None };
+            if keep.trim && slot.is_none() {
                 engine.drop_untrimmed(&facts);
                 (Answer::Drop, Fate::Dropped)
-            } else if engine.hold(token, facts, due, ordered, slot).is_ok() {
-                (Answer::Keep, Fate::Held(due.saturating_sub(now)))
+            } else if engine.hold(token, facts, keep, (slot, decision.extras.mark)).is_ok() {
+                (Answer::Keep, Fate::Held(keep.due.saturating_sub(now)))
             } else {
-                trims.free(slot);
+                parcels.free(slot);
                 (Answer::Drop, Fate::Overflowed)
             }
         }
@@ -435,7 +436,7 @@ fn judge(
             Err(too_many) if too_many.drop => (Answer::Drop, Fate::Dropped),
             Err(_) => (Answer::Accept, Fate::Accepted),
         },
-        (Verdict::Accept, _) | (Verdict::Hold { .. } | Verdict::Ask { .. }, None) => {
+        (Verdict::Accept, _) | (Verdict::Hold(_) | Verdict::Ask { .. }, None) => {
             (Answer::Accept, Fate::Accepted)
         }
     };
@@ -449,7 +450,7 @@ fn judge(
 #[inline]
 fn answer<Q: PacketQueue>(
     lanes: &mut [Lane<Q>],
-    trims: &mut Trims,
+    parcels: &mut Parcels,
     left: &mut Vec<(LinkId, Nanos)>,
     tracer: &mut Option<Tracer>,
     now: Nanos,
@@ -461,22 +462,22 @@ fn answer<Q: PacketQueue>(
         left.push((link, due));
     }
     if let Some(tracer) = tracer {
-        let fate = match (release.drop, release.trim) {
+        let fate = match (release.drop, release.slot) {
             (true, _) => Fate::Dropped,
             (false, Some(_)) => Fate::Trimmed,
             (false, None) => Fate::Accepted,
         };
         tracer.answered(now, release.token, release.link, fate);
     }
-    match (release.drop, release.trim) {
+    match (release.drop, release.slot) {
         (true, slot) => {
-            trims.free(slot);
+            parcels.free(slot);
             queue.answer(id, LateAnswer::Drop)
         }
         (false, None) => queue.answer(id, LateAnswer::Accept),
         (false, Some(slot)) => {
-            let result = queue.answer(id, LateAnswer::Replace(trims.get(slot)));
-            trims.free(Some(slot));
+            let result = queue.answer(id, LateAnswer::Replace(parcels.get(slot)));
+            parcels.free(Some(slot));
             result
         }
     }

@@ -25,13 +25,15 @@
 use super::packet::{Build, flags};
 use super::words::{TableLines, number, show, time};
 use raftq::engine::flows::FlowKey;
+use raftq::engine::held::COPIES;
 use raftq::engine::{
-    Answer, Decision, Edge, Engine, Limits, Prepared, Question, Release, Token, Verdict,
+    Answer, Decision, Edge, Engine, Extras, Heard, Limits, Prepared, Question, Release, Token,
+    Verdict, mangle,
 };
 use raftq::observe::Turn;
 use raftq::packet::{PacketView, Proto};
 use raftq::rules::Table;
-use raftq::run::trims::Trims;
+use raftq::run::parcels::Parcels;
 use raftq::time::Nanos;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -65,7 +67,7 @@ struct Player {
     now: Nanos,
     packets: u32,
     questions: BTreeMap<u32, Question>,
-    trims: Trims,
+    parcels: Parcels,
     said: Vec<String>,
 }
 
@@ -80,7 +82,7 @@ impl Player {
             now: Nanos::ZERO,
             packets: 0,
             questions: BTreeMap::new(),
-            trims: Trims::new(),
+            parcels: Parcels::new(),
             said: Vec::new(),
         }
     }
@@ -129,13 +131,12 @@ impl Player {
                 let (node, now) = (self.lines.node(node), self.now);
                 self.engine().end_silence(now, node);
             }
-            ["reload"] => self.lines.table.rules.clear(),
             ["adopt"] => self.adopt(),
             ["drain"] => {
-                let (engine, trims) = (self.engine.as_mut(), &mut self.trims);
+                let (engine, parcels) = (self.engine.as_mut(), &mut self.parcels);
                 let engine = engine.expect("a script starts before it drains");
                 let said = &mut self.said;
-                engine.drain(&mut |r| say_release(said, trims, &r));
+                engine.drain(&mut |r| say_release(said, parcels, &r));
             }
             ["counters"] => self.counters(),
             _ => panic!("{words:?} means nothing"),
@@ -177,11 +178,11 @@ impl Player {
     fn advance_to(&mut self, now: Nanos) {
         assert!(now >= self.now, "a script's time goes forward");
         self.now = now;
-        let (said, trims, names) = (&mut self.said, &mut self.trims, &self.table.rules);
+        let (said, parcels, names) = (&mut self.said, &mut self.parcels, &self.table.rules);
         let engine = self.engine.as_mut().expect("a script says `start` first");
         let mut edges = Vec::new();
         let first = said.len();
-        let mut release = |r: Release| say_release(said, trims, &r);
+        let mut release = |r: Release| say_release(said, parcels, &r);
         engine.advance(now, |edge: Edge| edges.push(edge), &mut release);
         engine.release(now, &mut release);
         for edge in edges.into_iter().rev() {
@@ -193,6 +194,10 @@ impl Player {
             let name = &names[usize::from(edge.rule)].name;
             said.insert(first, format!("{name} {what}"));
         }
+        engine.take_resets(|rst| {
+            let (src, dst) = (rst.src.socket_addr(), rst.dst.socket_addr());
+            said.push(format!("a RST {src} > {dst} seq {} ack {}", rst.seq, rst.ack));
+        });
         for line in &mut said[first..] {
             line.insert_str(0, &format!("{}: ", show(now)));
         }
@@ -218,8 +223,11 @@ impl Player {
         let view = PacketView::parse(&bytes, bytes.len() as u32, mtu).expect("a whole packet");
         let token = Token { queue: 0, id: self.packets };
         let now = self.now;
-        let decision = self.engine().decide_heard(now, &view, &messages, &entries);
-        let said = self.fulfil(token, &bytes, &view, &decision);
+        let payload = &bytes[usize::from(view.header_len)..];
+        let heard = Heard { payload, messages: &messages, entries: &entries };
+        let decision = self.engine().decide_heard(now, &view, &heard);
+        let mut said = self.fulfil(token, &bytes, &view, &decision);
+        said.push_str(&self.extras(&bytes, &view, &decision));
         let by = decision.rule.map(|r| &self.table.rules[usize::from(r)].name);
         let by = by.map_or(String::new(), |name| format!(" ({name})"));
         self.said.push(format!("#{} {said}{by}", self.packets));
@@ -251,10 +259,10 @@ impl Player {
     }
 
     fn drop_orphans(&mut self) {
-        let (said, trims) = (&mut self.said, &mut self.trims);
+        let (said, parcels) = (&mut self.said, &mut self.parcels);
         let engine = self.engine.as_mut().expect("a script starts first");
         if engine.has_orphans() {
-            engine.drop_orphans(&mut |r| say_release(said, trims, &r));
+            engine.drop_orphans(&mut |r| say_release(said, parcels, &r));
         }
     }
 
@@ -272,12 +280,15 @@ impl Player {
             Verdict::Drop => "drop".to_owned(),
             Verdict::Trim => "trim".to_owned(),
             Verdict::Reset { seq } => format!("reset at {seq}"),
-            Verdict::Hold { due, trim, ordered } => {
+            Verdict::Reject(with) => format!("reject with {with:?}"),
+            Verdict::Hold(keep) => {
                 let facts = decision.facts.expect("what is held has facts");
-                let slot = if trim { self.trims.put(bytes, view) } else { None };
-                let what = if trim { "trim and hold" } else { "hold" };
-                match self.engine().hold(token, facts, due, ordered, slot) {
-                    Ok(()) => format!("{what} until {}", show(due)),
+                let slot = if keep.trim { self.parcels.put_trimmed(bytes, view) } else { None };
+                let what = if keep.trim { "trim and hold" } else { "hold" };
+                let mark = decision.extras.mark;
+                match self.engine().hold(token, facts, keep, (slot, mark)) {
+                    Ok(()) if keep.due == Nanos::MAX => what.to_owned(),
+                    Ok(()) => format!("{what} until {}", show(keep.due)),
                     Err(_) => "drop, too many held".to_owned(),
                 }
             }
@@ -291,6 +302,34 @@ impl Player {
                 Err(too_many) => format!("too many wait, drop: {}", too_many.drop),
             },
         }
+    }
+
+    /// What else happens to a packet, as the loop does it.
+    fn extras(&mut self, bytes: &[u8], view: &PacketView, decision: &Decision) -> String {
+        let Extras { mark, damage, copies } = decision.extras;
+        let mut said = String::new();
+        if let Some(mark) = mark {
+            said += &format!(", marked {:#x}", mark.of(0));
+        }
+        if let Some(damage) = damage {
+            let mut out = vec![0; bytes.len()];
+            mangle::corrupt(bytes, view, &damage, &mut out).expect("a whole packet");
+            let changed = bytes.iter().zip(&out).skip(usize::from(view.header_len));
+            let bytes = changed.filter(|(old, new)| old != new).count();
+            said += &format!(", {bytes} bytes changed");
+        }
+        if let (Some(copies), Some(facts)) = (copies, decision.facts) {
+            let due = match decision.verdict {
+                Verdict::Hold(keep) => keep.due,
+                _ => self.now,
+            };
+            for _ in 0..copies.count {
+                let slot = self.parcels.put(|_| Some(0)).expect("a free place");
+                self.engine().hold_copy(slot, facts, due + copies.after).expect("room");
+            }
+            said += &format!(", {} more", copies.count);
+        }
+        said
     }
 
     fn repeat(&mut self, count: usize, event: &[&str]) {
@@ -311,10 +350,11 @@ impl Player {
             return;
         };
         let answer = self.who(who);
-        let (said, trims) = (&mut self.said, &mut self.trims);
+        let (said, parcels) = (&mut self.said, &mut self.parcels);
         let engine = self.engine.as_mut().expect("a script says `start` first");
         let (flow, generation) = (question.flow, question.generation);
-        engine.answered(self.now, flow, generation, answer, &mut |r| say_release(said, trims, &r));
+        engine
+            .answered(self.now, flow, generation, answer, &mut |r| say_release(said, parcels, &r));
         self.tell_silences();
     }
 
@@ -327,14 +367,14 @@ impl Player {
 
     /// Says what the loop tells, as soon as it does.
     fn tell_silences(&mut self) {
-        let (said, trims, table) = (&mut self.said, &mut self.trims, &self.table);
+        let (said, parcels, table) = (&mut self.said, &mut self.parcels, &self.table);
         let engine = self.engine.as_mut().expect("a script says `start` first");
         let mut silenced = Vec::new();
         let tell = |one| {
             silenced.push(one);
             true
         };
-        engine.tell_silences(tell, &mut |r| say_release(said, trims, &r));
+        engine.tell_silences(tell, &mut |r| say_release(said, parcels, &r));
         for one in silenced {
             let nodes = table.nodes.iter().enumerate();
             let nodes = nodes.filter(|(i, _)| one.nodes & (1 << i) != 0);
@@ -388,6 +428,8 @@ impl Player {
             ("silenced", totals.silenced.get()),
             ("resets", totals.resets.get()),
             ("stalled", totals.stalled.get()),
+            ("unhealed", totals.unhealed.get()),
+            ("copies lost", totals.copies_lost.get()),
             ("silence leaked", totals.silence_leaked.get()),
             ("flows evicted", totals.flows_evicted.get()),
         ]);
@@ -403,14 +445,19 @@ fn nonzero(counts: &[(&str, u64)]) -> String {
     shown
 }
 
-fn say_release(said: &mut Vec<String>, trims: &mut Trims, release: &Release) {
-    let what = match (release.drop, release.trim) {
+fn say_release(said: &mut Vec<String>, parcels: &mut Parcels, release: &Release) {
+    let copy = release.token.queue == COPIES;
+    let what = match (release.drop, release.slot) {
         (true, _) => "dropped",
         (false, Some(_)) => "released, trimmed",
         (false, None) => "released",
     };
-    trims.free(release.trim);
-    said.push(format!("#{} {what}", release.token.id));
+    parcels.free(if copy { Some(release.token.id as u16) } else { release.slot });
+    if copy {
+        said.push(format!("a copy {what}"));
+    } else {
+        said.push(format!("#{} {what}", release.token.id));
+    }
 }
 
 fn endpoint(addr: SocketAddr) -> raftq::packet::Endpoint {

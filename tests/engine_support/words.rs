@@ -12,6 +12,7 @@
 //!            from-follower, from-candidate, group NAME
 //!   ACTIONS  accept, drop, drop data, delay TIME [~TIME] [normal] [free], reset, stall [TIME],
 //!            kill|crash NODES, for the sender of the packet: kill|crash sender
+//! yaml { name: NAME, ... }                     a rule as rule files have it; behind the others
 //!   WINDOW   at TIME, for TIME, every TIME, times N, on EVENT, after TIME, again N
 //! ```
 
@@ -29,6 +30,8 @@ use std::slice::Iter;
 pub(crate) struct TableLines {
     pub(crate) table: Table,
     pub(crate) shared: bool,
+    /// Rules as rule files have them; they stand behind the others.
+    yaml: Vec<String>,
 }
 
 impl TableLines {
@@ -42,9 +45,12 @@ impl TableLines {
                 unattributed: Unattributed::Accept,
                 protocol: None,
                 group: None,
+                patterns: Vec::new(),
+                tables: Vec::new(),
                 rules: Vec::new(),
             },
             shared: false,
+            yaml: Vec::new(),
         };
         lines.nodes(3, "");
         lines
@@ -62,9 +68,35 @@ impl TableLines {
                 let rule = self.rule(line.strip_prefix("rule ").unwrap_or(line));
                 self.table.rules.push(rule);
             }
+            ["yaml", ..] => {
+                self.yaml.push(line.strip_prefix("yaml ").unwrap_or(line).to_owned());
+                self.compile();
+            }
+            ["reload"] => {
+                self.table.rules.clear();
+                self.yaml.clear();
+            }
             _ => return false,
         }
         true
+    }
+
+    /// Compiles all rules that are written as in files, since they may name each other.
+    fn compile(&mut self) {
+        let endpoint = |node: &Node| node.endpoints[0].socket_addr();
+        let nodes = self.table.nodes.iter();
+        let nodes: Vec<_> = nodes.map(|n| format!("{}: \"{}\"", n.name, endpoint(n))).collect();
+        let rules: String = self.yaml.iter().map(|rule| format!("  - {rule}\n")).collect();
+        let nodes = nodes.join(", ");
+        let text = format!("cluster: {{ protocol: etcd, nodes: {{ {nodes} }} }}\nrules:\n{rules}");
+        let compiled = raftq::rules::compile("a script", &text, &[]).unwrap_or_else(|wrong| {
+            panic!("{wrong:?}");
+        });
+        let before = self.table.rules.len() - (self.yaml.len() - 1);
+        self.table.rules.truncate(before);
+        self.table.rules.extend(compiled.table.rules);
+        self.table.patterns = compiled.table.patterns;
+        self.table.tables = compiled.table.tables;
     }
 
     fn nodes(&mut self, count: usize, kind: &str) {
@@ -92,6 +124,7 @@ impl TableLines {
             on: None,
             sides: None,
             keeps_held: false,
+            heals_by_reset: false,
             name: name.to_owned(),
             links: Vec::new(),
             filter: Filter::default(),
@@ -202,6 +235,7 @@ fn action(word: &str, words: &mut Words<'_, '_>) -> Action {
                 Some(_) => Order::Free,
                 None => Order::Flow,
             },
+            correlation: 0,
         }),
         _ => panic!("{word} means nothing in a rule"),
     }

@@ -247,7 +247,9 @@ impl Scenario {
         let nodes = super::read_tree(&cluster, FileId::Cluster, &mut sink);
         let table = match (rules, nodes) {
             (Some(rules), Some(nodes)) => {
-                super::compile::table(&rules, Some(&nodes), &self.sets, Some(leader), &mut sink)
+                let load = |path: &str| super::source::dist(self.source.name(), path);
+                let given = (Some(leader), &load as super::actions::Load<'_>);
+                super::compile::table(&rules, Some(&nodes), &self.sets, given, &mut sink)
             }
             _ => None,
         };

@@ -376,11 +376,12 @@ impl Naive {
                         Some(End::Drop)
                     }
                     Action::Delay(delay) => {
-                        let bits = Draw { part, ..draw }.bits(self.table.seed);
-                        walk.delay = walk.delay + dice::delay(delay, bits);
+                        let bits = Draw { part: part * 8, ..draw }.bits(self.table.seed);
+                        walk.delay = walk.delay + dice::delay(delay, &[], bits);
                         walk.free |= delay.order == Order::Free;
                         None
                     }
+                    other => panic!("the twin knows nothing of {other:?}"),
                 };
                 acted = true;
                 if end.is_some() {

@@ -1,12 +1,21 @@
-//! Changing packets: trimming a TCP segment to its acknowledgement, and making a RST of it.
+//! Changing packets: trimming a TCP segment to its acknowledgement, making a RST of it, damaging its
+//! payload (`corrupt.rs`); and packets that nobody sent (`compose.rs`).
 //!
 //! After any change of a payload the checksum is written in full: the kernel's promise to
 //! complete it later no longer holds for changed packets.
+
+mod compose;
+mod corrupt;
+
+pub use compose::{COMPOSED_MAX, answer, rejection, rst};
+pub use corrupt::corrupt;
 
 use crate::packet::{PacketView, Proto, tcp_flags};
 use pnet_packet::ipv4::{self, MutableIpv4Packet};
 use pnet_packet::ipv6::MutableIpv6Packet;
 use pnet_packet::tcp::{self, MutableTcpPacket};
+use pnet_packet::udp::{self, MutableUdpPacket};
+use std::net::IpAddr;
 
 /// The most bytes of headers a packet may have to be trimmed: the queue copies no more.
 pub const HEADERS_MAX: usize = 128;
@@ -68,6 +77,51 @@ pub fn reset(
     })
 }
 
+/// Bytes of the IP header of a packet that is not intricate.
+fn ip_len(packet: &[u8]) -> usize {
+    match packet.first() {
+        Some(first) if first >> 4 == 4 => usize::from(first & 0x0f) * 4,
+        _ => 40,
+    }
+}
+
+/// Writes the checksum of a packet's transport, as it must be for what `packet` has.
+fn checksum(packet: &mut [u8], view: &PacketView) -> Option<()> {
+    let (src, dst) = (view.src.socket_addr().ip(), view.dst.socket_addr().ip());
+    let ip_len = ip_len(packet);
+    let body = packet.get_mut(ip_len..)?;
+    match view.proto {
+        Proto::Tcp => {
+            let mut segment = MutableTcpPacket::new(body)?;
+            let sum = match (src, dst) {
+                (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                    tcp::ipv4_checksum(&segment.to_immutable(), &src, &dst)
+                }
+                (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                    tcp::ipv6_checksum(&segment.to_immutable(), &src, &dst)
+                }
+                _ => return None,
+            };
+            segment.set_checksum(sum);
+        }
+        Proto::Udp => {
+            let mut datagram = MutableUdpPacket::new(body)?;
+            let sum = match (src, dst) {
+                (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                    udp::ipv4_checksum(&datagram.to_immutable(), &src, &dst)
+                }
+                (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                    udp::ipv6_checksum(&datagram.to_immutable(), &src, &dst)
+                }
+                _ => return None,
+            };
+            // 0 would mean that there is none (RFC 768).
+            datagram.set_checksum(if sum == 0 { u16::MAX } else { sum });
+        }
+    }
+    Some(())
+}
+
 /// Writes the headers of a segment with a change to its transport header.
 fn rewrite(
     bytes: &[u8],
@@ -78,25 +132,9 @@ fn rewrite(
     let len = usize::from(view.header_len);
     out[..len].copy_from_slice(bytes.get(..len)?);
     let packet = &mut out[..len];
-    let ip_len = match packet[0] >> 4 {
-        4 => usize::from(packet[0] & 0x0f) * 4,
-        _ => 40,
-    };
-    let sum = {
-        let mut segment = MutableTcpPacket::new(&mut packet[ip_len..])?;
-        change(&mut segment);
-        let (src, dst) = (view.src.socket_addr().ip(), view.dst.socket_addr().ip());
-        match (src, dst) {
-            (std::net::IpAddr::V4(src), std::net::IpAddr::V4(dst)) => {
-                tcp::ipv4_checksum(&segment.to_immutable(), &src, &dst)
-            }
-            (std::net::IpAddr::V6(src), std::net::IpAddr::V6(dst)) => {
-                tcp::ipv6_checksum(&segment.to_immutable(), &src, &dst)
-            }
-            _ => return None,
-        }
-    };
-    MutableTcpPacket::new(&mut packet[ip_len..])?.set_checksum(sum);
+    let ip_len = ip_len(packet);
+    change(&mut MutableTcpPacket::new(&mut packet[ip_len..])?);
+    checksum(packet, view)?;
     if packet[0] >> 4 == 4 {
         let mut ip = MutableIpv4Packet::new(packet)?;
         ip.set_total_length(len as u16);
