@@ -12,6 +12,9 @@ pub(crate) struct Build {
     pub(crate) proto: Proto,
     pub(crate) flags: u8,
     pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    /// DSCP and ECN.
+    pub(crate) tos: u8,
     pub(crate) payload: Vec<u8>,
     /// IPv4 options, a multiple of four bytes.
     pub(crate) ip_options: Vec<u8>,
@@ -46,6 +49,8 @@ impl Build {
             proto,
             flags,
             seq: 0,
+            ack: 7,
+            tos: 0,
             payload: (0..payload).map(|i| i as u8).collect(),
             ip_options: Vec::new(),
             tcp_options: Vec::new(),
@@ -70,7 +75,7 @@ impl Build {
 
     fn v4(&self, src: [u8; 4], dst: [u8; 4], transport: &[u8]) -> Vec<u8> {
         let header = 20 + self.ip_options.len();
-        let mut ip = vec![0x40 | (header / 4) as u8, 0];
+        let mut ip = vec![0x40 | (header / 4) as u8, self.tos];
         ip.extend(((header + transport.len()) as u16).to_be_bytes());
         ip.extend([0, 0]);
         ip.extend(self.fragment.to_be_bytes());
@@ -91,7 +96,7 @@ impl Build {
             chain = [&[next], body.as_slice(), &chain].concat();
             next = *number;
         }
-        let mut ip = vec![0x60, 0, 0, 0];
+        let mut ip = vec![0x60 | self.tos >> 4, self.tos << 4, 0, 0];
         ip.extend(((chain.len() + transport.len()) as u16).to_be_bytes());
         ip.extend([next, 64]);
         ip.extend(src);
@@ -108,7 +113,7 @@ impl Build {
         let sum_at = match self.proto {
             Proto::Tcp => {
                 bytes.extend(self.seq.to_be_bytes());
-                bytes.extend(7_u32.to_be_bytes());
+                bytes.extend(self.ack.to_be_bytes());
                 let words = 5 + self.tcp_options.len() / 4;
                 bytes.extend([(words as u8) << 4, self.flags, 0x20, 0, 0, 0, 0, 0]);
                 bytes.extend(&self.tcp_options);

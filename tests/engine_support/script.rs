@@ -9,7 +9,7 @@
 //! jump TIME [EVENT]                the same, but the loop sleeps until then
 //! n1:40000 > n2 KIND               a packet; an end is a node's peer endpoint, some other
 //!                                  port of a node, or an address with a port
-//!   KIND  tcp syn|synack|ack|fin|rst [N], tcp data N, udp N, then seq=N, gso, and what it says:
+//!   KIND  tcp syn|synack|ack|fin|rst [N], tcp data N, udp N, then seq=N, ack=N, tos=N, gso, and what it says:
 //!         says append_entries term 3 +1 (`asked.rs`)
 //! 20 x EVENT                       the same packet again and again, summed up
 //! garbage                          bytes that are no packet
@@ -148,6 +148,7 @@ impl Player {
     }
 
     fn prepared(&mut self) -> Box<Prepared> {
+        self.lines.compile();
         let table = Arc::new(self.lines.table.clone());
         let former = std::mem::replace(&mut self.table, Arc::clone(&table));
         let former = self.engine.is_some().then_some(&*former);
@@ -466,10 +467,12 @@ fn endpoint(addr: SocketAddr) -> raftq::packet::Endpoint {
 
 /// The bytes of a packet and the MTU of its device, 0 where it is no GSO packet.
 fn packet(src: SocketAddr, dst: SocketAddr, kind: &[&str]) -> (Vec<u8>, u32) {
-    let (mut mtu, mut seq, mut payload) = (0, 0, 0);
+    let (mut mtu, mut seq, mut ack, mut tos, mut payload) = (0, 0, None, 0, 0);
     for word in &kind[1..] {
         match word.split_once('=') {
             Some(("seq", n)) => seq = number(n) as u32,
+            Some(("ack", n)) => ack = Some(number(n) as u32),
+            Some(("tos", n)) => tos = number(n) as u8,
             None if *word == "gso" => mtu = 1_500,
             None if flags(word).is_some() => {}
             _ => payload = number(word),
@@ -484,5 +487,7 @@ fn packet(src: SocketAddr, dst: SocketAddr, kind: &[&str]) -> (Vec<u8>, u32) {
         _ => panic!("{kind:?} is no packet"),
     };
     build.seq = seq;
+    build.ack = ack.unwrap_or(build.ack);
+    build.tos = tos;
     (build.bytes(), mtu)
 }

@@ -70,7 +70,6 @@ impl TableLines {
             }
             ["yaml", ..] => {
                 self.yaml.push(line.strip_prefix("yaml ").unwrap_or(line).to_owned());
-                self.compile();
             }
             ["reload"] => {
                 self.table.rules.clear();
@@ -82,7 +81,10 @@ impl TableLines {
     }
 
     /// Compiles all rules that are written as in files, since they may name each other.
-    fn compile(&mut self) {
+    pub(crate) fn compile(&mut self) {
+        if self.yaml.is_empty() {
+            return;
+        }
         let endpoint = |node: &Node| node.endpoints[0].socket_addr();
         let nodes = self.table.nodes.iter();
         let nodes: Vec<_> = nodes.map(|n| format!("{}: \"{}\"", n.name, endpoint(n))).collect();
@@ -92,8 +94,7 @@ impl TableLines {
         let compiled = raftq::rules::compile("a script", &text, &[]).unwrap_or_else(|wrong| {
             panic!("{wrong:?}");
         });
-        let before = self.table.rules.len() - (self.yaml.len() - 1);
-        self.table.rules.truncate(before);
+        self.yaml.clear();
         self.table.rules.extend(compiled.table.rules);
         self.table.patterns = compiled.table.patterns;
         self.table.tables = compiled.table.tables;
