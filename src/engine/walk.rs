@@ -214,7 +214,7 @@ fn apply(
 ) -> bool {
     let range = plan.layout.steps[usize::from(rule)].actions.clone();
     let mut acted = false;
-    for (part, i) in (1..).zip(range) {
+    for (number, i) in (1..).zip(range) {
         match plan.layout.actions[i as usize] {
             Action::Accept => walk.end = End::Accept,
             Action::Drop(What::Data) if !facts.data => continue,
@@ -225,11 +225,11 @@ fn apply(
             Action::Delay(delay) => {
                 let bits = match draw {
                     Some(draw) if delay.jitter > Nanos::ZERO => {
-                        Draw { part, ..draw }.bits(plan.table.seed)
+                        draw.of_action(number).bits(plan.table.seed)
                     }
                     _ => 0,
                 };
-                walk.delay = walk.delay + dice::delay(&delay, bits);
+                walk.delay = walk.delay + dice::delay(&delay, &plan.table.distributions, bits);
                 walk.free_order |= delay.order == Order::Free;
             }
             Action::Stall { reset_after } => {

@@ -86,6 +86,7 @@ pub(super) fn table(
         group,
         rules: table,
         faults,
+        distributions: Vec::new(),
     })
 }
 

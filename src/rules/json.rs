@@ -138,6 +138,9 @@ fn action_json(table: &Table, action: &Action) -> Value {
             "distribution": match delay.distribution {
                 Distribution::Uniform => "uniform",
                 Distribution::Normal => "normal",
+                Distribution::Pareto => "pareto",
+                Distribution::ParetoNormal => "paretonormal",
+                Distribution::Table { .. } => "table",
             },
             "order": match delay.order {
                 Order::Flow => "flow",

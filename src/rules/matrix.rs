@@ -438,6 +438,9 @@ fn long(table: &Table, rule: &Rule, action: &Action) -> String {
         Action::Delay(delay) => {
             let shape = match delay.distribution {
                 Distribution::Normal => ", normal",
+                Distribution::Pareto => ", pareto",
+                Distribution::ParetoNormal => ", paretonormal",
+                Distribution::Table { .. } => ", from a table",
                 Distribution::Uniform => "",
             };
             let order = match delay.order {

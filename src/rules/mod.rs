@@ -9,6 +9,7 @@
 //! compile.rs     what was written to table.rs, what is meant
 //!                (cluster.rs: nodes; groups.rs, sets.rs, reach.rs: node sets to links;
 //!                messages.rs: what is asked of Raft; about.rs: what that comes to;
+//!                random.rs, dist.rs: models of loss, distributions of delays;
 //!                hold.rs: delays against the queue; preempt.rs: rules that never match)
 //! matrix.rs      the table for people, json.rs for machines; schema.rs for editors
 //! ```
@@ -20,6 +21,7 @@ mod about;
 mod cluster;
 mod compile;
 mod diagnostic;
+mod dist;
 mod document;
 mod fields;
 mod file;
@@ -31,6 +33,7 @@ mod messages;
 mod parse;
 mod preempt;
 mod processes;
+mod random;
 mod reach;
 mod roles;
 mod scalar;
@@ -41,9 +44,11 @@ mod source;
 pub mod table;
 
 pub use diagnostic::{Diagnostic, FileId, Place, Report, Severity, Span};
+pub use dist::{DistError, DistTable, VALUES_MAX};
 pub use groups::SetArg;
 pub use json::table_json;
 pub use matrix::matrix;
+pub use random::{TABLE_SCALE, scaled};
 pub use roles::Roles;
 pub use schema::schema;
 pub use source::{SIZE_MAX, Source};

@@ -7,6 +7,8 @@
 pub use super::about::{
     Bounds, Event, Masks, Meant, MessageFilter, On, OpenSet, OpenSides, Role, RoleWord,
 };
+pub use super::dist::DistTable;
+pub use super::random::{ALWAYS, Distribution, Loss};
 use crate::packet::{Endpoint, LinkId, NodeId, Proto};
 use crate::time::Nanos;
 use crate::wire::Protocol;
@@ -52,6 +54,8 @@ pub struct Table {
     pub rules: Vec<Rule>,
     /// What is done to processes, in file order.
     pub faults: Vec<Fault>,
+    /// The tables that delays are drawn from; [`Distribution::Table`] indexes this.
+    pub distributions: Vec<DistTable>,
 }
 
 /// One member of the cluster.
@@ -316,7 +320,7 @@ pub enum What {
 pub struct Delay {
     /// The middle of the distribution.
     pub by: Nanos,
-    /// Half width (uniform) or standard deviation (normal); at most `by`.
+    /// Half width (uniform) or standard deviation (all others); at most `by`.
     pub jitter: Nanos,
     /// Shape of the jitter.
     pub distribution: Distribution,
@@ -328,22 +332,8 @@ impl Delay {
     /// The longest this delay can take: draws are clamped to it.
     #[must_use]
     pub fn longest(&self) -> Nanos {
-        match self.distribution {
-            Distribution::Uniform => self.by + self.jitter,
-            // Draws beyond four deviations (6 in 100,000) are clamped.
-            Distribution::Normal => self.by + Nanos(self.jitter.0.saturating_mul(4)),
-        }
+        self.by + self.distribution.reach(self.jitter)
     }
-}
-
-/// Shape of a delay's jitter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Distribution {
-    /// Evenly in `by - jitter ..= by + jitter`.
-    #[default]
-    Uniform,
-    /// Mean `by`, standard deviation `jitter`, never below zero, clamped at four deviations.
-    Normal,
 }
 
 /// Whether jitter may reorder a flow.

@@ -185,6 +185,7 @@ mod tests {
             group: None,
             rules: Vec::new(),
             faults: vec![fault],
+            distributions: Vec::new(),
         }
     }
 

@@ -162,6 +162,7 @@ mod tests {
             group: None,
             rules: Vec::new(),
             faults: vec![fault],
+            distributions: Vec::new(),
         })
     }
 

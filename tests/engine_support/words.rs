@@ -36,6 +36,7 @@ impl TableLines {
         let mut lines = Self {
             table: Table {
                 faults: Vec::new(),
+                distributions: Vec::new(),
                 nodes: Vec::new(),
                 seed: 7,
                 max_rate: 20_000,

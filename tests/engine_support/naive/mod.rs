@@ -355,7 +355,7 @@ impl Naive {
                 continue;
             }
             let mut acted = false;
-            for (part, action) in (1..).zip(&rule.actions) {
+            for (number, action) in (1..).zip(&rule.actions) {
                 let end = match action {
                     Action::Accept => Some(End::Accept),
                     Action::Drop(What::Data) if !has_data(view) => continue,
@@ -376,8 +376,9 @@ impl Naive {
                         Some(End::Drop)
                     }
                     Action::Delay(delay) => {
-                        let bits = Draw { part, ..draw }.bits(self.table.seed);
-                        walk.delay = walk.delay + dice::delay(delay, bits);
+                        let bits = Draw { part: number * 8, ..draw }.bits(self.table.seed);
+                        let tables = &self.table.distributions;
+                        walk.delay = walk.delay + dice::delay(delay, tables, bits);
                         walk.free |= delay.order == Order::Free;
                         None
                     }
