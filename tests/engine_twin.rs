@@ -229,6 +229,7 @@ fn table(nodes: u16, seed: u64, six: bool, mut rules: Vec<Rule>) -> Table {
     };
     Table {
         faults: Vec::new(),
+        distributions: Vec::new(),
         nodes: (0..nodes).map(node).collect(),
         seed,
         max_rate: 20_000,
@@ -236,7 +237,6 @@ fn table(nodes: u16, seed: u64, six: bool, mut rules: Vec<Rule>) -> Table {
         protocol: None,
         group: None,
         patterns: Vec::new(),
-        tables: Vec::new(),
         rules,
     }
 }

@@ -8,10 +8,14 @@ mod wire_support;
 
 use engine_support::packet::{Build, at, flags};
 use engine_support::words::TableLines;
-use raftq::engine::{Answer, Engine, Limits, Prepared, Question, Release, Token, Verdict};
+use raftq::engine::held::COPIES;
+use raftq::engine::{
+    Answer, Engine, Extras, Heard, Keep, Limits, Prepared, Question, Release, Token, Verdict,
+    mangle,
+};
 use raftq::packet::{LinkId, NodeId, PacketView, Proto};
 use raftq::run::mailbox::{Order, post};
-use raftq::run::trims::Trims;
+use raftq::run::parcels::Parcels;
 use raftq::time::Nanos;
 use raftq::wire::{Entry, Kind, Message, Position, Reader};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -81,12 +85,17 @@ struct Ways {
     dropped_late: u64,
     silences: u64,
     edges: u64,
+    marked: u64,
+    damaged: u64,
+    copies: u64,
+    rejected: u64,
+    healed: u64,
 }
 
 /// An engine with what the loop has around it.
 struct Bench {
     engine: Engine,
-    trims: Trims,
+    parcels: Parcels,
     questions: Vec<Question>,
     next: u32,
     ways: Ways,
@@ -98,7 +107,7 @@ impl Bench {
         engine.start(Nanos::ZERO);
         Self {
             engine,
-            trims: Trims::new(),
+            parcels: Parcels::new(),
             questions: Vec::with_capacity(100_000),
             next: 0,
             ways: Ways::default(),
@@ -106,15 +115,19 @@ impl Bench {
     }
 
     fn round(&mut self, now: Nanos) {
-        let Self { engine, trims, ways, .. } = self;
+        let Self { engine, parcels, ways, .. } = self;
         let edges = &mut 0;
         let mut release = |r: Release| {
             ways.released += u64::from(!r.drop);
             ways.dropped_late += u64::from(r.drop);
-            if let Some(slot) = r.trim {
-                assert!(trims.get(slot).len() >= 40);
+            if let Some(slot) = r.slot {
+                assert!(parcels.get(slot).len() >= 40);
             }
-            trims.free(r.trim);
+            if r.token.queue == COPIES {
+                ways.copies += u64::from(!r.drop);
+                parcels.free(Some(r.token.id as u16));
+            }
+            parcels.free(r.slot);
         };
         engine.tell_silences(
             |_| {
@@ -125,6 +138,10 @@ impl Bench {
         );
         engine.advance(now, |_| *edges += 1, &mut release);
         engine.release(now, &mut release);
+        engine.take_resets(|rst| {
+            let mut out = [0; mangle::COMPOSED_MAX];
+            ways.healed += u64::from(mangle::rst(rst, &mut out).is_some());
+        });
         ways.edges += *edges;
     }
 
@@ -140,7 +157,7 @@ impl Bench {
         messages: &[Message],
         entries: &[Entry],
     ) {
-        let Self { engine, trims, questions, next, ways } = self;
+        let Self { engine, parcels, questions, next, ways } = self;
         let len = bytes.len() as u32 + if mtu > 0 { 4_000 } else { 0 };
         let Ok(view) = PacketView::parse(bytes, len, mtu) else {
             engine.unreadable();
@@ -148,25 +165,48 @@ impl Bench {
         };
         *next += 1;
         let token = Token { queue: (*next % 2) as u16, id: *next };
-        let decision = engine.decide_heard(now, &view, messages, entries);
+        let payload = bytes.get(usize::from(view.header_len)..).unwrap_or_default();
+        let decision = engine.decide_heard(now, &view, &Heard { payload, messages, entries });
+        let Extras { mark, damage, copies } = decision.extras;
+        ways.marked += u64::from(mark.is_some());
+        let damaged = damage
+            .and_then(|damage| parcels.put(|out| mangle::corrupt(bytes, &view, &damage, out)));
+        ways.damaged += u64::from(damaged.is_some());
+        parcels.free(damaged);
+        for _ in 0..copies.map_or(0, |copies| copies.count) {
+            let slot = parcels.put(|out| {
+                out[..bytes.len()].copy_from_slice(bytes);
+                Some(bytes.len())
+            });
+            let (Some(slot), Some(facts)) = (slot, decision.facts) else { continue };
+            if engine.hold_copy(slot, facts, now).is_err() {
+                parcels.free(Some(slot));
+            }
+        }
         match decision.verdict {
             Verdict::Accept => ways.accepted += 1,
             Verdict::Drop => ways.dropped += 1,
             Verdict::Reset { .. } => ways.reset += 1,
             Verdict::Trim => {
-                let slot = trims.put(bytes, &view);
-                trims.free(slot);
+                let slot = parcels.put_trimmed(bytes, &view);
+                parcels.free(slot);
                 ways.trimmed += 1;
             }
-            Verdict::Hold { due, trim, ordered } => {
-                let slot = if trim { trims.put(bytes, &view) } else { None };
+            Verdict::Reject(with) => {
+                let mut out = [0; mangle::COMPOSED_MAX];
+                ways.rejected +=
+                    u64::from(mangle::rejection(bytes, &view, with, &mut out).is_some());
+            }
+            Verdict::Hold(keep) => {
+                let Keep { due, trim, .. } = keep;
+                let slot = if trim { parcels.put_trimmed(bytes, &view) } else { None };
                 let facts = decision.facts.expect("what is held has facts");
-                if engine.hold(token, facts, due, ordered, slot).is_ok() {
+                if engine.hold(token, facts, keep, (slot, mark)).is_ok() {
                     ways.held += 1;
                     ways.held_trimmed += u64::from(trim);
                     engine.left(facts.link, due, due + Nanos(u64::from(*next)));
                 } else {
-                    trims.free(slot);
+                    parcels.free(slot);
                     ways.overflowed += 1;
                 }
             }
@@ -206,6 +246,7 @@ fn table(lines: &str) -> TableLines {
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         assert!(table.take(line), "{line} belongs to no table");
     }
+    table.compile();
     table
 }
 
@@ -251,6 +292,55 @@ fn packets(count: usize, address: impl Fn(usize, usize) -> String, nodes: usize)
             build.bytes()
         })
         .collect()
+}
+
+/// Every action that remembers, draws or composes something.
+const IMPAIRMENTS: &str = include_str!("engine_support/impairments.txt");
+
+#[test]
+fn impairing_allocates_nothing() {
+    let lines = table(IMPAIRMENTS);
+    let address = |node, port| match port {
+        0 => format!("10.77.0.{}:2380", node + 1),
+        _ => format!("10.77.0.{}:{port}", node + 1),
+    };
+    let packets = packets(4_000, address, 5);
+    let mut bench = Bench::new(&lines, Limits { queues: 2, held: 3_000, flows: 150 });
+    let mut reload = Some(prepared(&lines, Some(&lines)));
+    let mut former = None;
+    let mut work = |rounds: std::ops::Range<u64>| {
+        for round in rounds {
+            let now = Nanos::from_micros(round * 700);
+            bench.round(now);
+            bench.engine.drop_orphans(&mut |_| {});
+            for i in 0..32 {
+                bench.packet(now, &packets[(round as usize * 32 + i) % packets.len()], 0);
+            }
+            if round == 700 {
+                former = reload.take().map(|plan| bench.engine.adopt(plan, now));
+            }
+        }
+    };
+    work(0..100);
+    assert_eq!(calls(|| work(100..1_400)), 0, "calls of the allocator in 41,600 packets");
+    assert!(former.is_some());
+    let ways = &bench.ways;
+    for (way, count) in [
+        ("dropped", ways.dropped),
+        ("held", ways.held),
+        ("released", ways.released),
+        ("marked", ways.marked),
+        ("damaged", ways.damaged),
+        ("copies", ways.copies),
+        ("rejected", ways.rejected),
+        ("healed", ways.healed),
+    ] {
+        assert!(count > 50, "only {count} were {way}");
+    }
+    let counters = bench.engine.counters();
+    for (rule, counts) in lines.table.rules.iter().zip(&counters.rules) {
+        assert!(counts.acted.get() > 0, "{} never acted", rule.name);
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) fn hits(lot: Lot, seed: u64, draw: Draw, memory: &mut [u64]) -> bool 
         Some(last) if lot.correlation > 0 => dice::correlated(draw, seed, lot.correlation, last),
         _ => draw.bits(seed),
     };
-    (bits >> 32) < lot.share
+    dice::happens(bits, lot.share)
 }
 
 /// Whether a packet overtakes, as netem has it: of `gap` packets in a row the first ones never do,

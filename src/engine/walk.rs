@@ -18,9 +18,6 @@ use crate::rules::table::{
 use crate::time::Nanos;
 use crate::wire::Message;
 
-/// Draws that each action of a rule may make for one segment.
-const PARTS: u32 = 8;
-
 /// Where a walk ended.
 #[derive(Clone, Copy)]
 enum End {
@@ -246,7 +243,7 @@ fn apply(
 ) -> bool {
     let mut acted = false;
     for (number, i) in (1..).zip(plan.actions(rule)) {
-        let draw = draw.map(|draw| Draw { part: number * PARTS, ..draw });
+        let draw = draw.map(|draw| draw.of_action(number));
         match plan.layout.actions[i as usize] {
             Action::Accept => walk.end = End::Accept,
             Action::Drop(What::Data) if !facts.data => continue,
@@ -297,7 +294,7 @@ fn apply(
 }
 
 fn lengthen(plan: &Prepared, delay: &Delay, bits: u64, walk: &mut Walk) {
-    walk.delay = walk.delay + dice::delay(delay, &plan.table.tables, bits);
+    walk.delay = walk.delay + dice::delay(delay, &plan.table.distributions, bits);
     walk.free_order |= delay.order == Order::Free;
 }
 
@@ -374,7 +371,7 @@ fn impair(
             walk.delay > Nanos::ZERO || matches!(walk.end, End::Drop)
         }
         Action::Slot(slot) => {
-            let tables = &plan.table.tables;
+            let tables = &plan.table.distributions;
             let due = impair::slot(&slot, at, facts.wire_len(), memory, |number, every| {
                 let draw = Draw { connection: 0, segment: number as u32, ..draw };
                 dice::delay(every, tables, draw.bits(seed))
@@ -396,7 +393,7 @@ fn impair(
 /// How a packet would be changed; `None` where it has nothing there.
 fn damaged(corrupt: &Corrupt, facts: &Facts, seed: u64, draw: Draw) -> Option<Damage> {
     let len = facts.payload_len();
-    let bits = Draw { part: draw.part + 1, ..draw }.bits(seed);
+    let bits = draw.and(2).bits(seed);
     let (from, to, one_bit) = match corrupt.part {
         Part::Bit => (0, len, true),
         Part::Bytes { from, to } => (u32::from(from), u32::from(to).min(len), false),

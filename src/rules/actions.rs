@@ -229,7 +229,8 @@ fn delay(fields: &DelayFields, open: &mut Open<'_>, push: &mut impl FnMut(Diagno
     Delay {
         by: fields.by.value,
         jitter,
-        distribution: table.map_or(word, Distribution::Table),
+        distribution: table
+            .map_or(word, |index| open.tables[usize::from(index)].distribution(index)),
         order: fields.order.map(|order| order.value).unwrap_or_default(),
         correlation: fields.correlation.map_or(0, |at| at.value.0),
     }

@@ -88,9 +88,9 @@ pub(super) fn table(
         protocol: spoken.protocol,
         group,
         patterns: open.patterns,
-        tables: open.tables,
         rules: table,
         faults,
+        distributions: open.tables,
     })
 }
 

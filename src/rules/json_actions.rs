@@ -2,8 +2,7 @@
 
 use super::impair::{Losing, Lot, Part, Per, Reject, Until};
 use super::narrow::{Dialled, Narrow};
-use super::random::Loss;
-use super::table::{Action, Bounds, Delay, Distribution, Order, Table};
+use super::table::{Action, Bounds, Delay, Distribution, Loss, Order, Table};
 use serde_json::{Value, json};
 
 fn share(of: u64) -> f64 {
@@ -88,7 +87,7 @@ fn delay(of: &Delay) -> Value {
             Distribution::Normal => json!("normal"),
             Distribution::Pareto => json!("pareto"),
             Distribution::ParetoNormal => json!("paretonormal"),
-            Distribution::Table(table) => json!({ "table": table }),
+            Distribution::Table { index, .. } => json!({ "table": index }),
         },
         "correlation": share(of.correlation),
         "order": match of.order {

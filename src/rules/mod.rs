@@ -9,6 +9,7 @@
 //! compile.rs     what was written to table.rs, what is meant
 //!                (cluster.rs: nodes; groups.rs, sets.rs, reach.rs: node sets to links;
 //!                messages.rs: what is asked of Raft; about.rs: what that comes to;
+//!                random.rs, dist.rs: models of loss, distributions of delays;
 //!                hold.rs: delays against the queue; preempt.rs: rules that never match)
 //! matrix.rs      the table for people, json.rs for machines; schema.rs for editors
 //! ```
@@ -22,7 +23,7 @@ mod cluster;
 mod compile;
 mod conditions;
 mod diagnostic;
-pub mod dist;
+mod dist;
 mod document;
 mod fields;
 mod file;
@@ -39,7 +40,7 @@ mod parse_actions;
 mod parse_where;
 mod preempt;
 mod processes;
-pub mod random;
+mod random;
 mod reach;
 mod roles;
 mod scalar;
@@ -52,9 +53,11 @@ mod words;
 mod written;
 
 pub use diagnostic::{Diagnostic, FileId, Place, Report, Severity, Span};
+pub use dist::{DistError, DistTable, VALUES_MAX};
 pub use groups::SetArg;
 pub use json::table_json;
 pub use matrix::matrix;
+pub use random::{TABLE_SCALE, scaled};
 pub use roles::Roles;
 pub use schema::schema;
 pub use source::{SIZE_MAX, Source};

@@ -5,9 +5,8 @@ use super::document::{Node, Value};
 use super::fields::{Object, Reader};
 use super::file::{Action, At, Bits, Chance, ReleaseOrder, Word};
 use super::impair::{COPIES_MAX, Corrupt, Duplicate, Losing, Lot, Mark, Part, Rate, Reorder, Slot};
-use super::random::Loss;
 use super::scalar::{self, Refused, show};
-use super::table::{Delay, Distribution, Event, Order, Reject};
+use super::table::{Delay, Distribution, Event, Loss, Order, Reject};
 use super::written::{
     Checksum, CorruptFields, DuplicateFields, GilbertElliottFields, HoldFields, Impair, LossFields,
     MarkFields, RateFields, RejectFields, ReorderFields, SlotFields, StateFields, WrittenUntil,
@@ -120,26 +119,15 @@ fn loss(reader: &mut Reader<'_>, node: &Node) -> Option<Impair> {
 }
 
 fn gilbert_elliott(fields: &GilbertElliottFields) -> Loss {
-    let share = |at: Option<At<Chance>>, else_: u64| at.map_or(else_, |at| at.value.0);
-    let p = fields.p.value.0;
-    Loss::GilbertElliott {
-        p,
-        r: share(fields.r, ALL - p),
-        one_minus_h: share(fields.one_minus_h, ALL),
-        one_minus_k: share(fields.one_minus_k, 0),
-    }
+    let share = |at: Option<At<Chance>>| at.map(|at| at.value.0);
+    let (h, k) = (share(fields.one_minus_h), share(fields.one_minus_k));
+    Loss::gilbert_elliott(fields.p.value.0, share(fields.r), h, k)
 }
 
 fn markov(fields: &StateFields) -> Loss {
-    let share = |at: Option<At<Chance>>, else_: u64| at.map_or(else_, |at| at.value.0);
-    let p13 = fields.p13.value.0;
-    Loss::Markov {
-        p13,
-        p31: share(fields.p31, ALL - p13),
-        p32: share(fields.p32, 0),
-        p23: share(fields.p23, ALL),
-        p14: share(fields.p14, 0),
-    }
+    let share = |at: Option<At<Chance>>| at.map(|at| at.value.0);
+    let (p31, p32) = (share(fields.p31), share(fields.p32));
+    Loss::markov(fields.p13.value.0, p31, p32, share(fields.p23), share(fields.p14))
 }
 
 fn gemodel(reader: &mut Reader<'_>, node: &Node) -> Option<GilbertElliottFields> {
@@ -165,14 +153,10 @@ fn state(reader: &mut Reader<'_>, node: &Node) -> Option<StateFields> {
         p14: reader.field(&object, "p14", Reader::share),
         p13: p13?,
     };
-    if let Loss::Markov { p13, p31, p32, p14, .. } = markov(&fields) {
-        for (sum, names) in [(p13 + p14, "p13 and p14"), (p31 + p32, "p31 and p32")] {
-            if sum > ALL {
-                let wrong = format!("{names} are more than 100% together");
-                let help = "they are ways out of one state: make their sum at most 100%";
-                reader.report(Diagnostic::error(wrong).at(node.span).help(help));
-            }
-        }
+    if let Some(sum) = markov(&fields).excess() {
+        let wrong = format!("{sum} is more than 100%");
+        let help = "they are ways out of one state: make their sum at most 100%";
+        reader.report(Diagnostic::error(wrong).at(node.span).help(help));
     }
     Some(fields)
 }

@@ -7,12 +7,13 @@
 pub use super::about::{
     Bounds, Event, Masks, Meant, MessageFilter, On, OpenSet, OpenSides, Role, RoleWord,
 };
-use super::dist::DistTable;
+pub use super::dist::DistTable;
 pub use super::impair::{
     COPIES_MAX, Corrupt, Duplicate, Hold, Losing, Lot, Mark, Part, Per, Rate, Reject, Reorder,
     Slot, Until,
 };
 pub use super::narrow::{Dialled, Flags, Narrow, PATTERN_MAX, PATTERNS_MAX, Pattern};
+pub use super::random::{ALWAYS, Distribution, Loss};
 use crate::packet::{Endpoint, LinkId, NodeId, Proto};
 use crate::time::Nanos;
 use crate::wire::Protocol;
@@ -56,12 +57,12 @@ pub struct Table {
     pub group: Option<String>,
     /// What payloads are searched for.
     pub patterns: Vec<Pattern>,
-    /// Tables of distributions of delays.
-    pub tables: Vec<DistTable>,
     /// The rules in file order.
     pub rules: Vec<Rule>,
     /// What is done to processes, in file order.
     pub faults: Vec<Fault>,
+    /// The tables that delays are drawn from; [`Distribution::Table`] indexes this.
+    pub distributions: Vec<DistTable>,
 }
 
 /// One member of the cluster.
@@ -375,7 +376,7 @@ pub enum What {
 pub struct Delay {
     /// The middle of the distribution.
     pub by: Nanos,
-    /// Half width (uniform) or standard deviation (normal); at most `by`.
+    /// Half width (uniform) or standard deviation (all others); at most `by`.
     pub jitter: Nanos,
     /// Shape of the jitter.
     pub distribution: Distribution,
@@ -389,29 +390,8 @@ impl Delay {
     /// The longest this delay can take: draws are clamped to it.
     #[must_use]
     pub fn longest(&self) -> Nanos {
-        match self.distribution {
-            Distribution::Uniform => self.by + self.jitter,
-            // Draws beyond four deviations (6 in 100,000) are clamped.
-            Distribution::Normal => self.by + Nanos(self.jitter.0.saturating_mul(4)),
-            _ => self.by + Nanos(self.jitter.0.saturating_mul(10)),
-        }
+        self.by + self.distribution.reach(self.jitter)
     }
-}
-
-/// Shape of a delay's jitter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Distribution {
-    /// Evenly in `by - jitter ..= by + jitter`.
-    #[default]
-    Uniform,
-    /// Mean `by`, standard deviation `jitter`, never below zero, clamped at four deviations.
-    Normal,
-    /// PLACEHOLDER
-    Pareto,
-    /// PLACEHOLDER
-    ParetoNormal,
-    /// PLACEHOLDER
-    Table(u16),
 }
 
 /// Whether jitter may reorder a flow.

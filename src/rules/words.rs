@@ -3,9 +3,8 @@
 use super::impair::{Losing, Lot, Part, Per, Until};
 use super::json_actions::reject;
 use super::narrow::{Dialled, Narrow, Pattern};
-use super::random::Loss;
 use super::scalar::show;
-use super::table::{Action, Bounds, Delay, Distribution, Order, Rule, Table, What};
+use super::table::{Action, Bounds, Delay, Distribution, Loss, Order, Rule, Table, What};
 use crate::packet::tcp_flags;
 use crate::time::Nanos;
 use std::fmt::Write as _;
@@ -58,7 +57,7 @@ fn shape(delay: &Delay) -> String {
         Distribution::Normal => ", normal".to_owned(),
         Distribution::Pareto => ", pareto".to_owned(),
         Distribution::ParetoNormal => ", paretonormal".to_owned(),
-        Distribution::Table(_) => ", by a table".to_owned(),
+        Distribution::Table { .. } => ", by a table".to_owned(),
     };
     if delay.correlation > 0 {
         let _ = write!(shape, ", correlation {}", percent(delay.correlation));

@@ -161,9 +161,9 @@ mod tests {
             protocol: None,
             group: None,
             patterns: Vec::new(),
-            tables: Vec::new(),
             rules: Vec::new(),
             faults: vec![fault],
+            distributions: Vec::new(),
         })
     }
 

@@ -39,6 +39,7 @@ impl TableLines {
         let mut lines = Self {
             table: Table {
                 faults: Vec::new(),
+                distributions: Vec::new(),
                 nodes: Vec::new(),
                 seed: 7,
                 max_rate: 20_000,
@@ -46,7 +47,6 @@ impl TableLines {
                 protocol: None,
                 group: None,
                 patterns: Vec::new(),
-                tables: Vec::new(),
                 rules: Vec::new(),
             },
             shared: false,
@@ -97,7 +97,7 @@ impl TableLines {
         self.yaml.clear();
         self.table.rules.extend(compiled.table.rules);
         self.table.patterns = compiled.table.patterns;
-        self.table.tables = compiled.table.tables;
+        self.table.distributions = compiled.table.distributions;
     }
 
     fn nodes(&mut self, count: usize, kind: &str) {

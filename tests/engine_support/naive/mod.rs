@@ -377,7 +377,8 @@ impl Naive {
                     }
                     Action::Delay(delay) => {
                         let bits = Draw { part: part * 8, ..draw }.bits(self.table.seed);
-                        walk.delay = walk.delay + dice::delay(delay, &[], bits);
+                        walk.delay =
+                            walk.delay + dice::delay(delay, &self.table.distributions, bits);
                         walk.free |= delay.order == Order::Free;
                         None
                     }

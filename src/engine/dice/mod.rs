@@ -2,12 +2,30 @@
 //!
 //! A draw is a hash of (seed, rule, from, to, which of the link's connections, which
 //! matching segment of it). No ports and no times enter, so that the same table over the
-//! same recorded packets repeats exactly, on every machine.
+//! same recorded packets repeats exactly, on every machine: what is not whole numbers is
+//! calculated by `libm`, in Rust alone, since the standard library's `ln` and `cos` are the
+//! machine's. `tests/statistics/` compares all of it with its definitions.
+//!
+//! ```text
+//! mod.rs         which draw; whether something happens
+//! correlated.rs  draws that hang on the one before
+//! loss.rs        models of loss
+//! delay.rs       delays by distribution
+//! ```
+
+mod correlated;
+mod delay;
+mod loss;
+
+pub use correlated::correlated;
+pub use delay::delay;
+pub use loss::lost;
 
 use crate::packet::LinkId;
-use crate::rules::table::{Delay, Distribution};
-use crate::time::Nanos;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// How many draws there are of one action for one segment.
+pub const PARTS: u32 = 8;
 
 /// Identifies one draw; every field enters the hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +38,9 @@ pub struct Draw {
     pub connection: u32,
     /// Ordinal of the matching segment in its connection and direction.
     pub segment: u32,
-    /// What is drawn for that segment: 0 is the rule's chance, from 1 on its delays.
+    /// What is drawn for that segment: the rule's chance has the parts 0 to 7, its first action
+    /// 8 to 15, and so on ([`Draw::of_action`]).
     pub part: u32,
-}
-
-impl Draw {
-    /// Of nothing: for rules that draw nothing.
-    pub(super) const NONE: Self =
-        Self { rule: 0, link: LinkId(0), connection: 0, segment: 0, part: 0 };
-
-    /// The same for a segment that stands so many behind.
-    pub(super) fn behind(self, segments: u32) -> Self {
-        Self { segment: self.segment.wrapping_add(segments), ..self }
-    }
 }
 
 /// The stable key of a rule, from its name.
@@ -42,6 +50,29 @@ pub fn rule_key(name: &str) -> u64 {
 }
 
 impl Draw {
+    /// The first draw of an action of the rule, which are numbered from 1; the number 0 is the
+    /// rule's chance. Behind it are seven more ([`Draw::and`]).
+    #[must_use]
+    pub fn of_action(self, number: u32) -> Self {
+        Self { part: number.wrapping_mul(PARTS), ..self }
+    }
+
+    /// The `k`-th draw behind this one, of the same action: at most 7 behind its first.
+    #[must_use]
+    pub fn and(self, k: u32) -> Self {
+        debug_assert!(self.part % PARTS + k < PARTS, "an action has {PARTS} draws");
+        Self { part: self.part.wrapping_add(k), ..self }
+    }
+
+    /// Of nothing: for rules that draw nothing.
+    pub(super) const NONE: Self =
+        Self { rule: 0, link: LinkId(0), connection: 0, segment: 0, part: 0 };
+
+    /// The same for a segment that stands so many behind.
+    pub(super) fn behind(self, segments: u32) -> Self {
+        Self { segment: self.segment.wrapping_add(segments), ..self }
+    }
+
     /// 64 evenly distributed bits.
     #[must_use]
     pub fn bits(self, seed: u64) -> u64 {
@@ -57,51 +88,20 @@ impl Draw {
     /// Whether an event with a chance of `share / 2^32` happens.
     #[must_use]
     pub fn happens(self, seed: u64, share: u64) -> bool {
-        (self.bits(seed) >> 32) < share
+        happens(self.bits(seed), share)
     }
 }
 
-/// placeholder
-pub fn correlated(draw: Draw, seed: u64, _rho: u64, _memory: &mut u64) -> u64 {
-    draw.bits(seed)
-}
-/// placeholder
-pub fn lost(_m: &crate::rules::random::Loss, _s: &mut u64, _seed: u64, _draw: Draw) -> bool {
-    false
-}
-/// One delay, drawn with 64 random bits.
+/// Whether an event with a chance of `share / 2^32` happens by these 64 bits, which may be those
+/// of [`correlated`].
 #[must_use]
-pub fn delay(delay: &Delay, _tables: &[crate::rules::dist::DistTable], bits: u64) -> Nanos {
-    if delay.jitter == Nanos::ZERO {
-        return delay.by;
-    }
-    let by = delay.by.0 as f64;
-    let jitter = delay.jitter.0 as f64;
-    let offset = match delay.distribution {
-        Distribution::Uniform => unit(bits) * 2.0 - 1.0,
-        Distribution::Normal => normal(bits).clamp(-4.0, 4.0),
-        _ => 0.0, // placeholder
-    };
-    #[expect(clippy::cast_sign_loss, reason = "clamped at zero")]
-    Nanos((by + jitter * offset).max(0.0) as u64)
-}
-
-/// A number in `[0, 1)` from the upper 53 bits.
-fn unit(bits: u64) -> f64 {
-    (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// A standard normal value by Box and Muller's transform, from both halves of the bits.
-fn normal(bits: u64) -> f64 {
-    let u = ((bits >> 32) as f64 + 1.0) / 4_294_967_296.0;
-    let v = (bits & 0xffff_ffff) as f64 / 4_294_967_296.0;
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+pub fn happens(bits: u64, share: u64) -> bool {
+    (bits >> 32) < share
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::table::Order;
 
     fn draws(n: u32) -> impl Iterator<Item = Draw> {
         let rule = rule_key("a rule");
@@ -122,31 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn no_two_actions_share_a_draw() {
+        let draw = draws(1).next().expect("one");
+        let parts = (0..3).flat_map(|n| (0..PARTS).map(move |k| draw.of_action(n).and(k).part));
+        assert_eq!(parts.collect::<Vec<_>>(), (0..24).collect::<Vec<_>>());
+        assert_eq!(draw.of_action(0), draw, "the chance is drawn first");
+    }
+
+    #[test]
     fn a_third_happens_a_third_of_the_time() {
         let share = (1u64 << 32) / 3;
         let hits = draws(100_000).filter(|d| d.happens(7, share)).count();
         assert!((32_800..33_900).contains(&hits), "{hits} of 100,000");
         assert!(draws(1000).all(|d| d.happens(7, 1 << 32)), "100 % is always");
-    }
-
-    #[test]
-    fn jitter_stays_inside_its_shape() {
-        let uniform = Delay {
-            by: Nanos::from_millis(20),
-            jitter: Nanos::from_millis(5),
-            distribution: Distribution::Uniform,
-            order: Order::Flow,
-            correlation: 0,
-        };
-        let drawn: Vec<u64> = draws(10_000).map(|d| delay(&uniform, &[], d.bits(1)).0).collect();
-        assert!(drawn.iter().all(|d| (15_000_000..=25_000_000).contains(d)));
-        let mean = drawn.iter().sum::<u64>() / 10_000;
-        assert!((19_900_000..20_100_000).contains(&mean), "mean {mean}");
-
-        let normal = Delay { distribution: Distribution::Normal, ..uniform };
-        let drawn: Vec<u64> = draws(10_000).map(|d| delay(&normal, &[], d.bits(1)).0).collect();
-        let within = drawn.iter().filter(|d| (15_000_000..=25_000_000).contains(*d)).count();
-        assert!((6_600..7_050).contains(&within), "one deviation holds 68 %: {within}");
-        assert!(drawn.iter().all(|d| *d <= normal.longest().0));
     }
 }
