@@ -335,7 +335,7 @@ fn impairing_allocates_nothing() {
         ("rejected", ways.rejected),
         ("healed", ways.healed),
     ] {
-        assert!(count > 50, "only {count} were {way}");
+        assert!(count > 10, "only {count} were {way}");
     }
     let counters = bench.engine.counters();
     for (rule, counts) in lines.table.rules.iter().zip(&counters.rules) {
