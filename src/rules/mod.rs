@@ -50,6 +50,7 @@ pub use source::{SIZE_MAX, Source};
 pub use table::Table;
 
 use crate::time::Nanos;
+use compile::Given;
 use diagnostic::Sink;
 use fields::Reader;
 use file::RuleFile;
@@ -76,6 +77,8 @@ pub struct Inputs {
     pub sets: Vec<SetArg>,
     /// Who leads, where somebody can tell: then rules may name `leader` and the like.
     pub roles: Option<Roles>,
+    /// A seed that replaces the file's.
+    pub seed: Option<u64>,
 }
 
 impl Inputs {
@@ -84,7 +87,7 @@ impl Inputs {
         let cluster = cluster.map(Source::read).transpose();
         match (Source::read(rules), cluster) {
             (Ok(rules), Ok(cluster)) => {
-                Ok(Self { rules, cluster, sets: sets.to_vec(), roles: None })
+                Ok(Self { rules, cluster, sets: sets.to_vec(), roles: None, seed: None })
             }
             (rules, cluster) => {
                 let wrong = [rules.err(), cluster.err()].into_iter().flatten().collect();
@@ -103,7 +106,8 @@ impl Inputs {
         };
         let table = match (file, cluster) {
             (Some(file), Some(cluster)) => {
-                compile::table(&file, cluster.as_ref(), &self.sets, self.roles, &mut sink)
+                let given = Given { sets: &self.sets, roles: self.roles, seed: self.seed };
+                compile::table(&file, cluster.as_ref(), &given, &mut sink)
             }
             _ => None,
         };
@@ -138,6 +142,6 @@ pub fn load(path: &Path, sets: &[SetArg]) -> Result<Compiled, Report> {
 
 /// Compiles the text of a rule file; `name` is what diagnostics call it.
 pub fn compile(name: &str, text: &str, sets: &[SetArg]) -> Result<Compiled, Report> {
-    Inputs { rules: Source::new(name, text), cluster: None, sets: sets.to_vec(), roles: None }
-        .compile()
+    let rules = Source::new(name, text);
+    Inputs { rules, cluster: None, sets: sets.to_vec(), roles: None, seed: None }.compile()
 }

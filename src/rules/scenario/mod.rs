@@ -10,6 +10,7 @@
 mod file;
 mod parse;
 
+use super::compile::Given;
 use super::diagnostic::{Diagnostic, FileId, Sink, Span};
 use super::table::Window;
 use super::{
@@ -223,17 +224,15 @@ impl Scenario {
     /// Compiles the rules for a cluster, given as the text of a cluster file.
     pub fn compile(&self, cluster: &str, leader: Roles) -> Result<Compiled, Report> {
         let cluster = Source::new("the cluster of this run", cluster);
-        let mut compiled = match &self.rules {
+        match &self.rules {
             RulesAt::File(path) => {
                 let rules =
                     Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
-                let sets = self.sets.clone();
-                Inputs { rules, cluster: Some(cluster), sets, roles: Some(leader) }.compile()?
+                let (sets, seed) = (self.sets.clone(), Some(self.seed));
+                Inputs { rules, cluster: Some(cluster), sets, roles: Some(leader), seed }.compile()
             }
-            RulesAt::Here => self.compile_here(cluster, leader)?,
-        };
-        compiled.table.seed = self.seed;
-        Ok(compiled)
+            RulesAt::Here => self.compile_here(cluster, leader),
+        }
     }
 
     /// The rules that stand in the scenario itself.
@@ -247,7 +246,8 @@ impl Scenario {
         let nodes = super::read_tree(&cluster, FileId::Cluster, &mut sink);
         let table = match (rules, nodes) {
             (Some(rules), Some(nodes)) => {
-                super::compile::table(&rules, Some(&nodes), &self.sets, Some(leader), &mut sink)
+                let given = Given { sets: &self.sets, roles: Some(leader), seed: Some(self.seed) };
+                super::compile::table(&rules, Some(&nodes), &given, &mut sink)
             }
             _ => None,
         };
