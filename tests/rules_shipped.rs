@@ -55,6 +55,7 @@ fn leader_cuts_off_who_leads_in_whatever_cluster_is_found() {
         rules: Source::read(&folder().join("leader.yaml")).expect("the file"),
         cluster: Some(Source::new("found", cluster)),
         sets: Vec::new(),
+        seed: None,
         roles: Some(Roles { leader: NodeId(1), choice: 0 }),
     };
     let compiled = inputs.compile().unwrap_or_else(|report| panic!("{}", report.render(false)));

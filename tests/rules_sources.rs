@@ -77,6 +77,7 @@ fn a_long_line_is_not_printed() {
 fn with_cluster(rules: &str, cluster: &str, sets: &[&str]) -> Result<rules::Compiled, Report> {
     Inputs {
         roles: None,
+        seed: None,
         rules: Source::new("rules.yaml", rules),
         cluster: Some(Source::new("cluster.yaml", cluster)),
         sets: sets.iter().map(|arg| SetArg::parse(arg).expect(arg)).collect(),

@@ -139,6 +139,7 @@ fn every_shipped_rule_file_compiles_and_names_its_schema() {
             cluster: lacks_cluster.then(|| Source::new("found", found)),
             sets: victim.into_iter().collect(),
             roles: lacks_cluster.then(Roles::imagined),
+            seed: None,
         };
         let compiled = inputs.compile();
         assert!(compiled.is_ok(), "{}", compiled.expect_err("checked").render(false));

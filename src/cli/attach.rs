@@ -1,7 +1,7 @@
 //! `raftq --rules FILE`: attach to a running cluster.
 
 use crate::kernel::restore::Flavour;
-use crate::rules::{Compiled, Inputs, Report, Roles, SetArg};
+use crate::rules::{Inputs, Report, Roles, SetArg};
 use crate::run::attach::{Options, QueueKind};
 use crate::run::control::{self, Run};
 use crate::run::disturb::Hosted;
@@ -95,7 +95,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         Err(code) => return code,
     };
     let read = || read(args, found.as_deref());
-    let given = read().and_then(|inputs| Ok((compile(args, inputs.clone())?, inputs)));
+    let given = read().and_then(|inputs| Ok((inputs.clone().compile()?, inputs)));
     let (table, inputs) = match given {
         Ok((compiled, inputs)) => {
             status::put(&compiled.warnings.render(color));
@@ -122,7 +122,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
     let host = host.map(|(host, reach)| Hosted {
         host,
         reach,
-        bind: Box::new(|roles| compile(args, Inputs { roles: Some(roles), ..inputs.clone() })),
+        bind: Box::new(|roles| Inputs { roles: Some(roles), ..inputs.clone() }.compile()),
     });
     let run = Run {
         options: Options {
@@ -140,7 +140,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         },
         lasts: args.lasts,
         quiet: args.quiet,
-        reload: Box::new(|| compile(args, read()?)),
+        reload: Box::new(|| read()?.compile()),
         host,
         told: None,
         beside: None,
@@ -187,14 +187,7 @@ fn find(args: &AttachArgs) -> Result<Option<Found>, ExitCode> {
 fn read(args: &AttachArgs, found: Option<&Found>) -> Result<Inputs, Report> {
     let rules = args.rules.as_deref().unwrap_or_else(|| std::path::Path::new(""));
     let inputs = Inputs::read(rules, args.cluster.as_deref(), &args.sets)?;
+    let inputs = Inputs { seed: args.seed, ..inputs };
     let Some(found) = found else { return Ok(inputs) };
     Ok(Inputs { cluster: Some(found.cluster()), roles: Some(Roles::imagined()), ..inputs })
-}
-
-fn compile(args: &AttachArgs, inputs: Inputs) -> Result<Compiled, Report> {
-    let mut compiled = inputs.compile()?;
-    if let Some(seed) = args.seed {
-        compiled.table.seed = seed;
-    }
-    Ok(compiled)
 }

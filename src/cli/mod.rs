@@ -7,6 +7,7 @@ mod doctor;
 mod lint;
 mod node;
 mod run;
+mod simulate;
 
 use crate::run::guardian;
 use clap::{Parser, Subcommand};
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Check rule files and print what they mean; needs no root
     Lint(lint::LintArgs),
+    /// Print what rules make of recorded packets; needs no root
+    Simulate(simulate::SimulateArgs),
     /// Start a cluster, clients and faults; judge; write a run folder
     Run(run::RunArgs),
     /// Judge stored histories: were they linearizable, was anything lost
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         .init();
     match Cli::try_parse() {
         Ok(Cli { command: Some(Command::Lint(args)), .. }) => lint::run(&args),
+        Ok(Cli { command: Some(Command::Simulate(args)), .. }) => simulate::run(&args),
         Ok(Cli { command: Some(Command::Run(args)), .. }) => run::run(&args),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),

@@ -35,14 +35,27 @@ pub(super) struct Compiled<'f> {
     pub(super) rule: Rule,
 }
 
+/// What is given beside the files.
+pub(super) struct Given<'a> {
+    /// The `--set` arguments.
+    pub(super) sets: &'a [SetArg],
+    /// Who leads, where somebody can tell.
+    pub(super) roles: Option<Roles>,
+    /// A seed that replaces the file's.
+    pub(super) seed: Option<u64>,
+    /// Reads the tables of distributions.
+    pub(super) load: Load<'a>,
+}
+
 /// Compiles. `None` if `sink` has an error.
 pub(super) fn table(
     file: &RuleFile,
     cluster_file: Option<&RuleFile>,
-    args: &[SetArg],
-    (roles, load): (Option<Roles>, Load<'_>),
+    given: &Given<'_>,
     sink: &mut Sink,
 ) -> Option<Table> {
+    let Given { sets: args, roles, seed, load } = *given;
+    let seed = seed.unwrap_or(file.seed.as_ref().map_or(0, |seed| seed.value));
     let cluster = cluster_file.unwrap_or(file).cluster.as_ref();
     if cluster.is_none() && cluster_file.is_none() && file.lacks_cluster {
         sink.push(
@@ -82,7 +95,7 @@ pub(super) fn table(
     }
     Some(Table {
         nodes: nodes.clone(),
-        seed: file.seed.as_ref().map_or(0, |seed| seed.value),
+        seed,
         max_rate,
         unattributed: cluster.unattributed.as_ref().map_or_else(Default::default, |u| u.value),
         protocol: spoken.protocol,

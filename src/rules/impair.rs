@@ -154,6 +154,20 @@ pub enum Reject {
     TcpReset,
 }
 
+impl Reject {
+    /// Its word in rules and in output.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::PortUnreachable => "port_unreachable",
+            Self::HostUnreachable => "host_unreachable",
+            Self::NetUnreachable => "net_unreachable",
+            Self::AdminProhibited => "admin_prohibited",
+            Self::TcpReset => "tcp_reset",
+        }
+    }
+}
+
 /// Packets that wait for something else than a time of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {

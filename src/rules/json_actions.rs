@@ -1,6 +1,6 @@
 //! Actions and conditions on packets for machines. Shares are numbers from 0 to 1.
 
-use super::impair::{Losing, Lot, Part, Per, Reject, Until};
+use super::impair::{Losing, Lot, Part, Per, Until};
 use super::narrow::{Dialled, Narrow};
 use super::table::{Action, Bounds, Delay, Distribution, Loss, Order, Table};
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ pub(super) fn action(table: &Table, action: &Action) -> Value {
             "packets": Some(of.packets).filter(|n| *n < u32::MAX),
             "bytes": Some(of.bytes).filter(|n| *n < u64::MAX),
         } }),
-        Action::Reject(of) => json!({ "reject": { "with": reject(*of) } }),
+        Action::Reject(of) => json!({ "reject": { "with": of.word() } }),
         Action::Hold(of) => json!({ "hold": {
             "until": match of.until {
                 Until::End => Value::Null,
@@ -112,17 +112,6 @@ fn loss(model: &Loss) -> Value {
             "p23": share(*p23),
             "p14": share(*p14),
         } }),
-    }
-}
-
-/// The word of a rejection.
-pub(super) fn reject(of: Reject) -> &'static str {
-    match of {
-        Reject::PortUnreachable => "port_unreachable",
-        Reject::HostUnreachable => "host_unreachable",
-        Reject::NetUnreachable => "net_unreachable",
-        Reject::AdminProhibited => "admin_prohibited",
-        Reject::TcpReset => "tcp_reset",
     }
 }
 

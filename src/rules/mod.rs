@@ -64,6 +64,7 @@ pub use source::{SIZE_MAX, Source};
 pub use table::Table;
 
 use crate::time::Nanos;
+use compile::Given;
 use diagnostic::Sink;
 use fields::Reader;
 use file::RuleFile;
@@ -90,6 +91,8 @@ pub struct Inputs {
     pub sets: Vec<SetArg>,
     /// Who leads, where somebody can tell: then rules may name `leader` and the like.
     pub roles: Option<Roles>,
+    /// A seed that replaces the file's.
+    pub seed: Option<u64>,
 }
 
 impl Inputs {
@@ -98,7 +101,7 @@ impl Inputs {
         let cluster = cluster.map(Source::read).transpose();
         match (Source::read(rules), cluster) {
             (Ok(rules), Ok(cluster)) => {
-                Ok(Self { rules, cluster, sets: sets.to_vec(), roles: None })
+                Ok(Self { rules, cluster, sets: sets.to_vec(), roles: None, seed: None })
             }
             (rules, cluster) => {
                 let wrong = [rules.err(), cluster.err()].into_iter().flatten().collect();
@@ -118,7 +121,9 @@ impl Inputs {
         let table = match (file, cluster) {
             (Some(file), Some(cluster)) => {
                 let load = |path: &str| source::dist(self.rules.name(), path);
-                compile::table(&file, cluster.as_ref(), &self.sets, (self.roles, &load), &mut sink)
+                let (roles, seed) = (self.roles, self.seed);
+                let given = Given { sets: &self.sets, roles, seed, load: &load };
+                compile::table(&file, cluster.as_ref(), &given, &mut sink)
             }
             _ => None,
         };
@@ -153,6 +158,6 @@ pub fn load(path: &Path, sets: &[SetArg]) -> Result<Compiled, Report> {
 
 /// Compiles the text of a rule file; `name` is what diagnostics call it.
 pub fn compile(name: &str, text: &str, sets: &[SetArg]) -> Result<Compiled, Report> {
-    Inputs { rules: Source::new(name, text), cluster: None, sets: sets.to_vec(), roles: None }
-        .compile()
+    let rules = Source::new(name, text);
+    Inputs { rules, cluster: None, sets: sets.to_vec(), roles: None, seed: None }.compile()
 }

@@ -1,7 +1,6 @@
 //! Actions and conditions on packets in words, for the link matrix.
 
 use super::impair::{Losing, Lot, Part, Per, Until};
-use super::json_actions::reject;
 use super::narrow::{Dialled, Narrow, Pattern};
 use super::scalar::show;
 use super::table::{Action, Bounds, Delay, Distribution, Loss, Order, Rule, Table, What};
@@ -139,7 +138,7 @@ pub(super) fn long(table: &Table, rule: &Rule, action: &Action) -> String {
             }
             words
         }
-        Action::Reject(of) => format!("reject with {}", reject(*of)),
+        Action::Reject(of) => format!("reject with {}", of.word()),
         Action::Hold(of) => {
             let until = match of.until {
                 Until::End => "the end".to_owned(),

@@ -58,7 +58,7 @@ mod tests {
         let nodes = "{ a: 10.0.0.1:1, b: 10.0.0.2:1 }";
         let text = format!("cluster: {{ protocol: etcd, nodes: {nodes} }}\nrules:\n{rules}");
         let rules = Source::new("rules", text);
-        Inputs { rules, cluster: None, sets: Vec::new(), roles: None }
+        Inputs { rules, cluster: None, sets: Vec::new(), roles: None, seed: None }
             .compile()
             .expect("rules")
             .table

@@ -4,7 +4,8 @@
 use super::attach::{self, Options};
 use super::attached::{Attached, Pending};
 use super::awaited::Awaited;
-use super::disturb::{Disturb, HEARD, Happened, Hosted, parked};
+use super::binding::parked;
+use super::disturb::{Disturb, HEARD, Happened, Hosted};
 use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};

@@ -11,6 +11,7 @@
 //! was started again. What came meanwhile was dropped; what was held before stays deliverable,
 //! but for a crash.
 
+use super::binding;
 use super::host::{Done, Host, Job, Worker};
 use super::mailbox::Order;
 use super::reach::Reach;
@@ -19,7 +20,7 @@ use crate::engine::Silenced;
 use crate::kernel::poll;
 use crate::kernel::trouble::Trouble;
 use crate::packet::{LinkId, NodeId};
-use crate::rules::table::{Fault, NodeBits, ProcessAction, Window};
+use crate::rules::table::{Fault, NodeBits, ProcessAction};
 use crate::rules::{self, Compiled, Roles, Table};
 use crate::time::Nanos;
 use serde::Serialize;
@@ -83,15 +84,6 @@ impl fmt::Display for Happened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\" {}", self.rule, self.what)
     }
-}
-
-/// The table in which whatever depends on roles is never active.
-#[must_use]
-pub fn parked(mut table: Table) -> Table {
-    for rule in table.rules.iter_mut().filter(|rule| rule.dynamic) {
-        rule.window = Window::NEVER;
-    }
-    table
 }
 
 /// One fault, from its trigger until it is undone.
@@ -282,12 +274,8 @@ impl<'a> Disturb<'a> {
         match what {
             What::Rule(i) => {
                 let bound = bound.expect("a rule is here only because it depends on roles");
-                let mut table = table.clone();
-                let rule = &mut table.rules[i];
-                rule.links.clone_from(&bound.rules[i].links);
-                rule.actions.clone_from(&bound.rules[i].actions);
-                rule.window = window;
-                let who = self.who(&rule.links);
+                let table = binding::bound(table, i, &bound.rules[i], window);
+                let who = self.who(&table.rules[i].links);
                 let by = leader.map_or(String::new(), |leader| self.source(leader));
                 self.note(t, &name, &format!("bound: {}{by}", who.join(", ")), who);
                 Ok(Some(table))
@@ -304,7 +292,7 @@ impl<'a> Disturb<'a> {
     }
 
     fn bind(&self, leader: usize, rule: &str, n: u64) -> Result<Table, Trouble> {
-        let choice = xxhash_rust::xxh3::xxh3_64_with_seed(rule.as_bytes(), self.seed ^ n);
+        let choice = binding::choice(rule, self.seed, n);
         let roles = Roles { leader: NodeId(leader as u16), choice };
         let hosted = self.hosted.expect("without a host such a table was refused");
         (hosted.bind)(roles).map(|compiled| compiled.table).map_err(|report| {
@@ -516,11 +504,7 @@ impl<'a> Disturb<'a> {
 
     /// The links of a rule, for people.
     fn who(&self, links: &[LinkId]) -> Vec<String> {
-        let name = |link: &LinkId| {
-            let (from, to) = link.ends(self.names.len());
-            format!("{}>{}", self.names[usize::from(from.0)], self.names[usize::from(to.0)])
-        };
-        links.iter().map(name).collect()
+        binding::who(&self.names, links)
     }
 }
 

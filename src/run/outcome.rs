@@ -283,7 +283,7 @@ impl Outcome {
     }
 }
 
-fn rules(table: &Table, counters: &Counters) -> Vec<RuleOutcome> {
+pub(super) fn rules(table: &Table, counters: &Counters) -> Vec<RuleOutcome> {
     let outcome =
         |(rule, counts): (&crate::rules::table::Rule, &crate::engine::counters::RuleCounts)| {
             let span = counts.span();

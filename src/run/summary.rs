@@ -47,7 +47,8 @@ pub fn summary(outcome: &Outcome, width: u16) -> String {
     out
 }
 
-fn rules(rules: &[RuleOutcome], width: u16) -> String {
+/// What each rule did, as a table.
+pub(super) fn rules(rules: &[RuleOutcome], width: u16) -> String {
     let mut table = table(width, &["rule", "active", "matched", "acted", "first", "last"]);
     for rule in rules {
         table.add_row(vec![

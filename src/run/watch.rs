@@ -10,10 +10,10 @@ use super::wire_outcome::WireOutcome;
 use crate::kernel::queue::Packet;
 use crate::observe::file::{self, Header};
 use crate::observe::{Alarm, Event, Observer, Seen, Watched};
-use crate::packet::{LinkId, NodeId, PacketView, Proto};
+use crate::packet::{LinkId, NodeId, PacketView};
 use crate::rules::Table;
 use crate::time::Nanos;
-use crate::wire::{Coverage, Entry, Heard, Message, Protocol, Reader, Segment};
+use crate::wire::{Coverage, Entry, Heard, Listener, Message, Protocol};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -25,13 +25,6 @@ use std::time::Duration;
 
 /// Notes that may wait to be watched.
 const RING: usize = 65_536;
-
-/// The most messages that one packet is taken to complete; those behind are missed, also by
-/// rules. The smallest, a chunk of etcd's with one byte, is six bytes long, and a packet has 64 KB.
-const MESSAGES_MAX: usize = 12_288;
-
-/// The most entries of these messages together.
-const ENTRIES_MAX: usize = 16_384;
 
 /// How long the watcher rests when there is nothing to read.
 const IDLE: Duration = Duration::from_millis(5);
@@ -80,12 +73,8 @@ impl Births {
 /// The loop's end.
 #[derive(Debug)]
 pub struct Ear {
-    reader: Reader,
+    listener: Listener,
     ring: Sender<Note>,
-    /// Of the packet at hand: each message, and where its entries end in `entries`.
-    heard: Vec<(Heard, usize)>,
-    messages: Vec<Message>,
-    entries: Vec<Entry>,
     missed: u64,
     end: Sender<Coverage>,
     zero: Arc<AtomicU64>,
@@ -99,7 +88,7 @@ impl Ear {
 
     /// Packets have passed unheard: nothing that is missing will come.
     pub fn stood_aside(&mut self, now: Nanos) {
-        self.reader.stood_aside(now);
+        self.listener.reader().stood_aside(now);
     }
 
     /// Reads a packet; returns the messages that it completes, and their entries.
@@ -110,43 +99,14 @@ impl Ear {
         view: &PacketView,
         packet: &Packet<'_>,
     ) -> (&[Message], &[Entry]) {
-        let Self { reader, heard, messages, entries, missed, .. } = self;
-        messages.clear();
-        heard.clear();
-        entries.clear();
-        if view.proto != Proto::Tcp {
-            return (&[], &[]);
-        }
-        let payload = packet.bytes.get(usize::from(view.header_len)..).unwrap_or_default();
-        let segment = Segment {
-            at: now,
-            src: view.src,
-            dst: view.dst,
-            seq: view.seq,
-            flags: view.flags,
-            payload,
-            whole: payload.len() as u64 == u64::from(view.payload_len()),
-        };
-        reader.take(&segment, &mut |of, message, more| {
-            let room = ENTRIES_MAX - entries.len();
-            if messages.len() == MESSAGES_MAX || more.len() > room {
-                *missed += 1;
-                return;
-            }
-            entries.extend_from_slice(more);
-            messages.push(*message);
-            heard.push((*of, entries.len()));
-        });
-        (messages, entries)
+        self.listener.listen(now, view, packet.bytes)
     }
 
     /// Tells the watcher what was heard last, now that it is known on which link; never waits.
     #[inline]
     pub fn tell(&mut self, now: Nanos, link: Option<LinkId>) {
-        let mut from = 0;
-        for (i, &(heard, to)) in self.heard.iter().enumerate() {
-            let entries = &self.entries[from..to];
-            from = to;
+        self.missed += self.listener.take_missed();
+        for (heard, message, entries) in self.listener.heard() {
             // All of it, or none: room for a message and its entries is taken at once, since
             // nobody else writes. One place is left for what is missed at the end.
             let room = RING - self.ring.len();
@@ -158,14 +118,14 @@ impl Ear {
                 let messages = std::mem::take(&mut self.missed);
                 let _ = self.ring.try_send(Note::Missed { at: now, messages });
             }
-            let (message, entries_len) = (self.messages[i], entries.len() as u32);
+            let entries_len = entries.len() as u32;
             let note = Note::Message { at: now, heard, link, message, entries: entries_len };
             let _ = self.ring.try_send(note);
             for entry in entries {
                 let _ = self.ring.try_send(Note::Entry(*entry));
             }
         }
-        self.heard.clear();
+        self.listener.forget();
     }
 
     /// Nothing more is heard: how much of everything could be read.
@@ -174,7 +134,7 @@ impl Ear {
             let messages = std::mem::take(&mut self.missed);
             let _ = self.ring.try_send(Note::Missed { at: now, messages });
         }
-        let _ = self.end.try_send(self.reader.coverage(now));
+        let _ = self.end.try_send(self.listener.reader().coverage(now));
     }
 }
 
@@ -246,16 +206,7 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
     };
     let thread =
         std::thread::Builder::new().name("raftq-watch".into()).spawn(move || watch.run())?;
-    let ear = Ear {
-        reader: Reader::new(protocol, &peers),
-        ring,
-        heard: Vec::with_capacity(MESSAGES_MAX),
-        messages: Vec::with_capacity(MESSAGES_MAX),
-        entries: Vec::with_capacity(ENTRIES_MAX),
-        missed: 0,
-        end,
-        zero,
-    };
+    let ear = Ear { listener: Listener::new(protocol, &peers), ring, missed: 0, end, zero };
     Ok(Some((ear, Watcher { finished, thread: Some(thread), births, alarms })))
 }
 

@@ -4,6 +4,7 @@
 //! stream.rs     one direction of a TCP connection: its bytes in order, each once
 //! thread.rs     what a decoder makes of them: what is kept, passed over, lost and regained
 //! reader.rs     all connections of a cluster, and what is read on them
+//! listener.rs   what one packet after the other completes
 //! coverage.rs   how much of what was there was read
 //! protocol.rs   the protocols by name
 //! decoder.rs    what a protocol has to do: the trait
@@ -22,6 +23,7 @@ mod driven;
 pub mod embedded;
 pub mod etcd;
 pub mod hashicorp;
+pub mod listener;
 pub mod message;
 pub mod nats;
 mod proto;
@@ -39,6 +41,7 @@ mod thread_tests;
 
 pub use coverage::Coverage;
 pub use decoder::{Connection, Decoder, Known, Step, Tell, Way};
+pub use listener::Listener;
 pub use message::{Entry, Group, Groups, Kind, Member, Message, Position};
 pub use protocol::Protocol;
 pub use reader::{Heard, Reader, Segment};

@@ -11,12 +11,11 @@
 pub(crate) mod golden;
 pub(crate) mod recut;
 
-use pcap_file::pcap::PcapReader;
 use raftq::packet::{Endpoint, PacketView, Proto};
+use raftq::run::capture::IpPacket;
 use raftq::time::Nanos;
 use raftq::wire::{Coverage, Entry, Heard, Message, Protocol, Reader, Segment};
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A system of which there are captures.
@@ -97,15 +96,13 @@ pub(crate) fn names() -> Vec<String> {
 /// Reads a capture. Times count from its first packet.
 pub(crate) fn capture(name: &str) -> Capture {
     let path = folder().join("pcaps").join(format!("{name}.pcap"));
-    let file = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut reader = PcapReader::new(file).expect("a capture");
+    let mut file = raftq::run::capture::Capture::open(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let system = SYSTEMS.iter().find(|system| name.starts_with(system.prefix)).expect("known");
     let (mut segments, mut first) = (Vec::new(), None);
-    while let Some(packet) = reader.next_packet() {
-        let packet = packet.expect("a packet of a capture");
-        let now = Nanos(packet.timestamp.as_nanos() as u64);
-        let at = now - *first.get_or_insert(now);
-        segments.extend(segment(at, &packet.data));
+    while let Some(packet) = file.next_packet().expect("a packet of a capture") {
+        let at = Nanos(packet.at_ns - *first.get_or_insert(packet.at_ns));
+        segments.push(segment(at, &packet.ip.expect("IP in Ethernet")));
     }
     let mut peers: Vec<_> = segments
         .iter()
@@ -117,15 +114,12 @@ pub(crate) fn capture(name: &str) -> Capture {
     Capture { name: name.to_owned(), protocol: system.protocol, peers, segments }
 }
 
-/// The TCP segment in a frame of Ethernet, whose padding is left out.
-fn segment(at: Nanos, frame: &[u8]) -> Option<Captured> {
-    let ip = frame.get(14..)?;
-    assert_eq!(frame[12..14], [8, 0], "IPv4 in Ethernet");
-    let len = u16::from_be_bytes([ip[2], ip[3]]);
-    let view = PacketView::parse(ip, u32::from(len), 0).expect("a readable packet");
+/// The TCP segment in a packet.
+fn segment(at: Nanos, ip: &IpPacket) -> Captured {
+    let view = PacketView::parse(&ip.bytes, ip.len, 0).expect("a readable packet");
     assert_eq!(view.proto, Proto::Tcp);
-    let shown = &ip[usize::from(view.header_len)..ip.len().min(usize::from(len))];
-    Some(Captured {
+    let shown = &ip.bytes[usize::from(view.header_len)..];
+    Captured {
         at,
         src: view.src,
         dst: view.dst,
@@ -133,7 +127,7 @@ fn segment(at: Nanos, frame: &[u8]) -> Option<Captured> {
         flags: view.flags,
         payload: shown.to_vec(),
         whole: shown.len() == view.payload_len() as usize,
-    })
+    }
 }
 
 /// Reads a capture, and says how many messages each segment made whole.

@@ -10,6 +10,7 @@
 mod file;
 mod parse;
 
+use super::compile::Given;
 use super::diagnostic::{Diagnostic, FileId, Sink, Span};
 use super::table::Window;
 use super::{
@@ -223,17 +224,15 @@ impl Scenario {
     /// Compiles the rules for a cluster, given as the text of a cluster file.
     pub fn compile(&self, cluster: &str, leader: Roles) -> Result<Compiled, Report> {
         let cluster = Source::new("the cluster of this run", cluster);
-        let mut compiled = match &self.rules {
+        match &self.rules {
             RulesAt::File(path) => {
                 let rules =
                     Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
-                let sets = self.sets.clone();
-                Inputs { rules, cluster: Some(cluster), sets, roles: Some(leader) }.compile()?
+                let (sets, seed) = (self.sets.clone(), Some(self.seed));
+                Inputs { rules, cluster: Some(cluster), sets, roles: Some(leader), seed }.compile()
             }
-            RulesAt::Here => self.compile_here(cluster, leader)?,
-        };
-        compiled.table.seed = self.seed;
-        Ok(compiled)
+            RulesAt::Here => self.compile_here(cluster, leader),
+        }
     }
 
     /// The rules that stand in the scenario itself.
@@ -248,8 +247,9 @@ impl Scenario {
         let table = match (rules, nodes) {
             (Some(rules), Some(nodes)) => {
                 let load = |path: &str| super::source::dist(self.source.name(), path);
-                let given = (Some(leader), &load as super::actions::Load<'_>);
-                super::compile::table(&rules, Some(&nodes), &self.sets, given, &mut sink)
+                let (roles, seed) = (Some(leader), Some(self.seed));
+                let given = Given { sets: &self.sets, roles, seed, load: &load };
+                super::compile::table(&rules, Some(&nodes), &given, &mut sink)
             }
             _ => None,
         };
