@@ -290,6 +290,10 @@ fn describe(table: &Table, rule: &Rule, number: usize) -> String {
 }
 
 fn when(window: &Window) -> String {
+    if window.by_switch() {
+        let lasts = window.lasts.map_or(String::new(), |lasts| format!(", for {}", show(lasts)));
+        return format!("when it is switched on by name{lasts}");
+    }
     let start = show(window.at);
     let Some(lasts) = window.lasts else {
         return if window.at == Nanos::ZERO {

@@ -441,8 +441,10 @@ fn judge_aside(path: &Path, budget: Budget) -> Result<Judgement, Failure> {
 }
 
 fn last_start(table: &Table) -> Nanos {
-    let rules = table.rules.iter().map(|rule| rule.window.at);
-    rules.chain(table.faults.iter().map(|fault| fault.window.at)).max().unwrap_or(Nanos::ZERO)
+    let rules = table.rules.iter().map(|rule| &rule.window);
+    let windows = rules.chain(table.faults.iter().map(|fault| &fault.window));
+    let timed = windows.filter(|window| !window.by_switch());
+    timed.map(|window| window.at).max().unwrap_or(Nanos::ZERO)
 }
 
 fn died(cluster: &Cluster) -> Vec<String> {

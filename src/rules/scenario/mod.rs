@@ -144,7 +144,9 @@ impl Scenario {
             .iter()
             .map(|fault| (&fault.name, fault.window, fault.window.end_of_fault(fault.action)));
         let mut sink = Sink::default();
-        for (name, window, end) in rules.chain(faults) {
+        // What waits to be switched on may be so at any time.
+        let timed = rules.chain(faults).filter(|(_, window, _)| !window.by_switch());
+        for (name, window, end) in timed {
             let (over, phase) = (scalar::show(end), scalar::show(lasts));
             let (why, help) = if window.at >= lasts {
                 let begins = scalar::show(window.at);
