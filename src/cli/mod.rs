@@ -6,6 +6,7 @@ mod clean;
 mod doctor;
 mod lint;
 mod node;
+mod rules;
 mod run;
 
 use crate::run::guardian;
@@ -34,6 +35,8 @@ enum Command {
     Lint(lint::LintArgs),
     /// Start a cluster, clients and faults; judge; write a run folder
     Run(run::RunArgs),
+    /// List or switch the rules of a raftq that runs, by name
+    Rules(rules::RulesArgs),
     /// Judge stored histories: were they linearizable, was anything lost
     Check(check::CheckArgs),
     /// Say what this host lacks, and the command that mends it
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(Cli { command: Some(Command::Lint(args)), .. }) => lint::run(&args),
         Ok(Cli { command: Some(Command::Run(args)), .. }) => run::run(&args),
+        Ok(Cli { command: Some(Command::Rules(args)), .. }) => rules::run(&args),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
         Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),

@@ -269,6 +269,12 @@ fn length(delay: &Delay) -> String {
     }
 }
 
+/// What a rule does, in order, for people.
+#[must_use]
+pub fn deeds(table: &Table, rule: &Rule) -> Vec<String> {
+    rule.actions.iter().map(|action| long(table, rule, action)).collect()
+}
+
 /// Everything about one rule, on a few lines.
 fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     let mut out = format!("rule {number}: {}\n", rule.name);

@@ -1,5 +1,6 @@
 //! Threads, schedule, publication: what turns the parts into a running raftq.
 
+pub mod api;
 pub mod asker;
 pub mod attach;
 pub mod attached;
@@ -18,10 +19,12 @@ pub mod mailbox;
 pub mod outcome;
 pub mod reach;
 pub mod schedule;
+pub mod serve;
 pub mod signalled;
 pub mod spin;
 pub mod status;
 pub mod summary;
+pub mod switches;
 pub mod trace;
 pub mod trims;
 pub mod verdict;

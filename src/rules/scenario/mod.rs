@@ -114,6 +114,11 @@ pub struct Replacements {
 /// that rules may say everything.
 const ANY_PROTOCOL: &str = "nats";
 
+/// The text of a cluster file, as errors call it.
+fn named(cluster: &str) -> Source {
+    Source::new("the cluster of this run", cluster)
+}
+
 impl Scenario {
     /// Reads a scenario file, and compiles its rules for nodes that do not run yet.
     /// Either all of it is right, or the report has every error; warnings are of the rules.
@@ -224,16 +229,29 @@ impl Scenario {
 
     /// Compiles the rules for a cluster, given as the text of a cluster file.
     pub fn compile(&self, cluster: &str, leader: Roles) -> Result<Compiled, Report> {
-        let cluster = Source::new("the cluster of this run", cluster);
-        let mut compiled = match &self.rules {
+        match &self.rules {
             RulesAt::File(path) => {
                 let rules =
                     Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
-                let sets = self.sets.clone();
-                Inputs { rules, cluster: Some(cluster), sets, roles: Some(leader) }.compile()?
+                self.compile_other(rules, cluster, leader)
             }
-            RulesAt::Here => self.compile_here(cluster, leader)?,
-        };
+            RulesAt::Here => {
+                let mut compiled = self.compile_here(named(cluster), leader)?;
+                compiled.table.seed = self.seed;
+                Ok(compiled)
+            }
+        }
+    }
+
+    /// Compiles the rules of another file for such a cluster.
+    pub fn compile_other(
+        &self,
+        rules: Source,
+        cluster: &str,
+        leader: Roles,
+    ) -> Result<Compiled, Report> {
+        let (cluster, sets) = (Some(named(cluster)), self.sets.clone());
+        let mut compiled = Inputs { rules, cluster, sets, roles: Some(leader) }.compile()?;
         compiled.table.seed = self.seed;
         Ok(compiled)
     }
