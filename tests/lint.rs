@@ -49,6 +49,8 @@ fixtures! {
     sets_that_no_event_tells,
     unknown_protocol,
     what_is_only_at_times_pre_empts_nothing,
+    a_switch_has_no_times,
+    a_switched_delay_is_held_to_the_queue,
     action_after_the_end,
     alias_inside_itself,
     bad_address,

@@ -15,6 +15,7 @@ use crate::time::Nanos;
 use clap::ValueEnum;
 use raftq_harness::adapter::Adapter;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,6 +41,10 @@ pub(super) struct AttachArgs {
     /// addresses; nobody starts them again, but whoever was paused goes on in any case
     #[arg(long)]
     allow_process_faults: bool,
+    /// Serve the API (docs/openapi.yaml) at this loopback address, too, to whoever is on this host;
+    /// the control socket, for `raftq rules`, is always there
+    #[arg(long, value_name = "127.0.0.1:PORT")]
+    listen: Option<SocketAddr>,
     /// Say which nodes a group stands for (repeatable)
     #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
     sets: Vec<SetArg>,
@@ -141,6 +146,8 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         lasts: args.lasts,
         quiet: args.quiet,
         reload: Box::new(|| read()?.compile()),
+        load: Box::new(|rules| Inputs { rules, ..inputs.clone() }.compile()),
+        listen: args.listen,
         host,
         told: None,
         beside: None,

@@ -10,6 +10,7 @@ use raftq_harness::adapter::Adapter;
 use raftq_harness::check::Budget;
 use std::fs;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +33,10 @@ pub(super) struct RunArgs {
     /// A further argument for every node, such as --bug=stale-reads (repeatable)
     #[arg(long = "node-arg", value_name = "ARG", allow_hyphen_values = true)]
     node_args: Vec<String>,
+    /// Serve the API (docs/openapi.yaml) at this loopback address, too, to whoever is on this host,
+    /// during the fault phase; the control socket, for `raftq rules`, is there in any case
+    #[arg(long, value_name = "127.0.0.1:PORT")]
+    listen: Option<SocketAddr>,
     /// Say which nodes a group stands for (repeatable)
     #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
     sets: Vec<SetArg>,
@@ -84,6 +89,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         folder,
         quiet: args.quiet,
         trace: args.trace,
+        listen: args.listen,
         budget: Budget::default(),
     };
     if let Err(report) = experiment.check() {

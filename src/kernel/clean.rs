@@ -3,6 +3,7 @@
 //! Finds namespaces again by identity, spares the rules of raftqs that live, and may be run
 //! as often as one likes.
 
+use super::door;
 use super::iptables::{self, Removal};
 use super::pidfd;
 use super::record::{self, Record};
@@ -151,7 +152,7 @@ fn clean_one(record: &Record, report: &mut Report) {
     }
 }
 
-/// Files that a raftq was writing when it died. A living one writes its first record with
+/// Files that a raftq was writing when it died, and control sockets without a record. A living one writes its first record with
 /// the lock held, and later ones, when it has a new guardian, without: those are spared.
 fn sweep_halves() {
     let live: Vec<_> = record::all().into_iter().filter(record::live).collect();
@@ -159,7 +160,8 @@ fn sweep_halves() {
         live.iter().any(|record| path.file_stem().is_some_and(|stem| stem == &*record.run_id))
     };
     let entries = fs::read_dir(record::folder()).into_iter().flatten().flatten();
-    for path in entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "new")) {
+    let half = |path: &Path| path.extension().is_some_and(|e| e == "new" || e == door::ENDING);
+    for path in entries.map(|e| e.path()).filter(|path| half(path)) {
         if !spared(&path) {
             let _ = fs::remove_file(path);
         }

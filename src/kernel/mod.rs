@@ -11,6 +11,8 @@
 //! iptables.rs   own chain and jump, installed and removed atomically (restore.rs: programs)
 //! foreign.rs    rules of others that hide packets from ours, or ours from them
 //! record.rs     what was put in, written down first (clean.rs: removal after a death)
+//! door.rs       the control socket and the loopback address (http.rs: requests; caller.rs: the
+//!               other end)
 //! doctor.rs     what this host lacks
 //! process.rs    whether a process lives, and since when
 //! pidfd.rs      signals to processes that raftq did not start
@@ -23,13 +25,16 @@
 //! heart.rs poll.rs sched.rs   the loop's heartbeat, waiting and urgency
 //! ```
 
+pub mod caller;
 pub mod chains;
 pub mod clean;
 pub mod clock;
 pub mod container;
 pub mod doctor;
+pub mod door;
 pub mod foreign;
 pub mod heart;
+pub mod http;
 pub mod iptables;
 pub mod links;
 pub mod losses;

@@ -6,6 +6,7 @@
 //! wrote it: same boot, same pid, same start time. Next: `clean.rs`.
 
 use super::clock;
+use super::door;
 use super::iptables::{Installed, Prepared};
 use super::links;
 use super::netns::{NetNs, NsRef};
@@ -191,12 +192,11 @@ impl Record {
         fs::rename(&half, path)
     }
 
-    /// Deletes the file: nothing is left to remove.
+    /// Deletes the file, and the control socket that a killed raftq left: nothing is left to
+    /// remove.
     pub fn forget(&self) -> io::Result<()> {
-        match fs::remove_file(self.path()) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
+        door::forget(&door::path(&self.run_id))?;
+        door::forget(&self.path())
     }
 
     fn path(&self) -> PathBuf {

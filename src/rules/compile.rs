@@ -327,6 +327,15 @@ pub(super) fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Wi
         // What stands beside it is looked at where events are.
         return Window { lasts: window.lasts, ..Window::ALWAYS };
     }
+    if window.by_switch() {
+        let others = [entry.every.map(|every| every.span), entry.times.map(|times| times.span)];
+        for (span, field) in others.into_iter().zip(["every", "times"]) {
+            let Some(span) = span else { continue };
+            let message = format!("`{field}` stands beside `at: switch`");
+            wrong(span, field, message, "it becomes active as often as somebody switches it on");
+        }
+        return window;
+    }
     match (entry.every, entry.r#for, entry.times.filter(|t| t.value != Times::Unlimited)) {
         (None, _, Some(times)) => {
             let help = "say how often it comes back, such as every: 30s";

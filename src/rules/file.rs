@@ -157,8 +157,9 @@ pub(super) struct RuleEntry {
     #[schemars(with = "Actions", required)]
     pub(super) r#do: Vec<At<Action>>,
     /// When the rule becomes active, counted from the moment the rules came into force; `0s`
-    /// if left out.
-    #[schemars(with = "Option<Nanos>")]
+    /// if left out. `switch`: only when somebody switches it on by its name, as `raftq rules on`
+    /// does, and then for as long as `for` says.
+    #[schemars(with = "Option<Start>")]
     pub(super) at: Option<At<Nanos>>,
     /// The event that makes the rule active, instead of a time. `leader_elected`: the first
     /// message of a new leader; `term_change`: a message in a term higher than all before;
@@ -186,6 +187,14 @@ pub(super) struct RuleEntry {
     #[schemars(with = "Option<bool>")]
     pub(super) optional: Option<At<bool>>,
 }
+
+/// What `at` may say; for the schema only, since [`Window::SWITCH`] stands for the word.
+///
+/// [`Window::SWITCH`]: super::table::Window::SWITCH
+pub(super) struct Start;
+
+/// The word for a rule that waits to be switched on.
+pub(super) const SWITCH: &str = "switch";
 
 /// The two sides of `between`.
 #[derive(Clone, Debug)]
@@ -479,6 +488,10 @@ forms!(Nanos, "Duration", |_generator| json_schema!({
     "description": "A number and its unit: ns, us, ms, s, m or h. `1m30s` and `1.5s` work too.",
     "type": "string",
     "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
+}));
+forms!(Start, "Start", |generator| json_schema!({
+    "description": "A time, or `switch`: only when it is switched on by name.",
+    "anyOf": [generator.subschema_for::<Nanos>(), { "const": SWITCH }],
 }));
 forms!(Chance, "Chance", |_generator| json_schema!({
     "description": "A percentage above 0% and up to 100%.",

@@ -15,7 +15,7 @@ use super::compile::Compiled;
 use super::diagnostic::{Diagnostic, Sink, quote};
 use super::file::Action as Step;
 use super::scalar::show;
-use super::table::{Action, HELD_MAX, Rule, What};
+use super::table::{Action, HELD_MAX, Rule, What, Window};
 use crate::packet::{LinkId, Proto};
 use crate::time::Nanos;
 use std::collections::{BTreeMap, HashSet};
@@ -166,7 +166,7 @@ fn worst(rules: &[Compiled<'_>], met: &[usize], max_rate: u32, work: &mut usize)
 fn edges(rules: &[Compiled<'_>], met: &[usize]) -> Vec<Nanos> {
     let mut edges = Vec::new();
     for i in met {
-        let window = &rules[*i].rule.window;
+        let window = window(&rules[*i].rule);
         let mut next = window.activation(Nanos::ZERO);
         for _ in 0..ACTIVATIONS_MAX {
             let Some((start, end)) = next else { break };
@@ -180,13 +180,18 @@ fn edges(rules: &[Compiled<'_>], met: &[usize]) -> Vec<Nanos> {
     edges
 }
 
+/// When a rule may be active: one that waits to be switched on, at any time.
+fn window(rule: &Rule) -> Window {
+    if rule.window.by_switch() { Window::ALWAYS } else { rule.window }
+}
+
 /// The longest that a packet can be held at a time, and by which rules.
 fn held(rules: &[Compiled<'_>], met: &[usize], at: Nanos, proto: Proto) -> (Nanos, Vec<usize>) {
     let mut base = (Nanos::ZERO, Vec::new());
     let mut ports: BTreeMap<u16, (Nanos, Vec<usize>)> = BTreeMap::new();
     for i in met {
         let rule = &rules[*i].rule;
-        let active = rule.window.activation(at).is_some_and(|(start, _)| start <= at);
+        let active = window(rule).activation(at).is_some_and(|(start, _)| start <= at);
         if !active || rule.filter.proto.is_some_and(|only| only != proto) {
             continue;
         }

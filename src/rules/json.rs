@@ -1,5 +1,6 @@
 //! The compiled table for machines. Times are in nanoseconds, names are resolved.
 
+use super::file::SWITCH;
 use super::json_actions;
 use super::table::{
     Action, Bounds, FlowAge, MessageFilter, OpenSet, Place, Role, Rule, Table, Unattributed, What,
@@ -81,7 +82,7 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
             "both": sides.both,
             "node": set_json(table, &sides.node),
         })),
-        "at_ns": rule.window.at.0,
+        "at_ns": if rule.window.by_switch() { json!(SWITCH) } else { json!(rule.window.at.0) },
         "for_ns": rule.window.lasts.map(|span| span.0),
         "every_ns": rule.window.every.map(|span| span.0),
         "times": rule.window.times,

@@ -249,6 +249,12 @@ fn grid(table: &Table, cells: &[String]) -> Option<String> {
     Some(out)
 }
 
+/// What a rule does, in order, for people.
+#[must_use]
+pub fn deeds(table: &Table, rule: &Rule) -> Vec<String> {
+    rule.actions.iter().map(|action| long(table, rule, action)).collect()
+}
+
 /// Everything about one rule, on a few lines.
 fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     let mut out = format!("rule {number}: {}\n", rule.name);
@@ -270,6 +276,10 @@ fn describe(table: &Table, rule: &Rule, number: usize) -> String {
 }
 
 fn when(window: &Window) -> String {
+    if window.by_switch() {
+        let lasts = window.lasts.map_or(String::new(), |lasts| format!(", for {}", show(lasts)));
+        return format!("when it is switched on by name{lasts}");
+    }
     let start = show(window.at);
     let Some(lasts) = window.lasts else {
         return if window.at == Nanos::ZERO {

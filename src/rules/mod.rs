@@ -56,7 +56,7 @@ pub use diagnostic::{Diagnostic, FileId, Place, Report, Severity, Span};
 pub use dist::{DistError, DistTable, VALUES_MAX};
 pub use groups::SetArg;
 pub use json::table_json;
-pub use matrix::matrix;
+pub use matrix::{deeds, matrix};
 pub use random::{TABLE_SCALE, scaled};
 pub use roles::Roles;
 pub use schema::schema;
@@ -143,6 +143,11 @@ fn read_tree(source: &Source, file: FileId, sink: &mut Sink) -> Option<RuleFile>
         FileId::Rules => parse::rule_file(&mut reader, &root),
         FileId::Cluster => parse::cluster_file(&mut reader, &root),
     }
+}
+
+/// The word among `valid` that was probably meant.
+pub fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    diagnostic::nearest(word, valid)
 }
 
 /// Reads a duration as rule files write it: `10s`, `1m30s`, `1.5s`. The error says what is

@@ -8,10 +8,11 @@ use super::document::{Node, Value};
 use super::fields::{Object, Reader, kind};
 use super::file::{
     Action, At, Between, Cluster, DelayFields, DropFields, Group, Named, NodeEntry, NodeFields,
-    NodeSet, RuleEntry, RuleFile, StallFields,
+    NodeSet, RuleEntry, RuleFile, SWITCH, StallFields,
 };
-use super::table::ProcessAction;
+use super::table::{ProcessAction, Window};
 use super::{parse_actions, parse_where};
+use crate::time::Nanos;
 
 pub(super) const FILE_KEYS: &[&str] = &["cluster", "groups", "seed", "rules"];
 pub(super) const CLUSTER_FILE_KEYS: &[&str] = &["cluster", "groups"];
@@ -219,7 +220,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node, index: usize) -> Option<RuleEntry>
         node: reader.field(&object, "node", Reader::node_set),
         r#where: reader.field(&object, "where", parse_where::filter),
         r#do: reader.field(&object, "do", steps).unwrap_or_default(),
-        at: reader.field(&object, "at", Reader::duration),
+        at: reader.field(&object, "at", start),
         on: reader.field(&object, "on", Reader::word),
         after: reader.field(&object, "after", Reader::duration),
         r#for: reader.field(&object, "for", Reader::duration),
@@ -229,6 +230,16 @@ fn rule(reader: &mut Reader<'_>, node: &Node, index: usize) -> Option<RuleEntry>
     };
     directions(reader, &object);
     Some(RuleEntry { broken: reader.sink.errors() > before, ..entry })
+}
+
+/// A time, or the word for a rule that waits to be switched on.
+fn start(reader: &mut Reader<'_>, node: &Node) -> Option<At<Nanos>> {
+    match &node.value {
+        Value::Scalar { text, .. } if text == SWITCH => {
+            Some(At { value: Window::SWITCH, span: node.span })
+        }
+        _ => reader.duration(node),
+    }
 }
 
 /// What messages call a rule before it is known to be well-formed.

@@ -36,7 +36,8 @@ pub(super) fn warn(rules: &[Compiled<'_>], sink: &mut Sink) {
 
 fn preempts(former: &Compiled<'_>, later: &Compiled<'_>) -> bool {
     // What is active or hit only at times takes nothing for sure.
-    let sure = former.rule.on.is_none() && former.rule.sides.is_none();
+    let timed = former.rule.on.is_none() && !former.rule.window.by_switch();
+    let sure = timed && former.rule.sides.is_none();
     sure && is_weaker(&former.rule, &later.rule)
         && covers(&former.rule.window, &later.rule.window)
         && former.reach.covers(&later.reach)

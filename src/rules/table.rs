@@ -425,11 +425,23 @@ impl Window {
     pub const NEVER: Self =
         Self { at: Nanos(u64::MAX / 2), lasts: Some(Nanos(1)), every: None, times: None };
 
+    /// Stands for `at` where nothing but a switch makes a rule active.
+    pub const SWITCH: Nanos = Nanos(u64::MAX - 1);
+
+    /// Whether it becomes active only when somebody switches it on by name.
+    #[must_use]
+    pub fn by_switch(&self) -> bool {
+        self.at == Self::SWITCH
+    }
+
     /// The activation that covers time `t`, or else the next one after it: `(start, end)`.
     /// `None` when no activation is left, or none lasts any time. `end` is exclusive,
     /// [`Nanos::MAX`] for "never".
     #[must_use]
     pub fn activation(&self, t: Nanos) -> Option<(Nanos, Nanos)> {
+        if self.by_switch() {
+            return None;
+        }
         let last = match (self.every, self.times) {
             (None, _) => 0,
             (Some(_), None) => u64::MAX,
@@ -449,16 +461,17 @@ impl Window {
 
 impl Window {
     /// When the last activation of a fault ends: one that is over at once does so at its start.
+    /// When it is switched on nobody knows.
     #[must_use]
     pub fn end_of_fault(&self, action: ProcessAction) -> Nanos {
-        let at_once = action.undone_by().is_none() && self.lasts.is_none();
+        let at_once = action.undone_by().is_none() && self.lasts.is_none() && !self.by_switch();
         if at_once { self.at } else { self.end() }
     }
 
     /// When the last activation ends; [`Nanos::MAX`] for "never".
     #[must_use]
     pub fn end(&self) -> Nanos {
-        let Some(lasts) = self.lasts else { return Nanos::MAX };
+        let Some(lasts) = self.lasts.filter(|_| !self.by_switch()) else { return Nanos::MAX };
         let last = match (self.every, self.times) {
             (None, _) => Nanos::ZERO,
             (Some(_), None) => return Nanos::MAX,

@@ -244,6 +244,12 @@ impl Attached {
         topology::moved(&self.table.nodes, &self.plan)
     }
 
+    /// What names this run: its chains, its record, its control socket.
+    #[must_use]
+    pub fn run_id(&self) -> &str {
+        &self.record.run_id
+    }
+
     /// The process that watches over this one; 0 where there is none.
     #[must_use]
     pub fn guardian_pid(&self) -> u32 {

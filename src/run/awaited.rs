@@ -21,6 +21,12 @@ impl Awaited {
         }
     }
 
+    /// Whether a rule that follows an event has been active as often as it may.
+    pub(super) fn is_used_up(&self, rule: &Rule) -> bool {
+        let starts = self.told.get(&rule.name).map_or(0, |told| told.0);
+        rule.on.and_then(|on| on.times).is_some_and(|times| starts >= times)
+    }
+
     /// Whether one has still to become active for the first time, unless it may be left out, or is
     /// active now.
     pub(super) fn is_busy(&self, table: &Table) -> bool {

@@ -1,16 +1,22 @@
 //! The main thread of an attached raftq: signals, reports, reloads, the status line, and a
 //! look now and then at whether the rules still stand. None of it is on a packet's way.
 
+mod listing;
+mod switching;
+
 use super::attach::{self, Options};
-use super::attached::{Attached, Pending};
+use super::attached::Attached;
 use super::awaited::Awaited;
 use super::binding::parked;
 use super::disturb::{Disturb, HEARD, Happened, Hosted};
 use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
+use super::serve::Server;
 use super::status::{self, Status};
+use super::switches::Switches;
 use crate::engine::Turned;
+use crate::kernel::door::Door;
 use crate::kernel::poll::{self, Poller};
 use crate::kernel::signals::{Signals, Wish};
 use crate::kernel::trouble::Trouble;
@@ -18,12 +24,14 @@ use crate::kernel::{clock, signals};
 use crate::observe::Turn;
 use crate::packet::NodeId;
 use crate::rules::table::{Rule, Window};
-use crate::rules::{Compiled, Report as RuleReport, Table};
+use crate::rules::{Compiled, Report as RuleReport, Source, Table};
 use crate::time::Nanos;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use switching::{Ordered, Silence, Why};
 
 /// How often everything is looked at that does not tell by itself.
 const TICK: Nanos = Nanos::from_millis(100);
@@ -47,6 +55,10 @@ pub struct Run<'a> {
     pub quiet: bool,
     /// Reads the rules again.
     pub reload: Box<dyn Fn() -> Result<Compiled, RuleReport> + 'a>,
+    /// Compiles other rules for the same cluster.
+    pub load: Box<dyn Fn(Source) -> Result<Compiled, RuleReport> + 'a>,
+    /// A loopback address at which the API is served, beside the control socket.
+    pub listen: Option<SocketAddr>,
     /// The cluster itself, where raftq may ask it who leads and do things to its processes.
     pub host: Option<Hosted<'a>>,
     /// Told of everything that happens, beside the status lines.
@@ -74,6 +86,8 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         .map_err(|e| Trouble::new(format!("signals cannot be heard ({e})"), ""))?;
     let mut status = Status::new(run.quiet);
     let disturb = Disturb::new(&table, run.host.as_ref())?;
+    // Before anything is disturbed: whoever asked for it may count on it.
+    let loopback = run.listen.map(Door::loopback).transpose()?;
     let written = end_of(&table, run.lasts);
     let mut attached = attach::attach(Arc::new(parked(table)), &run.options)?;
     if let Some(hosted) = &run.host {
@@ -89,12 +103,17 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         attached.guardian_pid(),
     ));
     let aside = std::mem::take(&mut attached.early);
+    let server = switching::serve(&mut attached, loopback, &mut status)?;
     let mut control = Control {
+        switches: Switches::new(Arc::clone(&attached.table)),
+        server,
+        silences: Vec::new(),
         until: written.map(|end| attached.start + end),
         disturb,
         healing: Healing::default(),
         awaited: Awaited::default(),
         interrupted: false,
+        written: written.map(|end| attached.start + end),
         attached,
         status,
         run,
@@ -129,9 +148,17 @@ struct Control<'a> {
     run: &'a Run<'a>,
     signals: Signals,
     until: Option<Nanos>,
+    /// The same, by the rules alone.
+    written: Option<Nanos>,
     next_look: Nanos,
     /// Tables ordered and not yet reported as adopted, in order.
-    pending: VecDeque<Pending>,
+    pending: VecDeque<Ordered>,
+    /// The rules without what was switched, and what was.
+    switches: Switches,
+    /// Whoever asks from outside; none where that could not be.
+    server: Option<Server>,
+    /// Who waits for the silence of a fault that was switched on.
+    silences: Vec<Silence>,
     /// Reports that came while another was waited for; they are older than the inbox's.
     aside: Vec<Report>,
     /// How many of the warnings were told.
@@ -150,6 +177,9 @@ impl Control<'_> {
         let mut poller = Poller::new().map_err(unable)?;
         poller.add(self.signals.as_fd()).map_err(unable)?;
         poller.add(self.attached.reports.bell.as_fd()).map_err(unable)?;
+        if let Some(server) = &self.server {
+            poller.add(server.calls.bell.as_fd()).map_err(unable)?;
+        }
         loop {
             let now = clock::now();
             if self.is_over(now) {
@@ -178,6 +208,7 @@ impl Control<'_> {
             }
             self.read_reports();
             self.tell_alarms();
+            self.answer_calls()?;
             self.disturb()?;
             if self.look_after(clock::now())? {
                 return Ok(());
@@ -206,8 +237,7 @@ impl Control<'_> {
         if t == Nanos::ZERO || self.attached.start == Nanos::ZERO {
             return Ok(());
         }
-        let former = self.pending.back().map_or(&self.attached.table, |last| &last.table);
-        let changed = self.disturb.work(t, former)?;
+        let changed = self.disturb.work(t, self.switches.file())?;
         for order in self.disturb.orders() {
             self.attached.order(order)?;
         }
@@ -219,9 +249,8 @@ impl Control<'_> {
             self.healing.ended(self.attached.start + t);
         }
         if let Some(table) = changed {
-            let former = self.pending.back().map_or(&self.attached.table, |last| &last.table);
-            let pending = self.attached.adopt(Arc::new(table), former)?;
-            self.pending.push_back(pending);
+            self.switches.replace(Arc::new(table));
+            self.order_table(Why::Bound)?;
         }
         Ok(())
     }
@@ -282,34 +311,11 @@ impl Control<'_> {
                     self.tell(&Happened::rule(edge.at, &rule.name, what));
                 }
             }
-            Report::Adopted(at, active, former) => {
-                if let Some(adopted) = self.pending.pop_front() {
-                    self.attached.take_over(adopted);
-                }
-                let table = &self.attached.table;
-                if !self.disturb.is_meant() {
-                    let end = end_of(table, self.run.lasts);
-                    self.until = end.map(|end| self.attached.start + end);
-                }
-                let t = at.saturating_sub(self.attached.start);
-                for rule in self.status.tell_removed(t, &former, table) {
-                    self.undecided = true;
-                    self.at_the_end.push(format!(
-                        "the cut `{rule}`, which was taken out of the file, was leaky: packets of \
-                         unknown senders passed it"
-                    ));
-                }
-                self.status.now_active(active);
-                let active = self.status.active(table).map(str::to_owned).collect();
-                self.healing.adopted(at, active);
-                if self.disturb.is_meant() {
-                    // The rules that were bound are told by name.
-                    return;
-                }
-                let (t, rules) = (t.as_secs_f64(), table.rules.len());
-                self.status.say(&format!("{t:8.3}s  new table in force: {rules} rules"));
+            Report::Adopted(at, active, former) => self.adopted(at, active, &former),
+            Report::Silenced(silenced) => {
+                self.disturb.silenced(&silenced);
+                self.answer_silence(&silenced);
             }
-            Report::Silenced(silenced) => self.disturb.silenced(&silenced),
             Report::SilenceOver(fault, node, at) => self.disturb.silence_over(fault, node, at),
             Report::Turned(turned) => self.turned(&turned),
             Report::Started(_) | Report::Drained(_) => {}
@@ -400,18 +406,13 @@ impl Control<'_> {
     }
 
     fn reload(&mut self) {
-        if self.disturb.is_meant() {
-            return self.keep_old("rules that depend on roles, or act on processes, are bound");
-        }
         match (self.run.reload)() {
             Ok(compiled) => {
                 if !compiled.warnings.is_empty() {
                     self.status.show(&compiled.warnings.render(status::color()));
                 }
-                let former = self.pending.back().map_or(&self.attached.table, |last| &last.table);
-                match self.attached.adopt(Arc::new(compiled.table), former) {
-                    Ok(pending) => self.pending.push_back(pending),
-                    Err(trouble) => self.keep_old(&trouble.to_string()),
+                if let Err(trouble) = self.replace_rules(compiled.table, Why::Reread) {
+                    self.keep_old(&trouble.to_string());
                 }
             }
             Err(report) => {
@@ -488,6 +489,8 @@ impl Control<'_> {
 
     fn finish(mut self) -> Outcome {
         self.settle();
+        // Nobody switches anything from here on, and the control socket is gone.
+        self.server = None;
         self.status.clear();
         let now = clock::now();
         let seconds = now.saturating_sub(self.attached.start).as_secs_f64();

@@ -11,6 +11,8 @@
 //! was started again. What came meanwhile was dropped; what was held before stays deliverable,
 //! but for a crash.
 
+mod by_name;
+
 use super::binding;
 use super::host::{Done, Host, Job, Worker};
 use super::mailbox::Order;
@@ -26,6 +28,8 @@ use crate::time::Nanos;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
+
+pub use by_name::{Ordered, State};
 
 /// The longest that the end waits for what was ordered.
 const SETTLING: u32 = 10_000;
@@ -101,6 +105,8 @@ struct UnderWay {
     victims: Vec<usize>,
     /// Nodes that are silent for it.
     silent: Vec<usize>,
+    /// Whether somebody has switched it on by name.
+    by_name: bool,
 }
 
 /// What is to be done, and what was.
@@ -122,6 +128,8 @@ pub struct Disturb<'a> {
     undone: Option<Nanos>,
     failures: Vec<String>,
     waiting: Vec<What>,
+    /// What somebody has switched off: its times pass.
+    held_off: Vec<What>,
     next_look: Nanos,
     /// Who leads, as heard on the wire, and in which term.
     heard: Option<(usize, u64)>,
@@ -171,6 +179,7 @@ impl<'a> Disturb<'a> {
             undone: None,
             failures: Vec::new(),
             waiting: Vec::new(),
+            held_off: Vec::new(),
             next_look: Nanos::ZERO,
             heard: None,
         })
@@ -217,6 +226,7 @@ impl<'a> Disturb<'a> {
                 // It is not done yet, so it cannot be undone.
                 Due::End(What::Fault(i)) if self.under_way[i].awaits_silence => {}
                 Due::End(what) => self.end(t, what),
+                Due::Start(what, _) if self.is_held_off(what) => self.schedule.passed(what, t),
                 Due::Start(what, n) => {
                     let next = self.start(t, what, n, leader, table.as_ref().unwrap_or(former))?;
                     table = next.or(table);
@@ -351,7 +361,10 @@ impl<'a> Disturb<'a> {
         }
         match fault.action.undone_by() {
             Some(_) => self.under_way[i].victims = nodes,
-            None => self.schedule.ended(What::Fault(i)),
+            None => {
+                self.under_way[i].by_name = false;
+                self.schedule.ended(What::Fault(i));
+            }
         }
     }
 
@@ -360,6 +373,7 @@ impl<'a> Disturb<'a> {
         // A rule ends by itself, in the loop.
         let What::Fault(i) = what else { return };
         let fault = self.faults[i].clone();
+        self.under_way[i].by_name = false;
         let victims = std::mem::take(&mut self.under_way[i].victims);
         let names: Vec<String> = victims.iter().map(|&node| self.names[node].clone()).collect();
         if let Some(undone) = fault.action.undone_by() {

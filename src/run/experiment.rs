@@ -14,6 +14,7 @@ use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOL
 use super::reach::Reach;
 use super::status::Status;
 use super::verdict::{Findings, Judged, Recovery, Summary};
+use crate::kernel::door::Door;
 use crate::kernel::signals::Signals;
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
@@ -30,6 +31,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +68,8 @@ pub struct Experiment {
     pub quiet: bool,
     /// Whether every packet of the fault phase is written to the folder.
     pub trace: bool,
+    /// A loopback address at which the API is served during the fault phase.
+    pub listen: Option<SocketAddr>,
     /// How much work judging may take.
     pub budget: Budget,
 }
@@ -195,6 +199,8 @@ struct Course<'a> {
 impl Course<'_> {
     fn phases(&self) -> Result<Summary, Failure> {
         let (run, epoch) = (self.run, self.epoch);
+        // Better now than in the fault phase, where it is opened.
+        run.listen.map(Door::loopback).transpose()?;
         let signals = Signals::block()
             .map_err(|e| Failure::Environment(format!("signals cannot be heard ({e})")))?;
         let signals = Arc::new(signals);
@@ -315,6 +321,13 @@ impl Course<'_> {
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
+            load: Box::new(|rules| {
+                let roles = Roles::imagined();
+                let mut compiled = self.run.scenario.compile_other(rules, &yaml, roles)?;
+                leave_out(&mut compiled.table, &self.run.adapter);
+                Ok(compiled)
+            }),
+            listen: self.run.listen,
             host: Some(Hosted { host, reach: Reach::Everything, bind: Box::new(compile) }),
             told: Some(&told),
             beside: Some(&beside),
@@ -441,8 +454,10 @@ fn judge_aside(path: &Path, budget: Budget) -> Result<Judgement, Failure> {
 }
 
 fn last_start(table: &Table) -> Nanos {
-    let rules = table.rules.iter().map(|rule| rule.window.at);
-    rules.chain(table.faults.iter().map(|fault| fault.window.at)).max().unwrap_or(Nanos::ZERO)
+    let rules = table.rules.iter().map(|rule| &rule.window);
+    let windows = rules.chain(table.faults.iter().map(|fault| &fault.window));
+    let timed = windows.filter(|window| !window.by_switch());
+    timed.map(|window| window.at).max().unwrap_or(Nanos::ZERO)
 }
 
 fn died(cluster: &Cluster) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Threads, schedule, publication: what turns the parts into a running raftq.
 
+pub mod api;
 pub mod asker;
 pub mod attach;
 pub mod attached;
@@ -21,11 +22,13 @@ pub mod outcome;
 pub mod parcels;
 pub mod reach;
 pub mod schedule;
+pub mod serve;
 pub mod signalled;
 pub mod simulate;
 pub mod spin;
 pub mod status;
 pub mod summary;
+pub mod switches;
 pub mod trace;
 pub mod verdict;
 pub mod verdict_loop;

@@ -93,6 +93,46 @@ impl Schedule {
         Window { at: t, lasts: item.window.lasts, every: None, times: None }
     }
 
+    /// Its time came, and passes without it.
+    pub fn passed(&mut self, what: What, t: Nanos) {
+        if let Some(item) = self.items.iter_mut().find(|item| item.what == what) {
+            item.next = start_after(item.window, t + Nanos(1)).filter(|_| !item.by_packet);
+        }
+    }
+
+    /// Somebody has switched it on at `t`, for so long.
+    pub fn switched_on(&mut self, what: What, t: Nanos, lasts: Option<Nanos>) {
+        self.started(what, t);
+        if let Some(item) = self.items.iter_mut().find(|item| item.what == what) {
+            item.ends = Some(lasts.map_or(Nanos::MAX, |lasts| t + lasts));
+        }
+    }
+
+    /// How many activations there were, of all.
+    #[must_use]
+    pub fn activations(&self) -> u64 {
+        self.items.iter().map(|item| item.activation).sum()
+    }
+
+    /// Whether there is a time left at which it starts.
+    #[must_use]
+    pub fn is_coming(&self, what: What) -> bool {
+        self.items.iter().any(|item| item.what == what && item.next.is_some())
+    }
+
+    /// Its times, by the file.
+    #[must_use]
+    pub fn window(&self, what: What) -> Option<Window> {
+        self.items.iter().find(|item| item.what == what).map(|item| item.window)
+    }
+
+    /// When its activation ends, if it is active and ends by itself.
+    #[must_use]
+    pub fn ends(&self, what: What) -> Option<Nanos> {
+        let item = self.items.iter().find(|item| item.what == what)?;
+        item.ends.filter(|ends| *ends < Nanos::MAX)
+    }
+
     /// It ended.
     pub fn ended(&mut self, what: What) {
         if let Some(item) = self.items.iter_mut().find(|item| item.what == what) {

@@ -412,11 +412,11 @@ fn launch(
     }
 }
 
-/// The records in a raftq's own folder.
+/// The records in a raftq's own folder, and its control sockets.
 fn records(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder.join("run")).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
-    paths.filter(|path| path.extension().is_some_and(|e| e == "json")).collect()
+    paths.filter(|path| path.extension().is_some_and(|e| e == "json" || e == "sock")).collect()
 }
 
 fn count_lines(text: &str, words: &str) -> usize {

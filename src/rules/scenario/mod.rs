@@ -115,6 +115,11 @@ pub struct Replacements {
 /// that rules may say everything.
 const ANY_PROTOCOL: &str = "nats";
 
+/// The text of a cluster file, as errors call it.
+fn named(cluster: &str) -> Source {
+    Source::new("the cluster of this run", cluster)
+}
+
 impl Scenario {
     /// Reads a scenario file, and compiles its rules for nodes that do not run yet.
     /// Either all of it is right, or the report has every error; warnings are of the rules.
@@ -145,7 +150,9 @@ impl Scenario {
             .iter()
             .map(|fault| (&fault.name, fault.window, fault.window.end_of_fault(fault.action)));
         let mut sink = Sink::default();
-        for (name, window, end) in rules.chain(faults) {
+        // What waits to be switched on may be so at any time.
+        let timed = rules.chain(faults).filter(|(_, window, _)| !window.by_switch());
+        for (name, window, end) in timed {
             let (over, phase) = (scalar::show(end), scalar::show(lasts));
             let (why, help) = if window.at >= lasts {
                 let begins = scalar::show(window.at);
@@ -223,16 +230,26 @@ impl Scenario {
 
     /// Compiles the rules for a cluster, given as the text of a cluster file.
     pub fn compile(&self, cluster: &str, leader: Roles) -> Result<Compiled, Report> {
-        let cluster = Source::new("the cluster of this run", cluster);
         match &self.rules {
             RulesAt::File(path) => {
                 let rules =
                     Source::read(path).map_err(|wrong| Report::without_place(vec![wrong]))?;
-                let (sets, seed) = (self.sets.clone(), Some(self.seed));
-                Inputs { rules, cluster: Some(cluster), sets, roles: Some(leader), seed }.compile()
+                self.compile_other(rules, cluster, leader)
             }
-            RulesAt::Here => self.compile_here(cluster, leader),
+            RulesAt::Here => self.compile_here(named(cluster), leader),
         }
+    }
+
+    /// Compiles the rules of another file for such a cluster.
+    pub fn compile_other(
+        &self,
+        rules: Source,
+        cluster: &str,
+        leader: Roles,
+    ) -> Result<Compiled, Report> {
+        let (cluster, sets) = (Some(named(cluster)), self.sets.clone());
+        let (roles, seed) = (Some(leader), Some(self.seed));
+        Inputs { rules, cluster, sets, roles, seed }.compile()
     }
 
     /// The rules that stand in the scenario itself.
