@@ -184,7 +184,8 @@ impl House {
         });
         // An error is a signal's, and then everything is looked at in vain.
         let _ = poll(&mut all, time);
-        // It would be said again and again of somebody who waits for his answer.
+        // It would be said again and again of somebody who waits for his answer. By the loopback
+        // it is not told from somebody who has said all that he wants to.
         let hung_up =
             |fd: &PollFd<'_>| fd.revents().is_some_and(|r| r.contains(PollFlags::POLLHUP));
         let gone: Vec<bool> = all.iter().skip(1 + doors).map(hung_up).collect();
