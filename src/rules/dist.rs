@@ -158,7 +158,7 @@ mod tests {
         ) {
             let rows: Vec<String> = values
                 .chunks(row)
-                .map(|row| row.iter().map(|v| format!(" {v}")).collect::<String>())
+                .map(|row| row.iter().map(i16::to_string).collect::<Vec<_>>().join(" "))
                 .collect();
             let table = DistTable::parse(&rows.join("  # a comment\n")).expect("a table");
             prop_assert_eq!(table.values(), &values[..]);
