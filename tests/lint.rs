@@ -32,6 +32,17 @@ macro_rules! fixtures {
 }
 
 fixtures! {
+    a_bottleneck_is_held_to_the_queue,
+    a_reorder_needs_something_to_overtake,
+    a_table_of_delays_must_be_there,
+    bad_mark,
+    bad_rate,
+    bad_slot,
+    conditions_on_packets,
+    copies_and_damage_have_bounds,
+    holds_that_nothing_ends,
+    loss_says_what_is_lost_once,
+    udp_has_no_rst,
     a_group_may_be_a_role,
     a_dropped_message_comes_again,
     a_group_needs_a_protocol_that_has_some,

@@ -4,6 +4,7 @@
 //! what was behind them in its flow is due when it would have been, or with them.
 
 use super::held::Held;
+use super::layout::Step;
 use super::{Engine, order};
 use crate::rules::table::{Event, Hold, Until};
 use crate::time::Nanos;
@@ -49,7 +50,7 @@ impl Engine {
     /// Makes due what no rule holds any more, and puts each flow's order right.
     fn let_holds_go(&mut self, now: Nanos) {
         let (plan, flows) = (&self.plan, &mut self.flows);
-        let holds = |rule: u16| plan.layout.steps.get(usize::from(rule)).and_then(|s| s.holds());
+        let holds = |rule: u16| plan.layout.steps.get(usize::from(rule)).and_then(Step::holds);
         let ended = |held: &Held| held.by.is_some_and(|rule| holds(rule).is_none());
         if !self.held.iter().any(ended) {
             return;

@@ -75,6 +75,7 @@ pub struct Token {
 
 /// What rules judge a packet by, small enough to keep while it is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about one packet, each asked alone")]
 pub struct Facts {
     /// The ordered pair of nodes.
     pub link: LinkId,
@@ -640,6 +641,7 @@ fn order<'a>(flows: &'a mut Flows, held: &Held) -> Option<(&'a mut Flow, usize)>
 }
 
 /// Where a packet belongs.
+#[derive(Clone, Copy)]
 struct Found {
     flow: FlowId,
     generation: u32,

@@ -182,7 +182,7 @@ impl Engine {
                     release(Release { drop: true, link, ..Release::pass(token) });
                 }
             }
-            Verdict::Accept => release(Release { link, mark, ..Release::pass(token) }),
+            Verdict::Accept => release(Release { mark, link, ..Release::pass(token) }),
             _ => release(Release { drop: true, link, ..Release::pass(token) }),
         }
     }

@@ -278,8 +278,8 @@ fn apply(
                 };
                 lengthen(plan, &delay, bits, walk);
             }
-            ref impairing => {
-                if !impair(plan, i, impairing.clone(), (facts, draw), now, walk) {
+            impairing => {
+                if !impair(plan, i, impairing, (facts, draw), now, walk) {
                     continue;
                 }
             }

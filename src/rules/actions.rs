@@ -5,9 +5,10 @@ use super::diagnostic::{Diagnostic, Sink, quote};
 use super::dist::DistTable;
 use super::file::{Action as Step, At, DelayFields, Heal, Keep, ReleaseOrder, RuleEntry};
 use super::impair::{Hold, Until};
+use super::messages::Spoken;
 use super::narrow::{PATTERNS_MAX, Pattern};
 use super::scalar;
-use super::table::{Action, Delay, Distribution, What};
+use super::table::{Action, Delay, Distribution, Rule, What};
 use super::written::{ContainsFields, HoldFields, Impair, WrittenUntil};
 use crate::time::Nanos;
 
@@ -149,8 +150,9 @@ fn action(impair: &Impair) -> Action {
     }
 }
 
-/// Finds the rules whose end is waited for, and complains of holds that nothing ends.
-pub(super) fn link_holds(compiled: &mut [Compiled<'_>], sink: &mut Sink) {
+/// Finds the rules whose end is waited for, and complains of holds that hold nothing, or that
+/// nothing ends.
+pub(super) fn link_holds(compiled: &mut [Compiled<'_>], spoken: Spoken, sink: &mut Sink) {
     for i in 0..compiled.len() {
         let entry = compiled[i].entry;
         let held = entry.r#do.iter().find_map(|step| match &step.value {
@@ -159,35 +161,63 @@ pub(super) fn link_holds(compiled: &mut [Compiled<'_>], sink: &mut Sink) {
         });
         let Some((step, fields)) = held else { continue };
         let name = compiled[i].rule.name.clone();
-        let window = compiled[i].rule.window;
-        let endless =
-            window.lasts.is_none() && compiled[i].rule.on.is_none_or(|on| on.lasts.is_none());
-        if fields.until.is_none() && endless {
-            let wrong = Diagnostic::warning("nothing ends this hold but the end of raftq");
-            let help = "give the rule a `for`, or say { hold: { until: 20s } }";
-            sink.push(wrong.at(step.span).rule(name.as_str()).field("do.hold").help(help));
-        }
-        let Some(At { value: WrittenUntil::Rule(other), span }) = &fields.until else { continue };
-        let found = compiled.iter().position(|c| c.rule.name == *other);
-        let hold = compiled[i].rule.actions.iter_mut().find_map(|action| match action {
-            Action::Hold(hold) => Some(hold),
-            _ => None,
-        });
-        match (found, hold) {
-            (Some(found), Some(hold)) if found != i => hold.until = Until::Rule(found as u16),
-            (Some(_), _) => {}
-            (None, _) => {
-                let names: Vec<&str> = compiled.iter().map(|c| c.rule.name.as_str()).collect();
-                let near = super::diagnostic::nearest(other, names);
-                let wrong = Diagnostic::error(format!("no rule is called {}", quote(other)));
-                let wrong = wrong.at(*span).rule(name.as_str()).field("do.hold.until");
-                sink.push(match near {
-                    Some(near) => wrong.help(format!("did you mean {}?", quote(near))),
-                    None => wrong.help("name a rule about packets of this file"),
-                });
+        let Some(At { value: until, span }) = &fields.until else {
+            if is_endless(&compiled[i].rule) {
+                let wrong = Diagnostic::warning("nothing ends this hold but the end of raftq");
+                let way_out = "give the rule a `for`, or say { hold: { until: 20s } }";
+                sink.push(wrong.at(step.span).rule(name.as_str()).field("do.hold").help(way_out));
             }
+            continue;
+        };
+        let wrong = match until {
+            WrittenUntil::Time(time) => too_early(*time, &compiled[i].rule),
+            WrittenUntil::Event(_) => spoken.needs("an event", *span),
+            WrittenUntil::Rule(other) => wait_for(compiled, i, other),
+        };
+        if let Some(wrong) = wrong {
+            sink.push(wrong.at(*span).rule(name.as_str()).field("do.hold.until"));
         }
     }
+}
+
+fn is_endless(rule: &Rule) -> bool {
+    match rule.on {
+        Some(on) => on.lasts.is_none(),
+        None => rule.window.lasts.is_none(),
+    }
+}
+
+/// A hold that is over before its rule begins.
+fn too_early(time: Nanos, rule: &Rule) -> Option<Diagnostic> {
+    let early = rule.on.is_none() && time <= rule.window.at;
+    early.then(|| {
+        Diagnostic::error("that is over before the rule begins: it never holds anything")
+            .help("`until` is a time of the rules' clock, as `at` is: write a later one")
+    })
+}
+
+/// Ties a hold to the end of another rule.
+fn wait_for(compiled: &mut [Compiled<'_>], i: usize, other: &str) -> Option<Diagnostic> {
+    let found = compiled.iter().position(|c| c.rule.name == other);
+    if found == Some(i) {
+        let wrong = Diagnostic::error("its own end ends it in any case");
+        return Some(wrong.help("leave `until` out"));
+    }
+    let Some(found) = found else {
+        let names = compiled.iter().map(|c| c.rule.name.as_str());
+        let near = super::diagnostic::nearest(other, names);
+        let help = near.map_or("name a rule about packets of this file".to_owned(), |near| {
+            format!("did you mean {}?", quote(near))
+        });
+        return Some(Diagnostic::error(format!("no rule is called {}", quote(other))).help(help));
+    };
+    let actions = compiled[i].rule.actions.iter_mut();
+    let hold = actions.into_iter().find_map(|action| match action {
+        Action::Hold(hold) => Some(hold),
+        _ => None,
+    });
+    hold?.until = Until::Rule(found as u16);
+    None
 }
 
 pub(super) fn keeps_held(step: &Step) -> bool {

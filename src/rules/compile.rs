@@ -73,7 +73,7 @@ pub(super) fn table(
         nodes.as_ref().map(|nodes| Sets::new(nodes, &groups, args, (roles, spoken), sink));
     let mut open = Open::new(load);
     let (mut compiled, faults) = rules(file, sets.as_mut(), (spoken, &mut open), sink);
-    actions::link_holds(&mut compiled, sink);
+    actions::link_holds(&mut compiled, spoken, sink);
     let (cluster, sets) = (cluster?, sets?);
     sets.warn_unused(args, sink);
     let nodes = nodes.as_ref()?;

@@ -16,6 +16,7 @@ use super::diagnostic::{Diagnostic, Sink, quote};
 use super::file::Action as Step;
 use super::scalar::show;
 use super::table::{Action, HELD_MAX, Rule, What, Window};
+use super::written::Impair;
 use crate::packet::{LinkId, Proto};
 use crate::time::Nanos;
 use std::collections::{BTreeMap, HashSet};
@@ -250,11 +251,22 @@ fn too_much(rules: &[Compiled<'_>], worst: &Worst, max_rate: u32, link: &str) ->
     let largest = worst.rules.iter().max_by_key(|i| longest_of(rules, **i));
     match largest.map(|i| &rules[*i]) {
         Some(blamed) => {
-            let delay = blamed.entry.r#do.iter().find(|s| matches!(s.value, Step::Delay(_)));
-            let span = delay.map_or(blamed.entry.span, |step| step.span);
-            wrong.at(span).rule(blamed.rule.name.as_str()).field("do.delay")
+            let delay = blamed.entry.r#do.iter().find_map(|step| Some((step, field(&step.value)?)));
+            let (span, field) =
+                delay.map_or((blamed.entry.span, "do"), |(step, field)| (step.span, field));
+            wrong.at(span).rule(blamed.rule.name.as_str()).field(field)
         }
         None => wrong,
+    }
+}
+
+/// The field of a step that makes packets wait.
+fn field(step: &Step) -> Option<&'static str> {
+    match step {
+        Step::Delay(_) => Some("do.delay"),
+        Step::Impair(Impair::Rate(_)) => Some("do.rate"),
+        Step::Impair(Impair::Slot(_)) => Some("do.slot"),
+        _ => None,
     }
 }
 

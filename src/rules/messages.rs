@@ -5,7 +5,8 @@ use super::diagnostic::{Diagnostic, Sink, Span, quote};
 use super::file::{Action as Step, At, Cluster, RuleEntry, Times, Where};
 use super::processes;
 use super::scalar::show;
-use super::table::{MessageFilter, On};
+use super::table::{MessageFilter, On, Reject};
+use super::written::Impair;
 use crate::packet::Proto;
 use crate::time::Nanos;
 use crate::wire::message::NAME_MAX;
@@ -213,7 +214,12 @@ pub(super) fn on(
 
 /// Actions that only TCP knows.
 pub(super) fn only_tcp(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> bool {
-    let of_tcp = |step: &&At<Step>| matches!(step.value, Step::Reset | Step::Stall { .. });
+    let of_tcp = |step: &&At<Step>| {
+        matches!(
+            step.value,
+            Step::Reset | Step::Stall { .. } | Step::Impair(Impair::Reject(Reject::TcpReset))
+        )
+    };
     let Some(step) = entry.r#do.iter().find(of_tcp) else { return false };
     let proto = entry.r#where.as_ref().and_then(|written| written.proto);
     if let Some(proto) = proto.filter(|proto| proto.value == Proto::Udp) {

@@ -27,6 +27,7 @@ mod dist;
 mod document;
 mod fields;
 mod file;
+mod forms;
 mod groups;
 mod hold;
 pub mod impair;

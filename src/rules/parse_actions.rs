@@ -406,13 +406,13 @@ fn until(reader: &mut Reader<'_>, node: &Node) -> Option<At<WrittenUntil>> {
         let near = super::diagnostic::nearest(text, events());
         Err(Refused {
             why: format!("{} is neither a time nor an event", quote(text)),
-            help: match near {
-                Some(near) => format!("did you mean {}?", quote(near)),
-                None => {
+            help: near.map_or_else(
+                || {
                     let events = events().collect::<Vec<_>>().join(", ");
                     format!("write a time such as 20s, or one of {events}")
-                }
-            },
+                },
+                |near| format!("did you mean {}?", quote(near)),
+            ),
         })
     })
 }

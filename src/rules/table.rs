@@ -101,6 +101,7 @@ pub enum Unattributed {
 
 /// One rule: where it applies, when, and what it does.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "what a rule says, each by itself")]
 pub struct Rule {
     /// Its name, unique in the table; counters survive a reload by it.
     pub name: String,

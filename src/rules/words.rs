@@ -216,8 +216,8 @@ pub(super) fn narrow(table: &Table, of: &Narrow) -> Vec<String> {
     words.extend(of.dscp.map(|dscp| format!("dscp {dscp}")));
     words.extend(of.ecn.map(|codes| {
         let names = ["not_ect", "ect1", "ect0", "ce"].into_iter().enumerate();
-        let named = names.filter(|(i, _)| codes & (1 << i) != 0).map(|(_, name)| name);
-        format!("ecn {}", named.collect::<Vec<_>>().join(" or "))
+        let meant = names.filter(|(i, _)| codes & (1 << i) != 0).map(|(_, name)| name);
+        format!("ecn {}", meant.collect::<Vec<_>>().join(" or "))
     }));
     words.extend(of.pattern.map(|index| contains(&table.patterns[usize::from(index)])));
     words

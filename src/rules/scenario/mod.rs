@@ -248,8 +248,8 @@ impl Scenario {
         leader: Roles,
     ) -> Result<Compiled, Report> {
         let (cluster, sets) = (Some(named(cluster)), self.sets.clone());
-        let (roles, seed) = (Some(leader), Some(self.seed));
-        Inputs { rules, cluster, sets, roles, seed }.compile()
+        let seed = Some(self.seed);
+        Inputs { rules, cluster, sets, roles: Some(leader), seed }.compile()
     }
 
     /// The rules that stand in the scenario itself.
@@ -264,8 +264,8 @@ impl Scenario {
         let table = match (rules, nodes) {
             (Some(rules), Some(nodes)) => {
                 let load = |path: &str| super::source::dist(self.source.name(), path);
-                let (roles, seed) = (Some(leader), Some(self.seed));
-                let given = Given { sets: &self.sets, roles, seed, load: &load };
+                let seed = Some(self.seed);
+                let given = Given { sets: &self.sets, roles: Some(leader), seed, load: &load };
                 super::compile::table(&rules, Some(&nodes), &given, &mut sink)
             }
             _ => None,
