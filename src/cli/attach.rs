@@ -146,7 +146,10 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         lasts: args.lasts,
         quiet: args.quiet,
         reload: Box::new(|| compile(args, read()?)),
-        load: Box::new(|rules| compile(args, Inputs { rules, ..inputs.clone() })),
+        load: Box::new(|rules, roles| {
+            let roles = roles.or(inputs.roles);
+            compile(args, Inputs { rules, roles, ..inputs.clone() })
+        }),
         listen: args.listen,
         host,
         told: None,
