@@ -146,7 +146,10 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         lasts: args.lasts,
         quiet: args.quiet,
         reload: Box::new(|| read()?.compile()),
-        load: Box::new(|rules| Inputs { rules, ..inputs.clone() }.compile()),
+        load: Box::new(|rules, roles| {
+            let roles = roles.or(inputs.roles);
+            Inputs { rules, roles, ..inputs.clone() }.compile()
+        }),
         listen: args.listen,
         host,
         told: None,

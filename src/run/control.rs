@@ -8,7 +8,7 @@ use super::attach::{self, Options};
 use super::attached::Attached;
 use super::awaited::Awaited;
 use super::binding::parked;
-use super::disturb::{Disturb, HEARD, Happened, Hosted};
+use super::disturb::{Compile, Disturb, HEARD, Happened, Hosted};
 use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
@@ -24,7 +24,7 @@ use crate::kernel::{clock, signals};
 use crate::observe::Turn;
 use crate::packet::NodeId;
 use crate::rules::table::{Rule, Window};
-use crate::rules::{Compiled, Report as RuleReport, Source, Table};
+use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -55,8 +55,8 @@ pub struct Run<'a> {
     pub quiet: bool,
     /// Reads the rules again.
     pub reload: Box<dyn Fn() -> Result<Compiled, RuleReport> + 'a>,
-    /// Compiles other rules for the same cluster.
-    pub load: Box<dyn Fn(Source) -> Result<Compiled, RuleReport> + 'a>,
+    /// Compiles other rules for the same cluster, for these roles or such as at the start.
+    pub load: Box<Compile<'a>>,
     /// A loopback address at which the API is served, beside the control socket.
     pub listen: Option<SocketAddr>,
     /// The cluster itself, where raftq may ask it who leads and do things to its processes.
@@ -152,7 +152,7 @@ struct Control<'a> {
     written: Option<Nanos>,
     next_look: Nanos,
     /// Tables ordered and not yet reported as adopted, in order.
-    pending: VecDeque<Ordered>,
+    pending: VecDeque<Ordered<'a>>,
     /// The rules without what was switched, and what was.
     switches: Switches,
     /// Whoever asks from outside; none where that could not be.
@@ -171,7 +171,7 @@ struct Control<'a> {
     terminals: usize,
 }
 
-impl Control<'_> {
+impl<'a> Control<'a> {
     fn go(&mut self) -> Result<(), Trouble> {
         let unable = |e: io::Error| Trouble::new(format!("cannot wait ({e})"), "");
         let mut poller = Poller::new().map_err(unable)?;
@@ -234,7 +234,7 @@ impl Control<'_> {
     /// Starts and ends what the verdict loop does not by itself.
     fn disturb(&mut self) -> Result<(), Trouble> {
         let t = clock::now().saturating_sub(self.attached.start);
-        if t == Nanos::ZERO || self.attached.start == Nanos::ZERO {
+        if t == Nanos::ZERO || self.attached.start == Nanos::ZERO || self.is_replaced() {
             return Ok(());
         }
         let changed = self.disturb.work(t, self.switches.file())?;
@@ -411,7 +411,7 @@ impl Control<'_> {
                 if !compiled.warnings.is_empty() {
                     self.status.show(&compiled.warnings.render(status::color()));
                 }
-                if let Err(trouble) = self.replace_rules(compiled.table, Why::Reread) {
+                if let Err(trouble) = self.reread(compiled.table) {
                     self.keep_old(&trouble.to_string());
                 }
             }

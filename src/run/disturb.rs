@@ -12,6 +12,7 @@
 //! but for a crash.
 
 mod by_name;
+mod successor;
 
 use super::binding;
 use super::host::{Done, Host, Job, Worker};
@@ -23,7 +24,7 @@ use crate::kernel::poll;
 use crate::kernel::trouble::Trouble;
 use crate::packet::{LinkId, NodeId};
 use crate::rules::table::{Fault, NodeBits, ProcessAction};
-use crate::rules::{self, Compiled, Roles, Table};
+use crate::rules::{self, Compiled, Roles, Source, Table};
 use crate::time::Nanos;
 use serde::Serialize;
 use std::fmt;
@@ -130,9 +131,20 @@ pub struct Disturb<'a> {
     waiting: Vec<What>,
     /// What somebody has switched off: its times pass.
     held_off: Vec<What>,
+    /// Other rules than those that raftq began with.
+    loaded: Option<Loaded<'a>>,
     next_look: Nanos,
     /// Who leads, as heard on the wire, and in which term.
     heard: Option<(usize, u64)>,
+}
+
+/// Compiles other rules for the same cluster; without roles for nobody in particular.
+pub type Compile<'a> = dyn Fn(Source, Option<Roles>) -> Result<Compiled, rules::Report> + 'a;
+
+/// Rules that somebody has loaded, and how they are compiled once roles are known.
+struct Loaded<'a> {
+    rules: Source,
+    compile: &'a Compile<'a>,
 }
 
 /// Who leads, and who says so.
@@ -146,14 +158,29 @@ struct Leads {
 impl<'a> Disturb<'a> {
     /// For a table; refused where it needs a cluster that raftq cannot ask or tell.
     pub fn new(table: &Table, hosted: Option<&'a Hosted<'a>>) -> Result<Self, Trouble> {
+        let mut disturb = Self::idle(table, hosted)?;
+        disturb.hire()?;
+        Ok(disturb)
+    }
+
+    /// Starts the threads that do what is done to processes, where anything is.
+    fn hire(&mut self) -> Result<(), Trouble> {
+        let acting = |hosted: &&Hosted<'_>| hosted.reach != Reach::Nothing;
+        if let Some(hosted) = self.hosted.filter(acting)
+            && !self.faults.is_empty()
+            && self.worker.is_none()
+        {
+            let worker = Worker::start(&hosted.host);
+            let worker =
+                worker.map_err(|e| Trouble::new(format!("no thread for faults ({e})"), ""))?;
+            self.worker = Some(worker);
+        }
+        Ok(())
+    }
+
+    /// Without the threads.
+    fn idle(table: &Table, hosted: Option<&'a Hosted<'a>>) -> Result<Self, Trouble> {
         let schedule = Schedule::new(table);
-        let worker = match hosted {
-            Some(hosted) if hosted.reach != Reach::Nothing && !table.faults.is_empty() => {
-                let worker = Worker::start(&hosted.host);
-                Some(worker.map_err(|e| Trouble::new(format!("no thread for faults ({e})"), ""))?)
-            }
-            _ => None,
-        };
         hosted.map_or(Reach::Nothing, |hosted| hosted.reach).check(&table.faults)?;
         let is_heard = table.protocol.is_some();
         let is_known = is_heard || hosted.is_some_and(|hosted| hosted.host.knows_leader());
@@ -168,7 +195,8 @@ impl<'a> Disturb<'a> {
         Ok(Self {
             schedule,
             hosted,
-            worker,
+            worker: None,
+            loaded: None,
             names: table.nodes.iter().map(|node| node.name.clone()).collect(),
             rules: table.rules.iter().map(|rule| rule.name.clone()).collect(),
             seed: table.seed,
@@ -304,8 +332,14 @@ impl<'a> Disturb<'a> {
     fn bind(&self, leader: usize, rule: &str, n: u64) -> Result<Table, Trouble> {
         let choice = binding::choice(rule, self.seed, n);
         let roles = Roles { leader: NodeId(leader as u16), choice };
-        let hosted = self.hosted.expect("without a host such a table was refused");
-        (hosted.bind)(roles).map(|compiled| compiled.table).map_err(|report| {
+        let compiled = match &self.loaded {
+            Some(loaded) => (loaded.compile)(loaded.rules.clone(), Some(roles)),
+            None => {
+                let hosted = self.hosted.expect("without a host such a table was refused");
+                (hosted.bind)(roles)
+            }
+        };
+        compiled.map(|compiled| compiled.table).map_err(|report| {
             Trouble::new(format!("`{rule}` cannot be bound: {}", report.render(false)), "")
         })
     }

@@ -19,7 +19,7 @@ use crate::kernel::signals::Signals;
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
 use crate::rules::scenario::{CheckWord, Scenario, TopologyWord};
-use crate::rules::{Compiled, Report, Roles, Table};
+use crate::rules::{Compiled, Diagnostic, Report, Roles, Table};
 use crate::time::Nanos;
 use raftq_harness::adapter::Adapter;
 use raftq_harness::check::{Budget, Judgement, judge};
@@ -321,9 +321,13 @@ impl Course<'_> {
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
-            load: Box::new(|rules| {
-                let roles = Roles::imagined();
+            load: Box::new(|rules, roles| {
+                let roles = roles.unwrap_or_else(Roles::imagined);
                 let mut compiled = self.run.scenario.compile_other(rules, &yaml, roles)?;
+                check_offered(&compiled.table, &self.run.adapter).map_err(|why| {
+                    let help = "leave the rule out, or mark it `optional: true`";
+                    Report::without_place(vec![Diagnostic::error(why).help(help)])
+                })?;
                 leave_out(&mut compiled.table, &self.run.adapter);
                 Ok(compiled)
             }),

@@ -59,6 +59,17 @@ impl Schedule {
         Self { items: rules.chain(faults).map(item).collect() }
     }
 
+    /// Of a table that comes into force at `t`: what would be active by then starts, and what is
+    /// over by then is not made up for.
+    #[must_use]
+    pub fn from(table: &Table, t: Nanos) -> Self {
+        let mut schedule = Self::new(table);
+        for item in schedule.items.iter_mut().filter(|item| !item.by_packet) {
+            item.next = item.window.activation(t).map(|(start, _)| start);
+        }
+        schedule
+    }
+
     /// Whether it has anything that needs to know who leads.
     #[must_use]
     pub fn needs_roles(&self) -> bool {

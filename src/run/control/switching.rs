@@ -11,10 +11,11 @@ use crate::kernel::trouble::Trouble;
 use crate::rules::{Source, Table, nearest};
 use crate::run::api::{Command, Switch, To};
 use crate::run::attached::{Attached, Pending};
-use crate::run::disturb::{Happened, Ordered as Done};
+use crate::run::binding::parked;
+use crate::run::disturb::{Disturb, Happened, Ordered as Done};
 use crate::run::serve::{Call, Server};
 use crate::run::status::Status;
-use crate::run::switches::{Switched, Unable, bind};
+use crate::run::switches::{Bound, Switched, Switches, Unable, bind};
 use crate::time::Nanos;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -23,19 +24,21 @@ use std::sync::Arc;
 const RULES: &str = "rules";
 
 /// A table on its way into force.
-pub(super) struct Ordered {
+pub(super) struct Ordered<'a> {
     pub(super) pending: Pending,
-    why: Why,
+    why: Why<'a>,
 }
 
 /// Why a table comes into force.
-pub(super) enum Why {
+pub(super) enum Why<'a> {
     /// Rules were bound to roles.
     Bound,
     /// The file was read again.
     Reread,
-    /// Somebody asked for it.
+    /// Somebody has switched a rule.
     Asked(Asked),
+    /// Somebody has loaded it; whatever it does beside the verdict loop begins with it.
+    Loaded(Asked, Box<Disturb<'a>>, Option<Nanos>),
 }
 
 /// What somebody waits for.
@@ -79,16 +82,15 @@ pub(super) fn serve(
     if doors.is_empty() { Ok(None) } else { Server::start(doors).map(Some) }
 }
 
-impl Control<'_> {
+impl<'a> Control<'a> {
     /// Does what was asked since the last look.
     pub(super) fn answer_calls(&mut self) -> Result<(), Trouble> {
         let Some(server) = &self.server else { return Ok(()) };
-        if !server.calls.may_have() {
-            return Ok(());
-        }
         server.calls.open();
-        let calls: Vec<Call> = std::iter::from_fn(|| server.calls.take()).collect();
-        for call in calls {
+        // Other rules are in force in a moment, and then calls are about them.
+        while !self.is_replaced()
+            && let Some(call) = self.server.as_ref().and_then(|server| server.calls.take())
+        {
             // What was answered for lack of time must not come into force behind its back.
             if clock::now() < call.until {
                 let id = call.id;
@@ -175,11 +177,7 @@ impl Control<'_> {
             To::Auto => None,
             To::Off => Some(Switched::Off),
             To::On => {
-                let bound = if rule.dynamic {
-                    Some(self.disturb.bind_now(t, &file, i)?)
-                } else {
-                    bind(rule, file.nodes.len(), self.disturb.leads().map(|(node, _)| node))?
-                };
+                let bound = bound(&file, i, &mut self.disturb, t)?;
                 // A trigger is armed until it is switched off; its `for` is the fault's.
                 let own = match (rule.on, rule.trigger()) {
                     (_, Some(_)) => None,
@@ -214,7 +212,8 @@ impl Control<'_> {
     }
 
     fn load(&mut self, id: u64, by: Visitor, name: String, text: String) -> Option<Answer> {
-        let compiled = match (self.run.load)(Source::new(&name, text)) {
+        let source = Source::new(&name, text);
+        let compiled = match (self.run.load)(source.clone(), None) {
             Ok(compiled) => compiled,
             Err(report) => {
                 let errors = report.errors().count();
@@ -228,29 +227,49 @@ impl Control<'_> {
             }
         };
         let deed = Deed::Loaded(name, compiled.warnings.json());
-        match self.replace_rules(compiled.table, Why::Asked(Asked { id, by, deed })) {
+        match self.replace_rules(compiled.table, source, Asked { id, by, deed }) {
             Ok(()) => None,
             Err(trouble) => Some(Answer::error(409, &trouble.cause, &trouble.way_out)),
         }
     }
 
-    /// Puts other rules in the place of those in force.
-    pub(super) fn replace_rules(&mut self, table: Table, why: Why) -> Result<(), Trouble> {
+    /// The file was read again.
+    pub(super) fn reread(&mut self, table: Table) -> Result<(), Trouble> {
         let bound =
             |table: &Table| !table.faults.is_empty() || table.rules.iter().any(|rule| rule.dynamic);
         if self.disturb.is_meant() || bound(&table) {
             return Err(Trouble::new(
-                "rules that depend on roles, or act on processes, are bound as raftq starts",
-                "switch them by name, or start raftq anew with the other rules",
+                "rules that depend on roles, or act on processes, are bound",
+                "load them by `raftq rules load FILE`",
             ));
         }
         let former = self.switches.clone();
         self.switches.replace(Arc::new(table));
-        self.order_table(why).inspect_err(|_| self.switches = former)
+        self.order_table(Why::Reread).inspect_err(|_| self.switches = former)
+    }
+
+    /// Puts other rules in the place of those in force.
+    fn replace_rules(&mut self, table: Table, rules: Source, asked: Asked) -> Result<(), Trouble> {
+        let (run, t) = (self.run, self.t());
+        let mut next = self.disturb.successor(&table, rules, &*run.load, &self.switches, t)?;
+        let end = end_of(&table, run.lasts);
+        let mut switches = self.switches.clone();
+        switches.replace(Arc::new(parked(table)));
+        rebind(&mut switches, &mut next, t).map_err(|(why, way_out)| {
+            Trouble::new(format!("{why} (it is switched on)"), way_out)
+        })?;
+        let former = std::mem::replace(&mut self.switches, switches);
+        let ordered = self.order_table(Why::Loaded(asked, Box::new(next), end));
+        ordered.inspect_err(|_| self.switches = former)
+    }
+
+    /// Whether other rules are on their way: until they are in force nothing is begun.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.pending.iter().any(|ordered| matches!(ordered.why, Why::Loaded(..)))
     }
 
     /// Orders the table into force that follows from the file and what was switched.
-    pub(super) fn order_table(&mut self, why: Why) -> Result<(), Trouble> {
+    pub(super) fn order_table(&mut self, why: Why<'a>) -> Result<(), Trouble> {
         let former = self.pending.back().map_or(&self.attached.table, |last| &last.pending.table);
         let pending = self.attached.adopt(self.switches.table(), former)?;
         self.pending.push_back(Ordered { pending, why });
@@ -273,6 +292,23 @@ impl Control<'_> {
                  senders passed it"
             ));
         }
+        let start = self.attached.start;
+        let why = match why {
+            Some(Why::Loaded(asked, next, end)) => {
+                self.disturb.succeed(*next);
+                // An experiment has its phases.
+                if self.run.beside.is_none() {
+                    self.written = end.map(|end| start + end);
+                }
+                Some(Why::Asked(asked))
+            }
+            Some(Why::Reread) => {
+                self.written = end_of(self.switches.file(), self.run.lasts).map(|end| start + end);
+                Some(Why::Reread)
+            }
+            why => why,
+        };
+        let table = &self.attached.table;
         self.status.now_active(active);
         let active = self.status.active(table).map(str::to_owned).collect();
         self.healing.adopted(at, active);
@@ -281,7 +317,7 @@ impl Control<'_> {
         match why {
             Some(Why::Asked(asked)) => self.tell_done(t, asked),
             // The rules that were bound are told by name.
-            Some(Why::Bound) | None => {}
+            Some(Why::Bound | Why::Loaded(..)) | None => {}
             Some(Why::Reread) => {
                 let t = t.as_secs_f64();
                 self.status.say(&format!("{t:8.3}s  new table in force: {rules} rules"));
@@ -293,9 +329,6 @@ impl Control<'_> {
     /// as that. What was switched off may be switched on again, so that it ends no earlier.
     fn end_by_rules(&mut self) {
         let start = self.attached.start;
-        if !self.disturb.is_meant() {
-            self.written = end_of(self.switches.file(), self.run.lasts).map(|end| start + end);
-        }
         self.until = self.written;
         // An experiment has its phases, and so has a run whose time was given.
         if self.run.lasts.is_some() || self.run.beside.is_some() {
@@ -343,6 +376,35 @@ impl Control<'_> {
         self.tell(&happened);
         self.answer(id, Answer::json(200, &merged(answer, since)));
     }
+}
+
+/// What a rule comes to that is switched on, where the file alone does not tell.
+fn bound(
+    file: &Table,
+    i: usize,
+    disturb: &mut Disturb<'_>,
+    t: Nanos,
+) -> Result<Option<Bound>, Unable> {
+    if file.rules[i].dynamic {
+        return disturb.bind_now(t, file, i).map(Some);
+    }
+    bind(&file.rules[i], file.nodes.len(), disturb.leads().map(|(node, _)| node))
+}
+
+/// In another file a rule of the same name may be about others.
+fn rebind(switches: &mut Switches, disturb: &mut Disturb<'_>, t: Nanos) -> Result<(), Unable> {
+    let file = Arc::clone(switches.file());
+    for (i, rule) in file.rules.iter().enumerate() {
+        match switches.of(&rule.name) {
+            Some(Switched::Off) => disturb.hold_off(i, true),
+            Some(&Switched::On(until, _)) => {
+                let bound = bound(&file, i, disturb, t)?;
+                switches.set(&rule.name, Some(Switched::On(until, bound)));
+            }
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 fn merged(mut one: Value, other: Value) -> Value {
