@@ -33,6 +33,9 @@ macro_rules! fixtures {
 
 fixtures! {
     a_group_may_be_a_role,
+    phases_that_clash,
+    ranges_of_time,
+    rules_outside_their_phase,
     a_dropped_message_comes_again,
     a_group_needs_a_protocol_that_has_some,
     a_transfer_of_hashicorp_has_no_term,

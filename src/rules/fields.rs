@@ -5,7 +5,7 @@
 
 use super::diagnostic::{Diagnostic, Sink, Span, nearest, quote};
 use super::document::{Key, Node, Value};
-use super::file::{At, Chance, NodeSet, Times, Word};
+use super::file::{At, Chance, NodeSet, Range, Times, Word};
 use super::roles::CURRENT_LEADER;
 use super::scalar::{self, Refused};
 use super::table::Bounds;
@@ -136,6 +136,11 @@ impl Reader<'_> {
 
     pub(super) fn duration(&mut self, node: &Node) -> Option<At<Nanos>> {
         self.scalar(node, "a duration such as 10s", scalar::duration)
+    }
+
+    /// A duration, or a range from which one is drawn.
+    pub(super) fn range(&mut self, node: &Node) -> Option<At<Range>> {
+        self.scalar(node, "a duration such as 10s", scalar::range)
     }
 
     pub(super) fn chance(&mut self, node: &Node) -> Option<At<Chance>> {

@@ -43,9 +43,52 @@ pub(super) struct RuleFile {
     /// Seed of every random decision, 0 if left out.
     #[schemars(with = "Option<u64>")]
     pub(super) seed: Option<At<u64>>,
+    /// Stretches of time, each beginning as the former one ends, for rules to be `in`.
+    #[schemars(with = "Option<Vec<PhaseEntry>>")]
+    pub(super) phases: Vec<PhaseEntry>,
     /// The rules, tried in this order.
     #[schemars(required)]
     pub(super) rules: Vec<RuleEntry>,
+}
+
+/// A stretch of time.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct PhaseEntry {
+    /// Where it begins.
+    #[schemars(skip)]
+    pub(super) span: Span,
+    /// What it is called; unique.
+    #[schemars(with = "String", required)]
+    pub(super) name: Option<At<String>>,
+    /// How long it takes.
+    #[schemars(with = "Range", required)]
+    pub(super) r#for: Option<At<Range>>,
+    /// When it begins, counted from the moment the rules came into force; as the former one ends
+    /// if left out.
+    #[schemars(with = "Option<Range>")]
+    pub(super) at: Option<At<Range>>,
+    /// How long before the former one's end it begins; `0s` if left out.
+    #[schemars(with = "Option<Nanos>")]
+    pub(super) overlap: Option<At<Nanos>>,
+}
+
+/// A span of time, or two between which one is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) low: Nanos,
+    pub(super) high: Nanos,
+}
+
+impl Range {
+    /// How much more than the least there may be.
+    pub(super) fn width(self) -> Nanos {
+        self.high.saturating_sub(self.low)
+    }
+
+    pub(super) fn is_drawn(self) -> bool {
+        self.high > self.low
+    }
 }
 
 /// What a group stands for.
@@ -151,10 +194,14 @@ pub(super) struct RuleEntry {
     /// What is done to them: one action, or a list of actions in order.
     #[schemars(with = "Actions", required)]
     pub(super) r#do: Vec<At<Action>>,
-    /// When the rule becomes active, counted from the moment the rules came into force; `0s`
-    /// if left out.
-    #[schemars(with = "Option<Nanos>")]
-    pub(super) at: Option<At<Nanos>>,
+    /// The phase that it belongs to: its times count from the start of that, and it ends with it at
+    /// the latest. Without `at` it begins with it, without `for` it lasts as long.
+    #[schemars(with = "Option<String>")]
+    pub(super) r#in: Option<At<String>>,
+    /// When the rule becomes active, counted from the moment the rules came into force, or from the
+    /// start of its phase; `0s` if left out.
+    #[schemars(with = "Option<Range>")]
+    pub(super) at: Option<At<Range>>,
     /// The event that makes the rule active, instead of a time. `leader_elected`: the first
     /// message of a new leader; `term_change`: a message in a term higher than all before;
     /// `election_started`: the first request for votes in a term; `first_entry`: the first entry
@@ -168,11 +215,11 @@ pub(super) struct RuleEntry {
     pub(super) after: Option<At<Nanos>>,
     /// How long it stays active; until the end if left out. What is done to processes is undone
     /// so long after it was done.
-    #[schemars(with = "Option<Nanos>")]
-    pub(super) r#for: Option<At<Nanos>>,
+    #[schemars(with = "Option<Range>")]
+    pub(super) r#for: Option<At<Range>>,
     /// Time from one activation to the next, for a rule that comes back; needs `for`.
-    #[schemars(with = "Option<Nanos>")]
-    pub(super) every: Option<At<Nanos>>,
+    #[schemars(with = "Option<Range>")]
+    pub(super) every: Option<At<Range>>,
     /// Number of activations. With `every` without end if left out, with `on` one.
     #[schemars(with = "Option<Times>")]
     pub(super) times: Option<At<Times>>,
@@ -378,6 +425,9 @@ const PROTOCOLS: [(&str, Protocol); Protocol::ALL.len()] = {
     words
 };
 
+/// A duration, as a pattern.
+const LENGTH: &str = r"([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+";
+
 /// Gives a type that is written in more than one form its schema.
 macro_rules! forms {
     ($type:ty, $name:literal, |$generator:ident| $schema:expr) => {
@@ -400,6 +450,12 @@ forms!(Nanos, "Duration", |_generator| json_schema!({
     "description": "A number and its unit: ns, us, ms, s, m or h. `1m30s` and `1.5s` work too.",
     "type": "string",
     "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
+}));
+forms!(Range, "DurationRange", |_generator| json_schema!({
+    "description": "A duration, or two with dots between, such as `5s..10s`: then it is drawn from \
+                    the seed, evenly, for each activation anew.",
+    "type": "string",
+    "pattern": format!("^{LENGTH}( *\\.\\. *{LENGTH})?$"),
 }));
 forms!(Chance, "Chance", |_generator| json_schema!({
     "description": "A percentage above 0% and up to 100%.",

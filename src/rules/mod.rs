@@ -8,6 +8,7 @@
 //! parse.rs       tree to file.rs, what was written (fields.rs, scalar.rs: single values)
 //! compile.rs     what was written to table.rs, what is meant
 //!                (cluster.rs: nodes; groups.rs, sets.rs, reach.rs: node sets to links;
+//!                times.rs, phases.rs: times to window.rs;
 //!                messages.rs: what is asked of Raft; about.rs: what that comes to;
 //!                hold.rs: delays against the queue; preempt.rs: rules that never match)
 //! matrix.rs      the table for people, json.rs for machines; schema.rs for editors
@@ -29,6 +30,7 @@ mod json;
 mod matrix;
 mod messages;
 mod parse;
+mod phases;
 mod preempt;
 mod processes;
 mod reach;
@@ -39,6 +41,8 @@ mod schema;
 mod sets;
 mod source;
 pub mod table;
+mod times;
+mod window;
 
 pub use diagnostic::{Diagnostic, FileId, Place, Report, Severity, Span};
 pub use groups::SetArg;

@@ -2,6 +2,7 @@
 //!
 //! All arithmetic is in whole numbers: the same text gives the same value everywhere.
 
+use super::file::Range;
 use super::table::Bounds;
 use crate::time::Nanos;
 
@@ -60,6 +61,29 @@ pub(super) fn duration(text: &str) -> Result<Nanos, Refused> {
         Ok(nanos) if nanos <= LONGEST => Ok(nanos),
         _ => Err(refuse("this duration is longer than a year", "write at most 8760h")),
     }
+}
+
+/// Reads a duration, or `5s..10s`.
+pub(super) fn range(text: &str) -> Result<Range, Refused> {
+    let Some((low, high)) = text.split_once("..") else {
+        let fixed = duration(text)?;
+        return Ok(Range { low: fixed, high: fixed });
+    };
+    let (low, high) = (low.trim_end(), high.trim_start());
+    if low.is_empty() || high.is_empty() {
+        return Err(Refused {
+            why: "this range has one end only".to_owned(),
+            help: "write both, such as 5s..10s".to_owned(),
+        });
+    }
+    let range = Range { low: duration(low)?, high: duration(high)? };
+    if range.low > range.high {
+        return Err(Refused {
+            why: "this range ends before it begins".to_owned(),
+            help: format!("write {high}..{low}"),
+        });
+    }
+    Ok(range)
 }
 
 /// Reads `33%` or `0.5%` as a share of 2^32.

@@ -57,6 +57,7 @@ mod tests {
             parse::CLUSTER_KEYS,
             parse::NODE_KEYS,
             parse::RULE_KEYS,
+            parse::PHASE_KEYS,
             parse::WHERE_KEYS,
             parse::DROP_KEYS,
             parse::DELAY_KEYS,

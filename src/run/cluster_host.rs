@@ -121,7 +121,7 @@ impl Host for ClusterHost {
 fn needs(fault: &Fault) -> &'static [Admin] {
     match fault.action {
         ProcessAction::Add => &[Admin::Add],
-        ProcessAction::Remove if fault.window.lasts.is_none() => &[Admin::Remove],
+        ProcessAction::Remove if !fault.window.is_bounded() => &[Admin::Remove],
         ProcessAction::Remove | ProcessAction::Replace => &[Admin::Remove, Admin::Add],
         ProcessAction::Transfer => &[Admin::Transfer],
         ProcessAction::Compact => &[Admin::Compact],
@@ -185,6 +185,7 @@ mod tests {
             group: None,
             rules: Vec::new(),
             faults: vec![fault],
+            phases: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use super::disturb::{Disturb, HEARD, Happened, Hosted};
 use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
+use super::phases;
 use super::status::{self, Status};
 use crate::engine::Turned;
 use crate::kernel::poll::{self, Poller};
@@ -103,6 +104,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         pending: VecDeque::new(),
         aside,
         told: 0,
+        phases_told: None,
         at_the_end: Vec::new(),
         rules_removed: false,
         undecided: false,
@@ -136,6 +138,8 @@ struct Control<'a> {
     aside: Vec<Report>,
     /// How many of the warnings were told.
     told: usize,
+    /// Until when phases were told.
+    phases_told: Option<Nanos>,
     /// Warnings for the end, when a person looks at the result.
     at_the_end: Vec<String>,
     rules_removed: bool,
@@ -178,6 +182,7 @@ impl Control<'_> {
             }
             self.read_reports();
             self.tell_alarms();
+            self.tell_phases();
             self.disturb()?;
             if self.look_after(clock::now())? {
                 return Ok(());
@@ -193,10 +198,11 @@ impl Control<'_> {
         // What waits for a leader is not waited for without end.
         let patient = |until: Nanos| now < until + WAITING_MAX;
         let table = &self.attached.table;
-        let busy = busy || self.awaited.is_busy(table);
+        let t = now.saturating_sub(self.attached.start);
+        let busy = busy || self.awaited.is_busy(table, t);
         match self.until {
             Some(until) => now >= until && (given || !busy || !patient(until)),
-            None => !busy && self.awaited.is_over(table, now.saturating_sub(self.attached.start)),
+            None => !busy && self.awaited.is_over(table, t),
         }
     }
 
@@ -253,6 +259,16 @@ impl Control<'_> {
             self.status.warn(&format!("violated on the wire: {said}"));
             self.tell(&Happened::rule(t, "invariants", &said));
         }
+    }
+
+    /// Phases are told when they begin and end; what they do, their rules do.
+    fn tell_phases(&mut self) {
+        let t = clock::now().saturating_sub(self.attached.start);
+        for happened in phases::between(&self.attached.table, self.phases_told, t) {
+            self.status.say(&format!("{:8.3}s  {happened}", happened.t.as_secs_f64()));
+            self.tell(&happened);
+        }
+        self.phases_told = Some(t);
     }
 
     fn tell(&self, happened: &Happened) {

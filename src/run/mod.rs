@@ -18,6 +18,7 @@ mod listening;
 mod loads;
 pub mod mailbox;
 pub mod outcome;
+mod phases;
 pub mod reach;
 pub mod schedule;
 pub mod signalled;
