@@ -69,10 +69,11 @@ fn windows() -> impl Strategy<Value = Window> {
     (ms(0..40), prop::option::of(ms(1..30)), every, any::<bool>()).prop_map(
         |(at, lasts, every, always)| match (always, every) {
             (true, _) => Window::ALWAYS,
-            (_, None) => Window { at, lasts, every: None, times: None },
+            (_, None) => Window { at, lasts, ..Window::ALWAYS },
             (_, Some((rest, times))) => {
                 let lasts = lasts.unwrap_or(Nanos::from_millis(1));
-                Window { at, lasts: Some(lasts), every: Some(lasts + rest), times }
+                let every = Some(lasts + rest);
+                Window { at, lasts: Some(lasts), every, times, ..Window::ALWAYS }
             }
         },
     )
@@ -230,6 +231,7 @@ fn table(nodes: u16, seed: u64, six: bool, mut rules: Vec<Rule>) -> Table {
     Table {
         faults: Vec::new(),
         distributions: Vec::new(),
+        phases: Vec::new(),
         nodes: (0..nodes).map(node).collect(),
         seed,
         max_rate: 20_000,

@@ -5,7 +5,7 @@ use super::Facts;
 use crate::observe::{self, Leaders};
 use crate::packet::{LinkId, NodeId};
 use crate::rules::table::{
-    Bounds, Hold, Masks, Meant, MessageFilter, Narrow, NodeBits, On, OpenSides, Role, Rule,
+    Bounds, Hold, Masks, Meant, MessageFilter, Narrow, NodeBits, On, OpenSides, Role, Rule, Window,
 };
 use crate::time::Nanos;
 use crate::wire::Message;
@@ -39,6 +39,8 @@ pub(super) struct Special {
     seen: u64,
     taken: u64,
     pub(super) on: Option<On>,
+    /// From when to when its event counts, and what is drawn for how long it lasts.
+    window: Window,
     pub(super) sides: Option<OpenSides>,
     /// What the sides come to now.
     pub(super) masks: Masks,
@@ -75,6 +77,7 @@ impl Special {
                 seen: 0,
                 taken: 0,
                 on: rule.on,
+                window: rule.window,
                 sides: rule.sides.clone(),
                 masks: Masks::default(),
                 nodes: 0,
@@ -191,9 +194,14 @@ impl Special {
         if nobody || empty {
             return None;
         }
-        self.starts += 1;
         let start = t + on.after;
-        let end = on.lasts.map_or(Nanos::MAX, |lasts| start + lasts);
+        if t < self.window.at || start >= self.window.until {
+            return None;
+        }
+        let longer = self.window.longer(u64::from(self.starts));
+        let end = on.lasts.map_or(Nanos::MAX, |lasts| start + lasts + longer);
+        let end = end.min(self.window.until);
+        self.starts += 1;
         let planned = Planned { start, end, meant, by };
         if on.after == Nanos::ZERO {
             self.planned = Some(planned);

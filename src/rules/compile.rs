@@ -6,27 +6,24 @@
 
 use super::actions::{self, Load, Open};
 use super::diagnostic::{Diagnostic, Sink, quote};
-use super::file::{Action as Step, At, NodeSet, RuleEntry, RuleFile, Times};
+use super::file::{Action as Step, NodeSet, RuleEntry, RuleFile};
 use super::groups::SetArg;
 use super::messages::{self, Spoken};
+use super::phases::Phases;
 use super::reach::Reach;
 use super::roles::Roles;
 use super::sets::{Sets, Side};
 use super::table::{
     Fault, Filter, Masks, Meant, OpenSides, RANDOM_RULES_MAX, RULE_LINKS_MAX, RULES_MAX, Rule,
-    TRIGGERS_MAX, Table, Window,
+    TRIGGERS_MAX, Table,
 };
-use super::{cluster, conditions, hold, preempt, processes, scalar};
+use super::times::{self, Clock};
+use super::{cluster, conditions, hold, preempt, processes};
 use crate::packet::{LinkId, NodeId, Proto};
-use crate::time::Nanos;
 use std::collections::HashMap;
 
 /// Packets a second that a cluster's links are assumed to carry if the file does not say.
 const MAX_RATE: u32 = 20_000;
-
-/// The shortest `for` and `every`: the verdict loop runs before everything else, and shorter
-/// ones would keep it from packets.
-pub(super) const TIME_MIN: Nanos = Nanos::from_millis(1);
 
 /// A rule beside what it was written as.
 pub(super) struct Compiled<'f> {
@@ -71,8 +68,10 @@ pub(super) fn table(
     let groups: Vec<_> = groups.into_iter().flatten().collect();
     let mut sets =
         nodes.as_ref().map(|nodes| Sets::new(nodes, &groups, args, (roles, spoken), sink));
+    let phases = Phases::new(&file.phases, seed, sink);
+    let clock = Clock { seed, phases: &phases };
     let mut open = Open::new(load);
-    let (mut compiled, faults) = rules(file, sets.as_mut(), (spoken, &mut open), sink);
+    let (mut compiled, faults) = rules(file, sets.as_mut(), (spoken, clock, &mut open), sink);
     actions::link_holds(&mut compiled, spoken, sink);
     let (cluster, sets) = (cluster?, sets?);
     sets.warn_unused(args, sink);
@@ -104,6 +103,7 @@ pub(super) fn table(
         rules: table,
         faults,
         distributions: open.tables,
+        phases: phases.into_vec(),
     })
 }
 
@@ -112,7 +112,7 @@ pub(super) fn table(
 fn rules<'f>(
     file: &'f RuleFile,
     mut sets: Option<&mut Sets<'_>>,
-    (spoken, open): (Spoken, &mut Open<'_>),
+    (spoken, clock, open): (Spoken, Clock<'_>, &mut Open<'_>),
     sink: &mut Sink,
 ) -> (Vec<Compiled<'f>>, Vec<Fault>) {
     let mut names = HashMap::new();
@@ -122,12 +122,12 @@ fn rules<'f>(
         let name = entry.name.as_ref().map_or(format!("rule {}", index + 1), |n| n.value.clone());
         unique(&mut names, &name, entry, sink);
         if !processes::is_meant(entry) {
-            compiled.extend(rule(entry, name, sets.as_deref_mut(), (spoken, open), sink));
+            compiled.extend(rule(entry, name, sets.as_deref_mut(), (spoken, clock, open), sink));
             continue;
         }
-        let fault = processes::fault(entry, name.clone(), sets.as_deref_mut(), sink);
+        let fault = processes::fault(entry, name.clone(), sets.as_deref_mut(), clock, sink);
         if processes::is_triggered(entry) {
-            let rule = rule(entry, name, sets.as_deref_mut(), (spoken, open), sink);
+            let rule = rule(entry, name, sets.as_deref_mut(), (spoken, clock, open), sink);
             compiled.extend(rule.zip(fault.as_ref()).map(|(c, fault)| {
                 let rule = processes::trigger(entry, c.rule, fault, faults.len());
                 Compiled { rule, ..c }
@@ -186,7 +186,7 @@ fn rule<'f>(
     entry: &'f RuleEntry,
     name: String,
     sets: Option<&mut Sets<'_>>,
-    (spoken, open): (Spoken, &mut Open<'_>),
+    (spoken, clock, open): (Spoken, Clock<'_>, &mut Open<'_>),
     sink: &mut Sink,
 ) -> Option<Compiled<'f>> {
     let before = sink.errors();
@@ -204,8 +204,12 @@ fn rule<'f>(
     if reached.as_ref().is_some_and(|reached| reached.example.is_empty()) {
         push(no_links(entry));
     }
-    let window =
-        if processes::is_meant(entry) { processes::armed(entry) } else { window(entry, &mut push) };
+    // `processes::fault` has complained of times that cannot be.
+    let window = if processes::is_meant(entry) {
+        times::armed(entry, &name, clock)
+    } else {
+        times::window(entry, &name, clock, &mut push)
+    };
     let on = messages::on(entry, spoken, &mut push);
     let filter = conditions::filter(entry, (spoken, open), &mut push);
     let actions = actions::actions(entry, open, &mut push);
@@ -219,7 +223,7 @@ fn rule<'f>(
         links: Vec::new(),
         filter,
         actions,
-        window: if on.is_some() { Window::ALWAYS } else { window },
+        window,
         on,
         sides: reached.as_ref().and_then(|reached| reached.sides.clone()),
         keeps_held: entry.r#do.iter().any(|step| actions::keeps_held(&step.value)),
@@ -291,69 +295,6 @@ fn no_links(entry: &RuleEntry) -> Diagnostic {
         .at(span)
         .field(field)
         .help("a node's packets to itself belong to no rule: name two nodes that differ")
-}
-
-pub(super) fn window(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> Window {
-    let value = |at: &Option<At<Nanos>>| at.as_ref().map(|at| at.value);
-    let window = Window {
-        at: value(&entry.at).unwrap_or(Nanos::ZERO),
-        lasts: value(&entry.r#for),
-        every: value(&entry.every),
-        times: match entry.times.as_ref().map(|times| times.value) {
-            Some(Times::Number(n)) => Some(n),
-            Some(Times::Unlimited) | None => None,
-        },
-    };
-    let mut wrong = |span, field: &str, message: String, help: &str| {
-        push(Diagnostic::error(message).at(span).field(field).help(help));
-    };
-    if let Some(lasts) = entry.r#for.filter(|lasts| lasts.value == Nanos::ZERO) {
-        let message = "a rule that lasts 0s can never match".to_owned();
-        wrong(lasts.span, "for", message, "leave `for` out to keep it active until the end");
-    }
-    for (written, field) in [(entry.r#for, "for"), (entry.every, "every")] {
-        let short = |time: &At<Nanos>| time.value > Nanos::ZERO && time.value < TIME_MIN;
-        if let Some(time) = written.filter(short) {
-            let message = format!("{} is shorter than 1ms", scalar::show(time.value));
-            let help = "raftq would do nothing but start and end this rule: write at least 1ms";
-            wrong(time.span, field, message, help);
-        }
-    }
-    if let Some(times) = entry.times.filter(|times| times.value == Times::Number(0)) {
-        let message = "a rule that becomes active 0 times can never match".to_owned();
-        wrong(times.span, "times", message, "leave the rule out, or write at least 1");
-    }
-    if entry.on.is_some() {
-        // What stands beside it is looked at where events are.
-        return Window { lasts: window.lasts, ..Window::ALWAYS };
-    }
-    if window.by_switch() {
-        let others = [entry.every.map(|every| every.span), entry.times.map(|times| times.span)];
-        for (span, field) in others.into_iter().zip(["every", "times"]) {
-            let Some(span) = span else { continue };
-            let message = format!("`{field}` stands beside `at: switch`");
-            wrong(span, field, message, "it becomes active as often as somebody switches it on");
-        }
-        return window;
-    }
-    match (entry.every, entry.r#for, entry.times.filter(|t| t.value != Times::Unlimited)) {
-        (None, _, Some(times)) => {
-            let help = "say how often it comes back, such as every: 30s";
-            wrong(times.span, "times", "`times` needs `every` or `on`".to_owned(), help);
-        }
-        (Some(every), None, _) => {
-            let help = "say how long each activation lasts, such as for: 5s";
-            wrong(every.span, "every", "`every` needs `for`".to_owned(), help);
-        }
-        (Some(every), Some(lasts), _) if every.value < lasts.value => {
-            let shown = [every.value, lasts.value].map(scalar::show);
-            let message = format!("it would begin anew every {}, but lasts {}", shown[0], shown[1]);
-            let help = "`every` counts from start to start: make it at least as long as `for`";
-            wrong(every.span, "every", message, help);
-        }
-        _ => {}
-    }
-    window
 }
 
 /// A one-way drop that may not be what it seems: without acknowledgements the other direction

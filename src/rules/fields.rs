@@ -5,7 +5,7 @@
 
 use super::diagnostic::{Diagnostic, Sink, Span, nearest, quote};
 use super::document::{Key, Node, Value};
-use super::file::{At, Chance, NodeSet, Size, Times, Word};
+use super::file::{At, Chance, NodeSet, Range, Size, Times, Word};
 use super::roles::CURRENT_LEADER;
 use super::scalar::{self, Refused};
 use super::table::Bounds;
@@ -138,6 +138,11 @@ impl Reader<'_> {
         self.scalar(node, "a duration such as 10s", scalar::duration)
     }
 
+    /// A duration, or a range from which one is drawn.
+    pub(super) fn range(&mut self, node: &Node) -> Option<At<Range>> {
+        self.scalar(node, "a duration such as 10s", scalar::range)
+    }
+
     pub(super) fn chance(&mut self, node: &Node) -> Option<At<Chance>> {
         let chance = |text: &str| scalar::percentage(text).map(Chance);
         self.scalar(node, "a percentage such as 33%", chance)
@@ -152,11 +157,6 @@ impl Reader<'_> {
     /// A number of bytes, at least 1.
     pub(super) fn size(&mut self, node: &Node) -> Option<At<Size>> {
         self.scalar(node, "a number of bytes such as 16KiB", |text| scalar::size(text).map(Size))
-    }
-
-    /// A duration, or a range of durations.
-    pub(super) fn span(&mut self, node: &Node) -> Option<At<(Nanos, Nanos)>> {
-        self.scalar(node, "a duration such as 10s, or a range of them", scalar::span)
     }
 
     pub(super) fn whole(&mut self, node: &Node, least: u64, most: u64) -> Option<At<u64>> {

@@ -46,9 +46,52 @@ pub(super) struct RuleFile {
     /// Seed of every random decision, 0 if left out.
     #[schemars(with = "Option<u64>")]
     pub(super) seed: Option<At<u64>>,
+    /// Stretches of time, each beginning as the former one ends, for rules to be `in`.
+    #[schemars(with = "Option<Vec<PhaseEntry>>")]
+    pub(super) phases: Vec<PhaseEntry>,
     /// The rules, tried in this order.
     #[schemars(required)]
     pub(super) rules: Vec<RuleEntry>,
+}
+
+/// A stretch of time.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct PhaseEntry {
+    /// Where it begins.
+    #[schemars(skip)]
+    pub(super) span: Span,
+    /// What it is called; unique.
+    #[schemars(with = "String", required)]
+    pub(super) name: Option<At<String>>,
+    /// How long it takes.
+    #[schemars(with = "Range", required)]
+    pub(super) r#for: Option<At<Range>>,
+    /// When it begins, counted from the moment the rules came into force; as the former one ends
+    /// if left out.
+    #[schemars(with = "Option<Range>")]
+    pub(super) at: Option<At<Range>>,
+    /// How long before the former one's end it begins; `0s` if left out.
+    #[schemars(with = "Option<Nanos>")]
+    pub(super) overlap: Option<At<Nanos>>,
+}
+
+/// A span of time, or two between which one is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) low: Nanos,
+    pub(super) high: Nanos,
+}
+
+impl Range {
+    /// How much more than the least there may be.
+    pub(super) fn width(self) -> Nanos {
+        self.high.saturating_sub(self.low)
+    }
+
+    pub(super) fn is_drawn(self) -> bool {
+        self.high > self.low
+    }
 }
 
 /// What a group stands for.
@@ -154,11 +197,15 @@ pub(super) struct RuleEntry {
     /// What is done to them: one action, or a list of actions in order.
     #[schemars(with = "Actions", required)]
     pub(super) r#do: Vec<At<Action>>,
-    /// When the rule becomes active, counted from the moment the rules came into force; `0s`
-    /// if left out. `switch`: only when somebody switches it on by its name, as `raftq rules on`
-    /// does, and then for as long as `for` says.
+    /// The phase that it belongs to: its times count from the start of that, and it ends with it at
+    /// the latest. Without `at` it begins with it, without `for` it lasts as long.
+    #[schemars(with = "Option<String>")]
+    pub(super) r#in: Option<At<String>>,
+    /// When the rule becomes active, counted from the moment the rules came into force, or from the
+    /// start of its phase; `0s` if left out. `switch`: only when somebody switches it on by its
+    /// name, as `raftq rules on` does, and then for as long as `for` says.
     #[schemars(with = "Option<Start>")]
-    pub(super) at: Option<At<Nanos>>,
+    pub(super) at: Option<At<Range>>,
     /// The event that makes the rule active, instead of a time. `leader_elected`: the first
     /// message of a new leader; `term_change`: a message in a term higher than all before;
     /// `election_started`: the first request for votes in a term; `first_entry`: the first entry
@@ -172,11 +219,11 @@ pub(super) struct RuleEntry {
     pub(super) after: Option<At<Nanos>>,
     /// How long it stays active; until the end if left out. What is done to processes is undone
     /// so long after it was done.
-    #[schemars(with = "Option<Nanos>")]
-    pub(super) r#for: Option<At<Nanos>>,
+    #[schemars(with = "Option<Range>")]
+    pub(super) r#for: Option<At<Range>>,
     /// Time from one activation to the next, for a rule that comes back; needs `for`.
-    #[schemars(with = "Option<Nanos>")]
-    pub(super) every: Option<At<Nanos>>,
+    #[schemars(with = "Option<Range>")]
+    pub(super) every: Option<At<Range>>,
     /// Number of activations. With `every` without end if left out, with `on` one.
     #[schemars(with = "Option<Times>")]
     pub(super) times: Option<At<Times>>,

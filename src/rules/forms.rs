@@ -1,18 +1,21 @@
 //! The schema of what is written in more than one form, and of scalars.
 
 use super::file::{
-    Action, Bits, Chance, DelayFields, DropFields, NodeEntry, NodeFields, NodeSet, SWITCH, Size,
-    StallFields, Start, Times,
+    Action, Bits, Chance, DelayFields, DropFields, NodeEntry, NodeFields, NodeSet, Range, SWITCH,
+    Size, StallFields, Start, Times,
 };
 use super::table::{Bounds, Event, ProcessAction, Reject};
 use super::written::{
-    ContainsFields, CorruptFields, DuplicateFields, HoldFields, LossFields, MarkFields,
-    NanosOrRange, RateFields, RejectFields, ReorderFields, SlotFields, UntilSchema,
+    ContainsFields, CorruptFields, DuplicateFields, HoldFields, LossFields, MarkFields, RateFields,
+    RejectFields, ReorderFields, SlotFields, UntilSchema,
 };
 use crate::time::Nanos;
 use crate::wire::{Kind, Protocol};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
+
+/// A duration, as a pattern.
+const LENGTH: &str = r"([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+";
 
 /// Gives a type that is written in more than one form its schema.
 macro_rules! forms {
@@ -35,11 +38,11 @@ forms!(Protocol, "Protocol", |_generator| json_schema!({
 forms!(Nanos, "Duration", |_generator| json_schema!({
     "description": "A number and its unit: ns, us, ms, s, m or h. `1m30s` and `1.5s` work too.",
     "type": "string",
-    "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
+    "pattern": format!("^{LENGTH}$"),
 }));
 forms!(Start, "Start", |generator| json_schema!({
     "description": "A time, or `switch`: only when it is switched on by name.",
-    "anyOf": [generator.subschema_for::<Nanos>(), { "const": SWITCH }],
+    "anyOf": [generator.subschema_for::<Range>(), { "const": SWITCH }],
 }));
 forms!(Chance, "Chance", |_generator| json_schema!({
     "description": "A percentage above 0% and up to 100%.",
@@ -59,15 +62,11 @@ forms!(Size, "Size", |_generator| json_schema!({
         { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *([kKmMgG]i?)?B?$" },
     ],
 }));
-forms!(NanosOrRange, "DurationOrRange", |generator| json_schema!({
-    "anyOf": [
-        generator.subschema_for::<Nanos>(),
-        {
-            "description": "Two durations, such as 10ms..30ms.",
-            "type": "string",
-            "pattern": r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+\.\.([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
-        },
-    ],
+forms!(Range, "DurationRange", |_generator| json_schema!({
+    "description": "A duration, or two with dots between, such as `5s..10s`: then it is drawn from \
+                    the seed, evenly, each time anew.",
+    "type": "string",
+    "pattern": format!("^{LENGTH}( *\\.\\. *{LENGTH})?$"),
 }));
 forms!(UntilSchema, "Until", |generator| json_schema!({
     "anyOf": [
@@ -202,7 +201,7 @@ forms!(Action, "Action", |generator| json_schema!({
         one_key("duplicate", &short_or_long::<Chance, DuplicateFields>(generator)),
         one_key("corrupt", &short_or_long::<Chance, CorruptFields>(generator)),
         one_key("rate", &short_or_long::<Bits, RateFields>(generator)),
-        one_key("slot", &short_or_long::<NanosOrRange, SlotFields>(generator)),
+        one_key("slot", &short_or_long::<Range, SlotFields>(generator)),
         one_key("reject", &short_or_long::<Reject, RejectFields>(generator)),
         one_key("hold", &generator.subschema_for::<HoldFields>()),
         one_key("mark", &short_or_long::<u32, MarkFields>(generator)),

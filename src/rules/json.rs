@@ -6,6 +6,7 @@ use super::table::{
     Action, Bounds, FlowAge, MessageFilter, OpenSet, Place, Role, Rule, Table, Unattributed, What,
 };
 use crate::packet::Proto;
+use crate::time::Nanos;
 use crate::wire::{Kind, Protocol};
 use serde_json::{Value, json};
 
@@ -39,6 +40,9 @@ pub fn table_json(table: &Table) -> Value {
         },
         "protocol": table.protocol.map(Protocol::word),
         "group": table.group,
+        "phases": table.phases.iter().map(|phase| json!({
+            "name": phase.name, "start_ns": phase.start.0, "end_ns": phase.end.0,
+        })).collect::<Value>(),
         "rules": table.rules.iter().map(|rule| rule_json(table, rule)).collect::<Value>(),
     })
 }
@@ -85,6 +89,10 @@ fn rule_json(table: &Table, rule: &Rule) -> Value {
         "at_ns": if rule.window.by_switch() { json!(SWITCH) } else { json!(rule.window.at.0) },
         "for_ns": rule.window.lasts.map(|span| span.0),
         "every_ns": rule.window.every.map(|span| span.0),
+        // How much more is drawn for each activation, evenly.
+        "for_more_ns": rule.window.draws.map_or(0, |draws| draws.lasts.0),
+        "every_more_ns": rule.window.draws.map_or(0, |draws| draws.every.0),
+        "until_ns": (rule.window.until < Nanos::MAX).then_some(rule.window.until.0),
         "times": rule.window.times,
         "keep_held": rule.keeps_held,
         "heal": rule.heals_by_reset.then_some("reset"),

@@ -6,7 +6,8 @@
 
 use super::scalar::show;
 use super::table::{
-    Action, Filter, FlowAge, MessageFilter, On, OpenSet, OpenSides, Role, Rule, Table, Window,
+    Action, Draws, Filter, FlowAge, MessageFilter, On, OpenSet, OpenSides, Phase, Role, Rule,
+    Table, Window,
 };
 use super::words;
 use crate::packet::{LinkId, NodeId, Proto};
@@ -24,6 +25,9 @@ const RULES_SHOWN_MAX: usize = 200;
 /// Steps that one cell lists.
 const STEPS_SHOWN_MAX: usize = 6;
 
+/// Starts that are told of a rule that draws them.
+const STARTS_SHOWN_MAX: usize = 5;
+
 /// Columns of a terminal.
 const WIDTH: usize = 80;
 
@@ -40,6 +44,12 @@ pub fn matrix(table: &Table) -> String {
     if let Some(protocol) = table.protocol {
         let group = table.group.as_ref().map(|group| format!(", group {group}"));
         let _ = writeln!(out, "reads {}{}", protocol.word(), group.unwrap_or_default());
+    }
+    if !table.phases.is_empty() {
+        out.push('\n');
+    }
+    for Phase { name, start, end } in &table.phases {
+        let _ = writeln!(out, "phase {name}: {} to {}", show(*start), show(*end));
     }
     if table.rules.is_empty() {
         out.push_str("\nnothing is disturbed\n");
@@ -261,7 +271,7 @@ fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     let mut line = |key: &str, value: String| {
         let _ = writeln!(out, "  {key:<6} {value}");
     };
-    line("when", rule.on.as_ref().map_or_else(|| when(&rule.window), on));
+    line("when", rule.on.as_ref().map_or_else(|| when(&rule.window), |it| on(it, &rule.window)));
     line("links", rule.sides.as_ref().map_or_else(|| links(table, rule), |s| sides(table, s)));
     let conditions = conditions(table, rule);
     if !conditions.is_empty() {
@@ -275,36 +285,64 @@ fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     out
 }
 
+/// The times of a rule; those that are drawn, as they come out with the table's seed.
 fn when(window: &Window) -> String {
     if window.by_switch() {
         let lasts = window.lasts.map_or(String::new(), |lasts| format!(", for {}", show(lasts)));
         return format!("when it is switched on by name{lasts}");
     }
     let start = show(window.at);
-    let Some(lasts) = window.lasts else {
+    let Some((_, end)) = window.activation(window.at).filter(|(_, end)| *end < Nanos::MAX) else {
         return if window.at == Nanos::ZERO {
             "always".to_owned()
         } else {
             format!("from {start} on")
         };
     };
-    let once = format!("{start} to {}", show(window.at + lasts));
-    match (window.every, window.times) {
-        (None, _) => once,
-        (Some(every), None) => format!("{once}, again every {}", show(every)),
-        (Some(every), Some(times)) => {
-            format!("{once}, again every {}, {times} times in all", show(every))
-        }
+    let mut out = format!("{start} to {}", show(end));
+    let draws = window.draws.unwrap_or(Draws {
+        key: 0,
+        lasts: Nanos::ZERO,
+        every: Nanos::ZERO,
+        whole: false,
+    });
+    let range = |least: Nanos, more: Nanos| match more {
+        Nanos::ZERO => show(least),
+        more => format!("{} to {}", show(least), show(least + more)),
+    };
+    let Some(every) = window.every else { return out };
+    let _ = write!(out, ", again every {}", range(every, draws.every));
+    if let (Some(lasts), true) = (window.lasts, draws.lasts > Nanos::ZERO) {
+        let _ = write!(out, " for {}", range(lasts, draws.lasts));
     }
+    if let Some(times) = window.times {
+        let _ = write!(out, ", {times} times in all");
+    }
+    if window.until < Nanos::MAX {
+        let _ = write!(out, ", over at {}", show(window.until));
+    }
+    if draws.every + draws.lasts > Nanos::ZERO {
+        let next = |t: &Nanos| window.activation(*t).filter(|(_, end)| *end < Nanos::MAX);
+        let starts = std::iter::successors(next(&window.at), |(_, end)| next(end));
+        let starts: Vec<_> = starts.map(|(start, _)| show(start)).take(STARTS_SHOWN_MAX).collect();
+        let _ = write!(out, "; drawn: {}", starts.join(", "));
+    }
+    out
 }
 
-fn on(on: &On) -> String {
+fn on(on: &On, window: &Window) -> String {
     let mut out = format!("on {}", on.event.word());
     if on.after > Nanos::ZERO {
         let _ = write!(out, ", {} later", show(on.after));
     }
+    if window.until < Nanos::MAX {
+        let _ = write!(out, " from {} to {}", show(window.at), show(window.until));
+    }
     if let Some(lasts) = on.lasts {
         let _ = write!(out, ", for {}", show(lasts));
+    }
+    if let Some(draws) = window.draws {
+        let _ = write!(out, " to {}", show(on.lasts.unwrap_or(Nanos::ZERO) + draws.lasts));
     }
     out + &match on.times {
         Some(1) => ", once".to_owned(),

@@ -1,11 +1,11 @@
 //! What rules ask of Raft, checked: messages in `where`, and the events of `on`.
 
-use super::compile::TIME_MIN;
 use super::diagnostic::{Diagnostic, Sink, Span, quote};
 use super::file::{Action as Step, At, Cluster, RuleEntry, Times, Where};
 use super::processes;
 use super::scalar::show;
 use super::table::{MessageFilter, On, Reject};
+use super::times::TIME_MIN;
 use super::written::Impair;
 use crate::packet::Proto;
 use crate::time::Nanos;
@@ -202,7 +202,7 @@ pub(super) fn on(
     Some(On {
         event: on.value,
         after: entry.after.map_or(Nanos::ZERO, |after| after.value),
-        lasts: entry.r#for.map(|lasts| lasts.value).filter(|_| !is_fault),
+        lasts: entry.r#for.map(|lasts| lasts.value.low).filter(|_| !is_fault),
         times: match entry.times.map(|times| times.value) {
             None => Some(1),
             Some(Times::Number(n)) => Some(n),

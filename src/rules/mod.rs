@@ -8,6 +8,7 @@
 //! parse.rs       tree to file.rs, what was written (fields.rs, scalar.rs: single values)
 //! compile.rs     what was written to table.rs, what is meant
 //!                (cluster.rs: nodes; groups.rs, sets.rs, reach.rs: node sets to links;
+//!                times.rs, phases.rs: times to window.rs;
 //!                messages.rs: what is asked of Raft; about.rs: what that comes to;
 //!                random.rs, dist.rs: models of loss, distributions of delays;
 //!                hold.rs: delays against the queue; preempt.rs: rules that never match)
@@ -39,6 +40,7 @@ mod narrow;
 mod parse;
 mod parse_actions;
 mod parse_where;
+mod phases;
 mod preempt;
 mod processes;
 mod random;
@@ -50,6 +52,8 @@ mod schema;
 mod sets;
 mod source;
 pub mod table;
+mod times;
+mod window;
 mod words;
 mod written;
 

@@ -8,21 +8,21 @@ use super::document::{Node, Value};
 use super::fields::{Object, Reader, kind};
 use super::file::{
     Action, At, Between, Cluster, DelayFields, DropFields, Group, Named, NodeEntry, NodeFields,
-    NodeSet, RuleEntry, RuleFile, SWITCH, StallFields,
+    NodeSet, PhaseEntry, Range, RuleEntry, RuleFile, SWITCH, StallFields,
 };
 use super::table::{ProcessAction, Window};
 use super::{parse_actions, parse_where};
-use crate::time::Nanos;
 
-pub(super) const FILE_KEYS: &[&str] = &["cluster", "groups", "seed", "rules"];
+pub(super) const FILE_KEYS: &[&str] = &["cluster", "groups", "seed", "phases", "rules"];
 pub(super) const CLUSTER_FILE_KEYS: &[&str] = &["cluster", "groups"];
 pub(super) const CLUSTER_KEYS: &[&str] =
     &["nodes", "max_rate", "unattributed", "protocol", "group"];
 pub(super) const NODE_KEYS: &[&str] = &["at", "netns", "pid", "container"];
 pub(super) const RULE_KEYS: &[&str] = &[
-    "name", "from", "to", "between", "node", "where", "do", "at", "on", "after", "for", "every",
-    "times", "optional",
+    "name", "from", "to", "between", "node", "where", "do", "in", "at", "on", "after", "for",
+    "every", "times", "optional",
 ];
+pub(super) const PHASE_KEYS: &[&str] = &["name", "for", "at", "overlap"];
 pub(super) const DROP_KEYS: &[&str] = &["what", "keep", "heal"];
 pub(super) const DELAY_KEYS: &[&str] =
     &["by", "jitter", "distribution", "table", "correlation", "order"];
@@ -60,6 +60,7 @@ pub(super) fn rule_file(reader: &mut Reader<'_>, root: &Node) -> Option<RuleFile
         lacks_cluster: object.get("cluster").is_none(),
         groups: reader.field(&object, "groups", groups).unwrap_or_default(),
         seed: reader.field(&object, "seed", |r, node| r.whole(node, 0, u64::MAX)),
+        phases: reader.field(&object, "phases", phases).unwrap_or_default(),
         rules: reader.field(&object, "rules", rules).unwrap_or_default(),
     })
 }
@@ -205,6 +206,29 @@ pub(super) fn rules(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<RuleEntr
     Some(rules)
 }
 
+pub(super) fn phases(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<PhaseEntry>> {
+    let Value::List(items) = &node.value else {
+        let message = format!("`phases` is a list, not {}", kind(node));
+        let help = "begin each phase with `- name: ...`, and say how long it takes: `for: 10s`";
+        reader.report(Diagnostic::error(message).at(node.span).help(help));
+        return None;
+    };
+    Some(items.iter().filter_map(|item| phase(reader, item)).collect())
+}
+
+fn phase(reader: &mut Reader<'_>, node: &Node) -> Option<PhaseEntry> {
+    let object = reader.object(node, "a phase", PHASE_KEYS)?;
+    reader.require(&object, "name", "a phase", "write `name: before`");
+    reader.require(&object, "for", "a phase", "say how long it takes, such as for: 10s");
+    Some(PhaseEntry {
+        span: node.span,
+        name: reader.field(&object, "name", |r, node| checked_name(r, node, "a phase")),
+        r#for: reader.field(&object, "for", Reader::range),
+        at: reader.field(&object, "at", Reader::range),
+        overlap: reader.field(&object, "overlap", Reader::duration),
+    })
+}
+
 fn rule(reader: &mut Reader<'_>, node: &Node, index: usize) -> Option<RuleEntry> {
     reader.rule = Some(rule_name(node, index));
     let before = reader.sink.errors();
@@ -213,18 +237,19 @@ fn rule(reader: &mut Reader<'_>, node: &Node, index: usize) -> Option<RuleEntry>
     let entry = RuleEntry {
         span: node.span,
         broken: false,
-        name: reader.field(&object, "name", checked_name),
+        name: reader.field(&object, "name", |r, node| checked_name(r, node, "a rule")),
         from: reader.field(&object, "from", Reader::node_set),
         to: reader.field(&object, "to", Reader::node_set),
         between: reader.field(&object, "between", between),
         node: reader.field(&object, "node", Reader::node_set),
         r#where: reader.field(&object, "where", parse_where::filter),
         r#do: reader.field(&object, "do", steps).unwrap_or_default(),
+        r#in: reader.field(&object, "in", Reader::text),
         at: reader.field(&object, "at", start),
         on: reader.field(&object, "on", Reader::word),
         after: reader.field(&object, "after", Reader::duration),
-        r#for: reader.field(&object, "for", Reader::duration),
-        every: reader.field(&object, "every", Reader::duration),
+        r#for: reader.field(&object, "for", Reader::range),
+        every: reader.field(&object, "every", Reader::range),
         times: reader.field(&object, "times", Reader::times),
         optional: reader.field(&object, "optional", Reader::boolean),
     };
@@ -233,12 +258,13 @@ fn rule(reader: &mut Reader<'_>, node: &Node, index: usize) -> Option<RuleEntry>
 }
 
 /// A time, or the word for a rule that waits to be switched on.
-fn start(reader: &mut Reader<'_>, node: &Node) -> Option<At<Nanos>> {
+fn start(reader: &mut Reader<'_>, node: &Node) -> Option<At<Range>> {
     match &node.value {
         Value::Scalar { text, .. } if text == SWITCH => {
-            Some(At { value: Window::SWITCH, span: node.span })
+            let switch = Range { low: Window::SWITCH, high: Window::SWITCH };
+            Some(At { value: switch, span: node.span })
         }
-        _ => reader.duration(node),
+        _ => reader.range(node),
     }
 }
 
@@ -251,12 +277,13 @@ fn rule_name(node: &Node, index: usize) -> String {
     }
 }
 
-fn checked_name(reader: &mut Reader<'_>, node: &Node) -> Option<At<String>> {
+fn checked_name(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<At<String>> {
     let name = reader.text(node)?;
     let bad = name.value.trim().is_empty() || name.value.chars().any(char::is_control);
     if bad || name.value.chars().count() > NAME_MAX {
         let help = "use up to 64 characters on one line";
-        reader.report(Diagnostic::error("this cannot name a rule").at(node.span).help(help));
+        let message = format!("this cannot name {what}");
+        reader.report(Diagnostic::error(message).at(node.span).help(help));
         return None;
     }
     Some(name)

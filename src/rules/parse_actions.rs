@@ -3,7 +3,7 @@
 use super::diagnostic::{Diagnostic, Span, quote};
 use super::document::{Node, Value};
 use super::fields::{Object, Reader};
-use super::file::{Action, At, Bits, Chance, ReleaseOrder, Word};
+use super::file::{Action, At, Bits, Chance, Range, ReleaseOrder, Word};
 use super::impair::{COPIES_MAX, Corrupt, Duplicate, Losing, Lot, Mark, Part, Rate, Reorder, Slot};
 use super::scalar::{self, Refused, show};
 use super::table::{Delay, Distribution, Event, Loss, Order, Reject};
@@ -322,12 +322,12 @@ fn signed(reader: &mut Reader<'_>, node: &Node) -> Option<At<i32>> {
 
 fn slot(reader: &mut Reader<'_>, node: &Node) -> Option<Impair> {
     let fields = if is_short(node) {
-        let every = reader.span(node)?;
+        let every = reader.range(node)?;
         SlotFields { every, jitter: None, distribution: None, packets: None, bytes: None }
     } else {
         let object = reader.object(node, "`slot`", SLOT_KEYS)?;
         reader.require(&object, "every", "`slot`", "write { slot: { every: 20ms } }");
-        let every = reader.field(&object, "every", Reader::span);
+        let every = reader.field(&object, "every", Reader::range);
         SlotFields {
             jitter: reader.field(&object, "jitter", Reader::duration),
             distribution: reader.field(&object, "distribution", Reader::word),
@@ -336,7 +336,7 @@ fn slot(reader: &mut Reader<'_>, node: &Node) -> Option<Impair> {
             every: every?,
         }
     };
-    let At { value: (low, high), span } = fields.every;
+    let At { value: Range { low, high }, span } = fields.every;
     let mut wrong = |span: Span, wrong: String, help: &str| {
         reader.report(Diagnostic::error(wrong).at(span).help(help));
     };

@@ -7,7 +7,6 @@
 use super::compile::Compiled;
 use super::diagnostic::{Diagnostic, Sink, quote};
 use super::table::{Filter, Rule, Window};
-use crate::time::Nanos;
 
 /// Rules that end the walk and are compared with all that follow.
 const ENDING_MAX: usize = 128;
@@ -64,14 +63,7 @@ fn covers(former: &Window, later: &Window) -> bool {
     if former == later {
         return true;
     }
-    let end = match (later.every, later.times, later.lasts) {
-        (_, _, None) | (Some(_), None, _) => Nanos::MAX,
-        (None, _, Some(lasts)) => later.at + lasts,
-        (Some(every), Some(times), Some(lasts)) => {
-            let starts = every.0.saturating_mul(u64::from(times.saturating_sub(1)));
-            later.at + Nanos(starts) + lasts
-        }
-    };
+    let end = later.end();
     let open = former.activation(later.at);
     open.is_some_and(|(start, until)| start <= later.at && end <= until)
 }

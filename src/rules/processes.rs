@@ -3,12 +3,13 @@
 //! With links or `where` it is a packet that triggers what is done: then it becomes a fault and
 //! also a rule among the others, which is armed at its time and triggers the fault once.
 
-use super::compile::window;
 use super::diagnostic::{Diagnostic, Sink};
 use super::file::{Action as Step, RuleEntry};
 use super::sets::{Sets, Side};
 use super::table::{Action, Fault, OpenSet, ProcessAction, Rule, Trigger, Window};
+use super::times::{self, Clock};
 use crate::packet::NodeId;
+use crate::time::Nanos;
 
 /// Whether an entry is about processes, not packets.
 pub(super) fn is_meant(entry: &RuleEntry) -> bool {
@@ -29,16 +30,6 @@ pub(super) fn open_node(entry: &RuleEntry, sets: &mut Sets<'_>) -> OpenSet {
     node.unwrap_or_default()
 }
 
-/// When a rule that triggers a fault is armed: from each start on until the next one, since `for`
-/// says when the fault is undone. [`fault`] has complained of times that cannot be.
-pub(super) fn armed(entry: &RuleEntry) -> Window {
-    let every = entry.every.map(|every| every.value);
-    if entry.on.is_some() {
-        return Window::ALWAYS;
-    }
-    Window { lasts: every, every, ..window(entry, &mut |_| {}) }
-}
-
 /// The rule whose first packet triggers a fault, the table's `index`-th.
 pub(super) fn trigger(entry: &RuleEntry, rule: Rule, fault: &Fault, index: usize) -> Rule {
     let named = |bits, node: &NodeId| bits | 1 << node.0;
@@ -56,6 +47,7 @@ pub(super) fn fault(
     entry: &RuleEntry,
     name: String,
     sets: Option<&mut Sets<'_>>,
+    clock: Clock<'_>,
     sink: &mut Sink,
 ) -> Option<Fault> {
     let before = sink.errors();
@@ -84,7 +76,7 @@ pub(super) fn fault(
         return None;
     }
     let mut push = |wrong: Diagnostic| sink.push(wrong.rule(name.as_str()));
-    let window = window(entry, &mut push);
+    let window = fault_window(entry, &name, clock, &mut push);
     let action = match entry.r#do.as_slice() {
         [step] => match step.value {
             Step::Process(action) => Some(action),
@@ -136,4 +128,16 @@ pub(super) fn fault(
     let nodes = (0..128).filter(|i| nodes & (1 << i) != 0).map(NodeId).collect();
     let optional = entry.optional.is_some_and(|optional| optional.value);
     Some(Fault { name, action, nodes, window, dynamic, optional })
+}
+
+/// When a fault is done and undone; after an event, how long behind it that is.
+fn fault_window(
+    entry: &RuleEntry,
+    name: &str,
+    clock: Clock<'_>,
+    push: &mut impl FnMut(Diagnostic),
+) -> Window {
+    let window = times::window(entry, name, clock, push);
+    let lasts = entry.r#for.map(|lasts| lasts.value.low);
+    if entry.on.is_some() { Window { lasts, at: Nanos::ZERO, ..window } } else { window }
 }

@@ -2,6 +2,7 @@
 //!
 //! All arithmetic is in whole numbers: the same text gives the same value everywhere.
 
+use super::file::Range;
 use super::table::Bounds;
 use crate::time::Nanos;
 
@@ -62,19 +63,27 @@ pub(super) fn duration(text: &str) -> Result<Nanos, Refused> {
     }
 }
 
-/// Reads `10ms..30ms`, or `10ms` for both.
-pub(super) fn span(text: &str) -> Result<(Nanos, Nanos), Refused> {
-    let (low, high) = match text.split_once("..") {
-        Some((low, high)) => (duration(low.trim())?, duration(high.trim())?),
-        None => (duration(text)?, duration(text)?),
+/// Reads a duration, or `5s..10s`.
+pub(super) fn range(text: &str) -> Result<Range, Refused> {
+    let Some((low, high)) = text.split_once("..") else {
+        let fixed = duration(text)?;
+        return Ok(Range { low: fixed, high: fixed });
     };
-    if low > high {
+    let (low, high) = (low.trim_end(), high.trim_start());
+    if low.is_empty() || high.is_empty() {
         return Err(Refused {
-            why: "this range ends before it begins".to_owned(),
-            help: format!("write the smaller one first: {}..{}", show(high), show(low)),
+            why: "this range has one end only".to_owned(),
+            help: "write both, such as 5s..10s".to_owned(),
         });
     }
-    Ok((low, high))
+    let range = Range { low: duration(low)?, high: duration(high)? };
+    if range.low > range.high {
+        return Err(Refused {
+            why: "this range ends before it begins".to_owned(),
+            help: format!("write {high}..{low}"),
+        });
+    }
+    Ok(range)
 }
 
 /// Units and their sizes; the longest of those that fit is meant.

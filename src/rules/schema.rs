@@ -57,6 +57,7 @@ mod tests {
             parse::CLUSTER_KEYS,
             parse::NODE_KEYS,
             parse::RULE_KEYS,
+            parse::PHASE_KEYS,
             parse_where::WHERE_KEYS,
             parse_where::CONTAINS_KEYS,
             parse_actions::LOSS_KEYS,

@@ -13,7 +13,9 @@ pub use super::impair::{
     Slot, Until,
 };
 pub use super::narrow::{Dialled, Flags, Narrow, PATTERN_MAX, PATTERNS_MAX, Pattern};
+pub use super::phases::Phase;
 pub use super::random::{ALWAYS, Distribution, Loss};
+pub use super::window::{Activation, Draws, Window};
 use crate::packet::{Endpoint, LinkId, NodeId, Proto};
 use crate::time::Nanos;
 use crate::wire::Protocol;
@@ -63,6 +65,8 @@ pub struct Table {
     pub faults: Vec<Fault>,
     /// The tables that delays are drawn from; [`Distribution::Table`] indexes this.
     pub distributions: Vec<DistTable>,
+    /// The phases that rules are in, in file order.
+    pub phases: Vec<Phase>,
 }
 
 /// One member of the cluster.
@@ -112,7 +116,7 @@ pub struct Rule {
     /// What is done, in order; not empty, and nothing stands behind an `Accept` or `Drop`
     /// of packets.
     pub actions: Vec<Action>,
-    /// When it is active; [`Window::ALWAYS`] for a rule that follows an event.
+    /// When it is active; for a rule that follows an event, when that counts: from `at` to `until`.
     pub window: Window,
     /// The event that makes it active, instead of a time.
     pub on: Option<On>,
@@ -403,85 +407,6 @@ pub enum Order {
     Flow,
     /// A later packet may overtake.
     Free,
-}
-
-/// When a rule is active, counted from the moment the first table came into force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Start of the first activation.
-    pub at: Nanos,
-    /// Length of each activation; `None`: until the end.
-    pub lasts: Option<Nanos>,
-    /// Distance between the starts of two activations; at least `lasts`.
-    pub every: Option<Nanos>,
-    /// Number of activations; `None`: one without `every`, unlimited with it.
-    pub times: Option<u32>,
-}
-
-impl Window {
-    /// Always active.
-    pub const ALWAYS: Self = Self { at: Nanos::ZERO, lasts: None, every: None, times: None };
-
-    /// Never active.
-    pub const NEVER: Self =
-        Self { at: Nanos(u64::MAX / 2), lasts: Some(Nanos(1)), every: None, times: None };
-
-    /// Stands for `at` where nothing but a switch makes a rule active.
-    pub const SWITCH: Nanos = Nanos(u64::MAX - 1);
-
-    /// Whether it becomes active only when somebody switches it on by name.
-    #[must_use]
-    pub fn by_switch(&self) -> bool {
-        self.at == Self::SWITCH
-    }
-
-    /// The activation that covers time `t`, or else the next one after it: `(start, end)`.
-    /// `None` when no activation is left, or none lasts any time. `end` is exclusive,
-    /// [`Nanos::MAX`] for "never".
-    #[must_use]
-    pub fn activation(&self, t: Nanos) -> Option<(Nanos, Nanos)> {
-        if self.by_switch() {
-            return None;
-        }
-        let last = match (self.every, self.times) {
-            (None, _) => 0,
-            (Some(_), None) => u64::MAX,
-            (Some(_), Some(times)) => u64::from(times).checked_sub(1)?,
-        };
-        let period = self.every.unwrap_or(Nanos::MAX).0.max(1);
-        // The last to have started by `t`, and where that is over the one behind it.
-        let k = (t.saturating_sub(self.at).0 / period).min(last);
-        [Some(k), k.checked_add(1)].into_iter().flatten().take_while(|&k| k <= last).find_map(|k| {
-            // A start past the end of the clock is no start.
-            let start = Nanos(period.checked_mul(k)?.checked_add(self.at.0)?);
-            let end = self.lasts.map_or(Nanos::MAX, |lasts| start + lasts);
-            (t < end && start < end).then_some((start, end))
-        })
-    }
-}
-
-impl Window {
-    /// When the last activation of a fault ends: one that is over at once does so at its start.
-    /// When it is switched on nobody knows.
-    #[must_use]
-    pub fn end_of_fault(&self, action: ProcessAction) -> Nanos {
-        let at_once = action.undone_by().is_none() && self.lasts.is_none() && !self.by_switch();
-        if at_once { self.at } else { self.end() }
-    }
-
-    /// When the last activation ends; [`Nanos::MAX`] for "never".
-    #[must_use]
-    pub fn end(&self) -> Nanos {
-        let Some(lasts) = self.lasts.filter(|_| !self.by_switch()) else { return Nanos::MAX };
-        let last = match (self.every, self.times) {
-            (None, _) => Nanos::ZERO,
-            (Some(_), None) => return Nanos::MAX,
-            (Some(every), Some(times)) => {
-                Nanos(every.0.saturating_mul(u64::from(times.saturating_sub(1))))
-            }
-        };
-        self.at + last + lasts
-    }
 }
 
 impl Rule {

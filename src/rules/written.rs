@@ -1,7 +1,7 @@
 //! The newer actions and conditions as they are written: the types behind their grammar and
 //! schema. `parse_actions.rs` and `parse_where.rs` read them; their docs are what editors show.
 
-use super::file::{At, Bits, Chance, ReleaseOrder, Size};
+use super::file::{At, Bits, Chance, Range, ReleaseOrder, Size};
 use super::impair::{Corrupt, Duplicate, Losing, Mark, Per, Rate, Reject, Reorder, Slot};
 use super::table::{Distribution, Event};
 use crate::time::Nanos;
@@ -173,8 +173,8 @@ pub(super) struct RateFields {
 pub(super) struct SlotFields {
     /// Time from one slot to the next, drawn anew for each: `20ms`, or `10ms..30ms`; with `jitter`
     /// the middle of a distribution.
-    #[schemars(with = "NanosOrRange", required)]
-    pub(super) every: At<(Nanos, Nanos)>,
+    #[schemars(with = "Range", required)]
+    pub(super) every: At<Range>,
     /// Half the width of a uniform distribution, or the deviation of another; at most `every`.
     #[schemars(with = "Option<Nanos>")]
     pub(super) jitter: Option<At<Nanos>>,
@@ -242,9 +242,6 @@ pub(super) struct ContainsFields {
     #[schemars(with = "Option<u16>")]
     pub(super) at: Option<At<u16>>,
 }
-
-/// Stands for a duration or a range of them in the schema.
-pub(super) struct NanosOrRange;
 
 /// Stands for the forms of `until` in the schema.
 pub(super) struct UntilSchema;

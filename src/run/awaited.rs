@@ -27,10 +27,11 @@ impl Awaited {
         rule.on.and_then(|on| on.times).is_some_and(|times| starts >= times)
     }
 
-    /// Whether one has still to become active for the first time, unless it may be left out, or is
-    /// active now.
-    pub(super) fn is_busy(&self, table: &Table) -> bool {
-        self.all(table).any(|(rule, starts, active)| active || (starts == 0 && !rule.optional))
+    /// Whether one has still to become active for the first time, unless it may be left out or its
+    /// phase is over at `t`, or is active now.
+    pub(super) fn is_busy(&self, table: &Table, t: Nanos) -> bool {
+        let may = |rule: &Rule| t < rule.window.until && !rule.optional;
+        self.all(table).any(|(rule, starts, active)| active || (starts == 0 && may(rule)))
     }
 
     /// Whether there are such rules, all have been active as often as they may, and at `t` no
@@ -38,7 +39,8 @@ impl Awaited {
     pub(super) fn is_over(&self, table: &Table, t: Nanos) -> bool {
         let used_up = |(rule, starts, active): (&Rule, u32, bool)| {
             let times = rule.on.and_then(|on| on.times);
-            !active && times.is_some_and(|times| starts >= times)
+            let over = t >= rule.window.until;
+            !active && (over || times.is_some_and(|times| starts >= times))
         };
         let mut by_time = table.rules.iter().filter(|rule| rule.on.is_none());
         self.all(table).next().is_some()
@@ -78,11 +80,11 @@ mod tests {
         );
         let (rule, late) = (&table.rules[0], Nanos::from_secs(9));
         let mut awaited = Awaited::default();
-        assert!(awaited.is_busy(&table) && !awaited.is_over(&table, late));
+        assert!(awaited.is_busy(&table, Nanos::ZERO) && !awaited.is_over(&table, late));
         awaited.edge(rule, true);
-        assert!(awaited.is_busy(&table) && !awaited.is_over(&table, late));
+        assert!(awaited.is_busy(&table, Nanos::ZERO) && !awaited.is_over(&table, late));
         awaited.edge(rule, false);
-        assert!(!awaited.is_busy(&table), "one time is enough");
+        assert!(!awaited.is_busy(&table, Nanos::ZERO), "one time is enough");
         assert!(!awaited.is_over(&table, late), "but it may come again");
         awaited.edge(rule, true);
         awaited.edge(rule, false);
@@ -95,13 +97,15 @@ mod tests {
         let table_of = |more: &str| {
             table(&format!("  - {{ on: term_change, from: a, do: drop, for: 1s{more} }}\n"))
         };
-        assert!(!Awaited::default().is_busy(&table_of(", optional: true")));
+        assert!(!Awaited::default().is_busy(&table_of(", optional: true"), Nanos::ZERO));
         let unlimited = table_of(", times: unlimited");
         let mut awaited = Awaited::default();
         awaited.edge(&unlimited.rules[0], true);
         awaited.edge(&unlimited.rules[0], false);
         assert!(!awaited.is_over(&unlimited, Nanos::from_secs(9)));
         let plain = table("  - { do: { delay: 1ms }, for: 3s }\n");
-        assert!(!awaited.is_over(&plain, Nanos::from_secs(9)) && !awaited.is_busy(&plain));
+        assert!(
+            !awaited.is_over(&plain, Nanos::from_secs(9)) && !awaited.is_busy(&plain, Nanos::ZERO)
+        );
     }
 }

@@ -121,7 +121,7 @@ impl Host for ClusterHost {
 fn needs(fault: &Fault) -> &'static [Admin] {
     match fault.action {
         ProcessAction::Add => &[Admin::Add],
-        ProcessAction::Remove if fault.window.lasts.is_none() => &[Admin::Remove],
+        ProcessAction::Remove if !fault.window.is_bounded() => &[Admin::Remove],
         ProcessAction::Remove | ProcessAction::Replace => &[Admin::Remove, Admin::Add],
         ProcessAction::Transfer => &[Admin::Transfer],
         ProcessAction::Compact => &[Admin::Compact],
@@ -187,6 +187,7 @@ mod tests {
             rules: Vec::new(),
             faults: vec![fault],
             distributions: Vec::new(),
+            phases: Vec::new(),
         }
     }
 

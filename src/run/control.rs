@@ -12,6 +12,7 @@ use super::disturb::{Compile, Disturb, HEARD, Happened, Hosted};
 use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
+use super::phases;
 use super::serve::Server;
 use super::status::{self, Status};
 use super::switches::Switches;
@@ -122,6 +123,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         pending: VecDeque::new(),
         aside,
         told: 0,
+        phases_told: None,
         at_the_end: Vec::new(),
         rules_removed: false,
         undecided: false,
@@ -163,6 +165,8 @@ struct Control<'a> {
     aside: Vec<Report>,
     /// How many of the warnings were told.
     told: usize,
+    /// Until when phases were told.
+    phases_told: Option<Nanos>,
     /// Warnings for the end, when a person looks at the result.
     at_the_end: Vec<String>,
     rules_removed: bool,
@@ -209,6 +213,7 @@ impl<'a> Control<'a> {
             self.read_reports();
             self.tell_alarms();
             self.answer_calls()?;
+            self.tell_phases();
             self.disturb()?;
             if self.look_after(clock::now())? {
                 return Ok(());
@@ -224,10 +229,11 @@ impl<'a> Control<'a> {
         // What waits for a leader is not waited for without end.
         let patient = |until: Nanos| now < until + WAITING_MAX;
         let table = &self.attached.table;
-        let busy = busy || self.awaited.is_busy(table);
+        let t = now.saturating_sub(self.attached.start);
+        let busy = busy || self.awaited.is_busy(table, t);
         match self.until {
             Some(until) => now >= until && (given || !busy || !patient(until)),
-            None => !busy && self.awaited.is_over(table, now.saturating_sub(self.attached.start)),
+            None => !busy && self.awaited.is_over(table, t),
         }
     }
 
@@ -282,6 +288,16 @@ impl<'a> Control<'a> {
             self.status.warn(&format!("violated on the wire: {said}"));
             self.tell(&Happened::rule(t, "invariants", &said));
         }
+    }
+
+    /// Phases are told when they begin and end; what they do, their rules do.
+    fn tell_phases(&mut self) {
+        let t = clock::now().saturating_sub(self.attached.start);
+        for happened in phases::between(&self.attached.table, self.phases_told, t) {
+            self.status.say(&format!("{:8.3}s  {happened}", happened.t.as_secs_f64()));
+            self.tell(&happened);
+        }
+        self.phases_told = Some(t);
     }
 
     fn tell(&self, happened: &Happened) {

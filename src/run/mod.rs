@@ -20,6 +20,7 @@ mod loads;
 pub mod mailbox;
 pub mod outcome;
 pub mod parcels;
+mod phases;
 pub mod reach;
 pub mod schedule;
 pub mod serve;

@@ -46,7 +46,7 @@ fn by_signal(fault: &Fault) -> Result<(), Trouble> {
     };
     match fault.action {
         Pause | Resume => Ok(()),
-        Kill | Crash | Stop if fault.window.lasts.is_none() => Ok(()),
+        Kill | Crash | Stop if !fault.window.is_bounded() => Ok(()),
         Kill | Crash | Stop => refuse(
             format!(
                 "the rule `{name}` says `for`, and after a `{action}` nobody starts a process \

@@ -1,7 +1,7 @@
 //! When rules that depend on roles, and faults, become active and end: pure, on the rules' clock.
 
 use crate::rules::Table;
-use crate::rules::table::Window;
+use crate::rules::table::{Activation, Window};
 use crate::time::Nanos;
 
 /// What becomes active.
@@ -30,8 +30,8 @@ struct Item {
     dynamic: bool,
     /// Whether a packet starts it, and no time.
     by_packet: bool,
-    /// The start of the next activation, by the file; none if there is none left.
-    next: Option<Nanos>,
+    /// The next activation, by the file; none if there is none left.
+    next: Option<Activation>,
     activation: u64,
     /// When the present activation ends, if there is one.
     ends: Option<Nanos>,
@@ -65,7 +65,7 @@ impl Schedule {
     pub fn from(table: &Table, t: Nanos) -> Self {
         let mut schedule = Self::new(table);
         for item in schedule.items.iter_mut().filter(|item| !item.by_packet) {
-            item.next = item.window.activation(t).map(|(start, _)| start);
+            item.next = item.window.covering(t);
         }
         schedule
     }
@@ -83,7 +83,7 @@ impl Schedule {
         for item in &self.items {
             match (item.ends, item.next) {
                 (Some(ends), _) if ends <= t => due.push(Due::End(item.what)),
-                (None, Some(next)) if next <= t => {
+                (None, Some(next)) if next.start <= t => {
                     due.push(Due::Start(item.what, item.activation));
                 }
                 _ => {}
@@ -98,10 +98,14 @@ impl Schedule {
         let Some(item) = self.items.iter_mut().find(|item| item.what == what) else {
             return Window::NEVER;
         };
+        // Where a packet starts it, they are counted.
+        let number = item.next.map_or(item.activation, |next| next.number);
+        let ends = item.window.end_of(number, t);
         item.activation += 1;
-        item.ends = Some(item.window.lasts.map_or(Nanos::MAX, |lasts| t + lasts));
+        item.ends = Some(ends);
         item.next = start_after(item.window, t + Nanos(1)).filter(|_| !item.by_packet);
-        Window { at: t, lasts: item.window.lasts, every: None, times: None }
+        let lasts = (ends < Nanos::MAX).then(|| ends.saturating_sub(t));
+        Window { at: t, lasts, ..Window::ALWAYS }
     }
 
     /// Its time came, and passes without it.
@@ -166,7 +170,7 @@ impl Schedule {
     /// When something is due next.
     #[must_use]
     pub fn poll_at(&self) -> Option<Nanos> {
-        let at = |item: &Item| item.ends.or(item.next);
+        let at = |item: &Item| item.ends.or(item.next.map(|next| next.start));
         self.items.iter().filter_map(at).min()
     }
 
@@ -179,14 +183,14 @@ impl Schedule {
     }
 }
 
-/// The start of the first activation at or behind `t`.
-fn start_after(window: Window, t: Nanos) -> Option<Nanos> {
-    let (start, end) = window.activation(t)?;
-    if start >= t {
-        return Some(start);
+/// The first activation that starts at or behind `t`.
+fn start_after(window: Window, t: Nanos) -> Option<Activation> {
+    let next = window.covering(t)?;
+    if next.start >= t {
+        return Some(next);
     }
     // `t` is within an activation that has begun: the next one is behind its end.
-    if end == Nanos::MAX { None } else { window.activation(end).map(|(start, _)| start) }
+    if next.end == Nanos::MAX { None } else { window.covering(next.end) }
 }
 
 #[cfg(test)]
@@ -215,6 +219,7 @@ mod tests {
             rules: Vec::new(),
             faults: vec![fault],
             distributions: Vec::new(),
+            phases: Vec::new(),
         })
     }
 
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_activation_that_waits_lasts_as_long_as_the_file_says() {
-        let window = Window { at: s(2), lasts: Some(s(3)), every: None, times: None };
+        let window = Window { at: s(2), lasts: Some(s(3)), ..Window::ALWAYS };
         let mut schedule = schedule(window);
         assert_eq!(schedule.due(s(1)), []);
         assert_eq!(schedule.poll_at(), Some(s(2)));
@@ -242,7 +247,8 @@ mod tests {
 
     #[test]
     fn every_activation_is_started_anew() {
-        let window = Window { at: s(1), lasts: Some(s(1)), every: Some(s(5)), times: Some(2) };
+        let (lasts, every) = (Some(s(1)), Some(s(5)));
+        let window = Window { at: s(1), lasts, every, times: Some(2), ..Window::ALWAYS };
         let mut schedule = schedule(window);
         for (start, n) in [(1, 0), (6, 1)] {
             assert_eq!(schedule.due(s(start)), [Due::Start(IT, n)]);

@@ -114,11 +114,12 @@ fn condition_on_message(word: &str, words: &mut Words<'_, '_>, rule: &mut Rule) 
     true
 }
 
-/// What follows an event has no times of its own.
+/// What follows an event has no times of its own, but those between which it counts.
 pub(crate) fn settle(rule: &mut Rule) {
     if let Some(on) = &mut rule.on {
         on.lasts = rule.window.lasts;
-        rule.window = Window::ALWAYS;
+        let Window { at, until, .. } = rule.window;
+        rule.window = Window { at, until, ..Window::ALWAYS };
     }
 }
 

@@ -40,6 +40,7 @@ impl TableLines {
             table: Table {
                 faults: Vec::new(),
                 distributions: Vec::new(),
+                phases: Vec::new(),
                 nodes: Vec::new(),
                 seed: 7,
                 max_rate: 20_000,
@@ -150,6 +151,7 @@ impl TableLines {
                 "at" => rule.window.at = time(value(&mut words)),
                 "for" => rule.window.lasts = Some(time(value(&mut words))),
                 "every" => rule.window.every = Some(time(value(&mut words))),
+                "until" => rule.window.until = time(value(&mut words)),
                 "keep-held" => rule.keeps_held = true,
                 "times" => rule.window.times = Some(number(value(&mut words)) as u32),
                 "kill" | "crash" => {

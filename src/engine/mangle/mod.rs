@@ -1,5 +1,5 @@
-//! Changing packets: trimming a TCP segment to its acknowledgement, making a RST of it, damaging its
-//! payload (`corrupt.rs`); and packets that nobody sent (`compose.rs`).
+//! Changing packets: trimming a TCP segment to its acknowledgement, making a RST of it, damaging
+//! its payload (`corrupt.rs`); and packets that nobody sent (`compose.rs`).
 //!
 //! After any change of a payload the checksum is written in full: the kernel's promise to
 //! complete it later no longer holds for changed packets.

@@ -155,6 +155,7 @@ pub fn schema() -> String {
             "load": { "oneOf": [load, { "type": "array", "items": load, "minItems": 1 }] },
             "warm_up": duration, "lasts": duration, "settle": duration,
             "groups": { "$ref": "../../rules/schema.json#/properties/groups" },
+            "phases": { "$ref": "../../rules/schema.json#/properties/phases" },
             "rules": { "oneOf": [{ "type": "string" }, rules] },
             "checks": { "type": "array", "items": { "enum": words::<CheckWord>() } },
             "recovers_within": duration,

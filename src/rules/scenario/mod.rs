@@ -143,7 +143,10 @@ impl Scenario {
         let rules = table.rules.iter().map(|rule| match rule.on {
             None => (&rule.name, rule.window, rule.window.end()),
             // When the event comes nobody knows, but not before the phase begins.
-            Some(on) => (&rule.name, Window { at: on.after, ..Window::ALWAYS }, Nanos::MAX),
+            Some(on) => {
+                let at = rule.window.at + on.after;
+                (&rule.name, Window { at, ..Window::ALWAYS }, Nanos::MAX)
+            }
         });
         let faults = table
             .faults

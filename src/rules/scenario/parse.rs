@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "lasts",
     "settle",
     "groups",
+    "phases",
     "rules",
     "checks",
     "recovers_within",
@@ -42,13 +43,14 @@ pub(super) fn scenario(reader: &mut Reader<'_>, root: &Node) -> Option<ScenarioF
     let cluster = reader.field(&object, "cluster", cluster);
     let loads = reader.field(&object, "load", loads);
     let rules = rules_at(reader, &object);
-    if let RulesAt::File(_) = rules
-        && let Some(at) = object.key("groups")
-    {
-        let help = "write the groups into the rule file, or the rules into the scenario";
-        reader.report(
-            Diagnostic::error("`groups` stands beside rules of another file").at(at).help(help),
-        );
+    for key in ["groups", "phases"] {
+        let beside = matches!(rules, RulesAt::File(_));
+        if let Some(at) = object.key(key).filter(|_| beside) {
+            let message = format!("`{key}` stands beside rules of another file");
+            let help =
+                format!("write the {key} into the rule file, or the rules into the scenario");
+            reader.report(Diagnostic::error(message).at(at).help(help));
+        }
     }
     let file = ScenarioFile {
         about: reader.field(&object, "about", Reader::text),
@@ -74,6 +76,7 @@ pub(super) fn rules_here(reader: &mut Reader<'_>, root: &Node) -> Option<RuleFil
     let object = reader.object(root, "a scenario", KEYS)?;
     Some(RuleFile {
         groups: reader.field(&object, "groups", parse::groups).unwrap_or_default(),
+        phases: reader.field(&object, "phases", parse::phases).unwrap_or_default(),
         rules: reader.field(&object, "rules", parse::rules).unwrap_or_default(),
         ..RuleFile::default()
     })

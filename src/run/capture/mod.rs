@@ -209,7 +209,8 @@ fn next_of_ng(reader: &mut PcapNgReader<Bytes>, number: u64) -> Result<Option<Fr
     }
 }
 
-/// A time in units of 10^-n seconds, or with the highest bit set of 2^-n (pcapng, 4.2, `if_tsresol`).
+/// A time in units of 10^-n seconds, or with the highest bit set of 2^-n (pcapng, 4.2,
+/// `if_tsresol`).
 fn nanos(units: u128, resolution: u8) -> Option<u64> {
     let exponent = u32::from(resolution & 0x7f);
     let per_second = if resolution & 0x80 == 0 {

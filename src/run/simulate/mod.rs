@@ -145,9 +145,10 @@ impl<'a> Simulation<'a> {
     /// Does all that is due until then, each at its time.
     fn pass_time(&mut self, until: Nanos, say: &mut dyn Say) -> Result<(), Failure> {
         loop {
-            let scheduled = self.schedule.poll_at().map(|t| ZERO + t);
-            let scheduled = scheduled.filter(|at| *at > self.looked);
-            let next = [self.engine.poll_at(), scheduled].into_iter().flatten().min();
+            let phases = self.table.phases.iter().flat_map(|phase| [phase.start, phase.end]);
+            let scheduled = self.schedule.poll_at().into_iter().chain(phases);
+            let scheduled = scheduled.map(|t| ZERO + t).filter(|at| *at > self.looked);
+            let next = scheduled.chain(self.engine.poll_at()).min();
             let Some(at) = next.filter(|at| *at < until) else { break };
             self.step(at.max(self.now), say)?;
         }

@@ -9,7 +9,9 @@ use crate::packet::NodeId;
 use crate::rules::table::{NodeBits, ProcessAction};
 use crate::rules::{Roles, Table};
 use crate::run::binding;
+use crate::run::phases;
 use crate::run::schedule::{Due, What};
+use crate::time::Nanos;
 use std::collections::HashSet;
 
 /// Binds rules and faults whose nodes depend on roles.
@@ -78,8 +80,12 @@ impl<'a> Binder<'a> {
 impl Simulation<'_> {
     /// Starts and ends what the engine does not by itself.
     pub(super) fn follow_schedule(&mut self, say: &mut dyn Say) -> Result<(), Failure> {
-        self.looked = self.now;
         let t = self.now.saturating_sub(ZERO);
+        let before = (self.looked > Nanos::ZERO).then(|| self.looked.saturating_sub(ZERO));
+        for happened in phases::between(&self.table, before, t) {
+            tell(ZERO + happened.t, &happened.rule, &happened.what, say)?;
+        }
+        self.looked = self.now;
         for due in self.schedule.due(t) {
             match due {
                 Due::End(what) => self.end(what, say)?,
