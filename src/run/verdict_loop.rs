@@ -289,13 +289,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     }
 
     fn adopt(&mut self, plan: Box<crate::engine::Prepared>, now: Nanos) -> io::Result<()> {
-        let whole = !plan.table().needs_segments();
         let former = self.engine.adopt(plan, now);
-        if whole == former.table().needs_segments() {
-            for lane in &mut self.lanes {
-                lane.queue.set_gso(whole)?;
-            }
-        }
         if let Some(tracer) = &mut self.wiring.tracer {
             tracer.next_table();
         }
@@ -389,7 +383,7 @@ fn judge(
     token: Token,
     packet: &Packet<'_>,
     mtu: u32,
-) -> Answer {
+) -> Answer<'static> {
     let mtu = if packet.gso { mtu } else { 0 };
     let Ok(view) = PacketView::parse(packet.bytes, packet.len, mtu) else {
         engine.unreadable();
@@ -411,7 +405,7 @@ fn judge(
     };
     let (answer, fate) = match (decision.verdict, decision.facts) {
         (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
-        (Verdict::Trim, _) => (Answer::Trim(view), Fate::Trimmed),
+        (Verdict::Trim, _) => (Answer::Trim(view, None), Fate::Trimmed),
         (Verdict::Reset { seq }, _) => (Answer::Reset(view, seq), Fate::Reset),
         (Verdict::Hold { due, trim, ordered }, Some(facts)) => {
             let slot = if trim { trims.put(packet.bytes, &view) } else { None };
@@ -475,7 +469,7 @@ fn answer<Q: PacketQueue>(
         }
         (false, None) => queue.answer(id, LateAnswer::Accept),
         (false, Some(slot)) => {
-            let result = queue.answer(id, LateAnswer::Replace(trims.get(slot)));
+            let result = queue.answer(id, LateAnswer::Replace(trims.get(slot), None));
             trims.free(Some(slot));
             result
         }

@@ -135,7 +135,7 @@ pub fn number(packet: &Packet<'_>) -> u32 {
 }
 
 /// Takes in everything that waits; answers are handed over.
-pub fn take_all<Q: PacketQueue>(queue: &mut Q, mut each: impl FnMut(&Packet<'_>) -> Answer) {
+pub fn take_all<Q: PacketQueue>(queue: &mut Q, mut each: impl FnMut(&Packet<'_>) -> Answer<'static>) {
     while queue.receive(&mut each).expect("receiving works") > 0 {
         queue.flush().expect("sending works");
     }
@@ -145,7 +145,7 @@ pub fn take_all<Q: PacketQueue>(queue: &mut Q, mut each: impl FnMut(&Packet<'_>)
 pub fn pump<Q: PacketQueue>(
     queue: &mut Q,
     what: &str,
-    mut each: impl FnMut(&Packet<'_>) -> Answer,
+    mut each: impl FnMut(&Packet<'_>) -> Answer<'static>,
     mut done: impl FnMut() -> bool,
 ) {
     let mut poller = Poller::new().expect("polling works");
