@@ -5,7 +5,7 @@
 //! identity.rs   who sent a packet, who gets it
 //! flows.rs      which connection it belongs to
 //! layout.rs     which rules are active on its link
-//! walk.rs       what those rules make of it
+//! walk.rs       what those rules make of it;  divert.rs  what has to come again cut up first
 //! held.rs       packets that wait until they are due;  silence.rs  nodes that say nothing
 //! heard.rs      what decoded messages do to rules;  special.rs  rules that ask for such things
 //! stalls.rs     connections that were stalled or reset
@@ -19,6 +19,7 @@
 
 pub mod counters;
 pub mod dice;
+mod divert;
 pub mod flows;
 mod heard;
 pub mod held;
@@ -45,6 +46,7 @@ use crate::packet::{LinkId, NodeId, PacketView, Proto};
 use crate::time::Nanos;
 use crate::wire::{Entry, Message};
 use counters::Counters;
+use divert::Diverted;
 use flows::{FLOWS_MAX, Flow, FlowId, FlowKey, Flows, Touched};
 use heard::Hearing;
 use held::{HELD_MAX, Held, Holder};
@@ -145,6 +147,8 @@ pub struct Release {
     pub token: Token,
     /// Whether it is dropped.
     pub drop: bool,
+    /// Whether it comes again by the second queue of the same lane, to be judged there.
+    pub segment: bool,
     /// The trimmed acknowledgement that goes instead of it.
     pub trim: Option<u16>,
     /// Its link, where it is known.
@@ -162,6 +166,7 @@ pub struct Engine {
     waiting: Vec<Waiting>,
     silence: Silence,
     stalls: Stalls,
+    diverted: Diverted,
     hearing: Hearing,
     start: Option<Nanos>,
     seq: u64,
@@ -171,7 +176,7 @@ pub struct Engine {
 /// Sizes of an engine's memory, all of it reserved at the start.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Number of kernel queues.
+    /// Number of kernel queues, the second ones too.
     pub queues: usize,
     /// Packets held of each.
     pub held: usize,
@@ -203,6 +208,7 @@ impl Engine {
             waiting: Vec::with_capacity(WAITING_MAX),
             silence: Silence::new(),
             stalls: Stalls::new(flows),
+            diverted: Diverted::new(),
             hearing,
             start: None,
             seq: 0,
@@ -565,11 +571,11 @@ impl Release {
     /// A packet that was held goes on, as it is or trimmed.
     fn of(held: &Held) -> Self {
         let link = Some(held.facts.link);
-        Self { token: held.token, drop: false, trim: held.trim, link, due: None }
+        Self { drop: false, trim: held.trim, link, ..Self::pass(held.token) }
     }
 
     /// A packet that goes on as it is.
     fn pass(token: Token) -> Self {
-        Self { token, drop: false, trim: None, link: None, due: None }
+        Self { token, drop: false, segment: false, trim: None, link: None, due: None }
     }
 }

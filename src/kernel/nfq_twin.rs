@@ -167,7 +167,8 @@ impl PacketQueue for NfqTwin {
                     Some(len) => self.pass(message, mark, Some(&out[..len]))?,
                     None => self.send(message, Verdict::Drop)?,
                 },
-                Answer::Reset(view, seq) => match mangle::reset(packet.bytes, &view, seq, &mut out) {
+                Answer::Reset(view, seq) => match mangle::reset(packet.bytes, &view, seq, &mut out)
+                {
                     Some(len) => self.pass(message, None, Some(&out[..len]))?,
                     None => self.send(message, Verdict::Drop)?,
                 },

@@ -266,7 +266,7 @@ mod tests {
 
     /// Answers, and what is to come of each; nothing where the packet is kept.
     fn immediate(how: u8) -> (Answer<'static>, Option<Given>) {
-        let too_long: &[u8] = &[0; REPLACE_MAX + 1];
+        static TOO_LONG: [u8; REPLACE_MAX + 1] = [0; REPLACE_MAX + 1];
         match how {
             0 => (Answer::Accept, Some((NF_ACCEPT, None, vec![]))),
             1 => (Answer::Drop, Some((NF_DROP, None, vec![]))),
@@ -276,7 +276,7 @@ mod tests {
                 Answer::Replace(b"other", Some(78)),
                 Some((NF_ACCEPT, Some(78), b"other".to_vec())),
             ),
-            5 => (Answer::Replace(too_long, Some(79)), Some((NF_DROP, None, vec![]))),
+            5 => (Answer::Replace(&TOO_LONG, Some(79)), Some((NF_DROP, None, vec![]))),
             _ => (Answer::Segment, Some((TO_SECOND, None, vec![]))),
         }
     }
@@ -376,7 +376,10 @@ mod tests {
             kernel.act(&mut out);
             assert_eq!(kernel.messages, 3, "a run, a verdict and a run");
             assert_eq!(kernel.given[&5], expected.expect("it is not kept"));
-            assert_eq!(kernel.given.values().filter(|g| **g == (NF_ACCEPT, None, vec![])).count(), 8);
+            assert_eq!(
+                kernel.given.values().filter(|g| **g == (NF_ACCEPT, None, vec![])).count(),
+                8
+            );
         }
     }
 

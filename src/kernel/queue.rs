@@ -33,10 +33,11 @@ impl QueueOptions {
         Self { number, copy: HEADERS, max_len: 65_536, gso, second: None }
     }
 
-    /// The queue behind a first one, which single segments come by, each of them whole.
+    /// The queue behind a first one, which single segments come by, each of them whole. What is
+    /// kept of it may come again, behind all that it holds: it is its own second queue.
     #[must_use]
     pub fn of_segments(number: u16) -> Self {
-        Self::new(number, false).whole(true)
+        Self::new(number, false).whole(true).before(Some(number))
     }
 
     /// The same, with a second queue behind it.
@@ -164,10 +165,7 @@ pub trait PacketQueue {
     fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize>;
 
     /// The same with a closure.
-    fn receive(
-        &mut self,
-        each: impl FnMut(&Packet<'_>) -> Answer<'static>,
-    ) -> io::Result<usize> {
+    fn receive(&mut self, each: impl FnMut(&Packet<'_>) -> Answer<'static>) -> io::Result<usize> {
         self.receive_with(&mut Each(each))
     }
 

@@ -446,6 +446,60 @@ impl Rule {
     }
 }
 
+/// What a rule needs of the packets that it is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Each comes as one segment of the wire, and not as a GSO packet that stands for several: a
+    /// chance applies to each segment, changing one needs it alone, and so does the one that
+    /// completes a message.
+    pub segments: bool,
+    /// All its bytes can be read.
+    pub bytes: bool,
+    /// Packets of raftq's own can be sent to nodes.
+    pub injects: bool,
+}
+
+impl Needs {
+    /// What either needs.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            segments: self.segments || other.segments,
+            bytes: self.bytes || other.bytes,
+            injects: self.injects || other.injects,
+        }
+    }
+}
+
+impl Rule {
+    /// What it needs of packets.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let filter = &self.filter;
+        let cuts = filter.chance.is_some()
+            || filter.message.is_some()
+            || filter.first.is_some()
+            || filter.every_nth.is_some();
+        let all = self.actions.iter().fold(Needs::default(), |all, a| all.or(a.needs()));
+        Needs { segments: cuts || all.segments, ..all }
+    }
+}
+
+impl Action {
+    /// What it needs of the packets that it is done to.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        match self {
+            Self::Drop(What::Data) | Self::Reset | Self::Stall { .. } => {
+                Needs { segments: true, ..Needs::default() }
+            }
+            Self::Accept | Self::Drop(What::Packets) | Self::Delay(_) | Self::Trigger(_) => {
+                Needs::default()
+            }
+        }
+    }
+}
+
 impl Table {
     /// The node with this name.
     #[must_use]
@@ -485,21 +539,17 @@ impl Table {
         self.rules.iter().any(|rule| hears(rule) || follows(rule))
     }
 
-    /// Whether some rule needs to see single wire segments, so that the queue must not hand
-    /// over GSO packets: a chance applies to each segment, changing one needs it alone, and so
-    /// does the one that completes a message.
+    /// What the rules together need of packets.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.rules.iter().fold(Needs::default(), |all, rule| all.or(rule.needs()))
+    }
+
+    /// Whether some rule needs single wire segments, or all bytes of a packet: a queue that can
+    /// give them for some links only is then not enough.
     #[must_use]
     pub fn needs_segments(&self) -> bool {
-        self.rules.iter().any(|rule| {
-            let filter = &rule.filter;
-            let changes = |action: &Action| {
-                matches!(action, Action::Drop(What::Data) | Action::Reset | Action::Stall { .. })
-            };
-            filter.chance.is_some()
-                || filter.message.is_some()
-                || filter.first.is_some()
-                || filter.every_nth.is_some()
-                || rule.actions.iter().any(changes)
-        })
+        let Needs { segments, bytes, .. } = self.needs();
+        segments || bytes
     }
 }

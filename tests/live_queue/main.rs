@@ -19,21 +19,17 @@ use std::io;
 
 /// A queue under test.
 trait Tested: PacketQueue + Send + Sized + 'static {
-    /// Whether it is ours.
-    const FAST: bool;
     /// Binds, in the namespace of the calling thread.
     fn bind(options: QueueOptions) -> io::Result<Self>;
 }
 
 impl Tested for NfQueue {
-    const FAST: bool = true;
     fn bind(options: QueueOptions) -> io::Result<Self> {
         Self::open(options)
     }
 }
 
 impl Tested for NfqTwin {
-    const FAST: bool = false;
     fn bind(options: QueueOptions) -> io::Result<Self> {
         Self::open(options)
     }

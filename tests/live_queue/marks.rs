@@ -37,7 +37,7 @@ pub(crate) fn a_mark_is_borne_by_what_goes_on<Q: Tested>() {
     let mut kept = Vec::new();
     take_all(&mut queue, |packet| match number(packet) {
         n @ (0 | 30 | 59) => Answer::Mark(21 + n % 2),
-        n @ (10 | 11 | 12) => {
+        n @ 10..=12 => {
             let mut bytes = packet.bytes.to_vec();
             sum_up(&mut bytes);
             kept.push((n, packet.id, bytes));

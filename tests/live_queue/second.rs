@@ -18,23 +18,6 @@ fn open(lab: &Lab, options: QueueOptions) -> NfQueue {
     lab.inside(|| NfQueue::open(options)).expect("nobody else is bound here")
 }
 
-/// What the namespace's TCP has counted: segments out of order, and those that were sent again.
-pub(crate) fn disorder(lab: &Lab) -> [u64; 2] {
-    let text = lab.run("nstat -asz TcpExtTCPOFOQueue TcpRetransSegs");
-    ["TcpExtTCPOFOQueue", "TcpRetransSegs"].map(|name| {
-        let line = text.lines().find(|line| line.starts_with(name));
-        let value = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
-    })
-}
-
-/// On a busy machine an acknowledgement may come late: then nothing is sent again for that alone.
-fn patient(lab: &Lab) {
-    lab.run("sysctl -qw net.ipv4.tcp_early_retrans=0");
-    lab.run("ip route change local 127.0.0.0/8 dev lo src 127.0.0.1 table local rto_min 10s");
-    lab.run("ip route change local 127.0.0.1 dev lo src 127.0.0.1 table local rto_min 10s");
-}
-
 fn bytes() -> Vec<u8> {
     (0..BULK).map(|i| (i / 1000) as u8).collect()
 }
@@ -69,8 +52,7 @@ fn transfer(lab: &Lab, queue: &mut NfQueue, mut round: impl FnMut(&mut NfQueue))
 /// Packets are sent there at once, or kept first.
 fn cut_up(late: bool) {
     let lab = Lab::new();
-    lab.run("ip link set lo mtu 1500");
-    patient(&lab);
+    lab.be_ethernet();
     lab.queue("-p tcp --dport 7001", QUEUE);
     let mut second = open(&lab, QueueOptions::of_segments(SECOND));
     let mut first = open(&lab, QueueOptions::new(QUEUE, true).before(Some(SECOND)));
@@ -102,7 +84,7 @@ fn cut_up(late: bool) {
     });
     assert!(whole > 10, "{whole} packets were GSO");
     assert!(cut as usize >= BULK / 1_460, "{cut} segments came for {BULK} bytes");
-    assert_eq!(disorder(&lab), [0, 0]);
+    assert_eq!(lab.disorder(), [0, 0]);
     for number in [QUEUE, SECOND] {
         // The acknowledgement of the end may have come behind the last look.
         let lost = Losses { waiting: 0, ..lab.losses(number) };
@@ -124,8 +106,7 @@ fn so_does_what_was_kept() {
 #[test]
 fn where_nobody_reads_it_packets_pass() {
     let lab = Lab::new();
-    lab.run("ip link set lo mtu 1500");
-    patient(&lab);
+    lab.be_ethernet();
     lab.queue("-p tcp --dport 7001", QUEUE);
     let mut second = Some(open(&lab, QueueOptions::of_segments(SECOND)));
     let mut first = open(&lab, QueueOptions::new(QUEUE, true).before(Some(SECOND)));
@@ -148,6 +129,6 @@ fn where_nobody_reads_it_packets_pass() {
         }
     });
     assert!(before > 10 && after > 10, "{before} before, {after} after it was gone");
-    assert_eq!(disorder(&lab), [0, 0]);
+    assert_eq!(lab.disorder(), [0, 0]);
     assert_eq!(first.faults().refused, 0);
 }
