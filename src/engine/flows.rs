@@ -239,6 +239,12 @@ impl Flows {
         }
     }
 
+    /// A flow, where it is known, left as it is.
+    #[must_use]
+    pub fn find(&self, key: &FlowKey) -> Option<&Flow> {
+        self.index.get(key).map(|&at| &self.places[at as usize])
+    }
+
     /// A flow that is known to be there.
     #[must_use]
     pub fn get(&self, id: FlowId) -> &Flow {

@@ -11,7 +11,8 @@ use super::memory::{self, Cells};
 use super::special::Special;
 use crate::packet::{LinkId, Proto};
 use crate::rules::table::{
-    Action, Event, FlowAge, Hold, Meant, OpenSides, Rule, Table, Trigger, Until, What, Window,
+    Action, Event, FlowAge, Hold, Meant, Needs, OpenSides, Rule, Table, Trigger, Until, What,
+    Window,
 };
 use crate::time::Nanos;
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ pub(super) struct Step {
     pub(super) keeps_held: bool,
     /// Accepts whatever matches it, by no chance and no count.
     pub(super) accepts: bool,
+    /// What of packets it needs.
+    needs: Needs,
     /// What only few rules have.
     pub(super) special: Option<Box<Special>>,
     window: Window,
@@ -70,6 +73,8 @@ pub(super) struct Layout {
     pub(super) tracks_bytes: bool,
     /// Whether rules look at what few do.
     pub(super) looks_closely: bool,
+    /// What its rules need of packets, active or not.
+    pub(super) needs: Needs,
     next_edge: Nanos,
 }
 
@@ -77,12 +82,15 @@ pub(super) struct Layout {
 struct List {
     all: Box<[u16]>,
     active: Vec<Gate>,
+    /// Those that need single segments or all bytes: what is active, and what any packet may
+    /// make so.
+    needy: Vec<(Gate, Needs)>,
 }
 
 /// What of a rule's `where` can be asked without looking the rule up. Most rules of a long
 /// list turn a packet away here, and eight of them fit a cache line.
 #[derive(Clone, Copy, Debug)]
-struct Gate {
+pub(super) struct Gate {
     rule: u16,
     /// 0: any.
     port: u16,
@@ -92,8 +100,13 @@ struct Gate {
 impl Gate {
     #[inline]
     fn is_open(self, facts: &Facts) -> bool {
-        let port = self.port == 0 || self.port == facts.src_port || self.port == facts.dst_port;
-        port && self.proto.is_none_or(|proto| proto == facts.proto)
+        self.is_open_to(facts.proto, [facts.src_port, facts.dst_port])
+    }
+
+    #[inline]
+    pub(super) fn is_open_to(self, proto: Proto, ports: [u16; 2]) -> bool {
+        let port = self.port == 0 || ports.contains(&self.port);
+        port && self.proto.is_none_or(|own| own == proto)
     }
 }
 
@@ -126,6 +139,7 @@ impl Layout {
             tracks_flows: false,
             tracks_bytes: false,
             looks_closely: false,
+            needs: table.needs(),
             next_edge: Nanos::ZERO,
         };
         for rule in &table.rules {
@@ -134,6 +148,15 @@ impl Layout {
         for (class, list) in layout.lists.iter().enumerate() {
             for &rule in &list.all {
                 layout.steps[usize::from(rule)].classes.push(class as u16);
+            }
+        }
+        for list in &mut layout.lists {
+            let needy = list.all.iter().filter(|&&rule| layout.steps[usize::from(rule)].is_needy());
+            list.needy.reserve_exact(needy.count());
+        }
+        for rule in 0..layout.steps.len() {
+            if layout.steps[rule].is_eventful() {
+                layout.refresh(rule);
             }
         }
         layout
@@ -174,6 +197,7 @@ impl Layout {
                 && rule.filter.first.is_none()
                 && rule.filter.every_nth.is_none()
                 && rule.actions.contains(&Action::Accept),
+            needs: rule.needs(),
             special,
             window: rule.window,
             classes: Vec::new(),
@@ -196,6 +220,17 @@ impl Layout {
         let skip = rest.iter().position(|gate| gate.is_open(facts))?;
         *at += skip + 1;
         Some(rest[skip].rule)
+    }
+
+    /// The rules of a link that need single segments or all bytes of some packets.
+    #[inline]
+    pub(super) fn needy(&self, link: LinkId) -> &[(Gate, Needs)] {
+        &self.lists[usize::from(self.class_of[usize::from(link.0)])].needy
+    }
+
+    /// The same of all links, one class of them behind the other.
+    pub(super) fn all_needy(&self) -> impl Iterator<Item = &(Gate, Needs)> {
+        self.lists.iter().flat_map(|list| &list.needy)
     }
 
     /// Whether a rule is active at `t`, since the start; `advance` may be behind.
@@ -349,6 +384,13 @@ impl Layout {
                 let open = step.active && !step.fired;
                 open.then_some(Gate { rule, port: step.port, proto: step.proto })
             }));
+            list.needy.clear();
+            list.needy.extend(list.all.iter().filter_map(|&rule| {
+                let step = &steps[usize::from(rule)];
+                let open = step.active && !step.fired || step.is_eventful();
+                let gate = Gate { rule, port: step.port, proto: step.proto };
+                (open && step.is_needy()).then_some((gate, step.needs))
+            }));
         }
     }
 }
@@ -368,6 +410,16 @@ impl Step {
             special.begin();
         }
         Edge { rule, at: t, active: true, leaderless: self.is_leaderless() }
+    }
+
+    /// Whether it needs more of packets than their headers, GSO or not.
+    fn is_needy(&self) -> bool {
+        self.needs.segments || self.needs.bytes
+    }
+
+    /// Whether the message of a packet may make it active, so that it is about that very packet.
+    fn is_eventful(&self) -> bool {
+        self.special.as_ref().is_some_and(|special| special.on.is_some())
     }
 
     /// Whether it follows the leader, and nobody is known to lead.
@@ -448,7 +500,8 @@ fn classes(table: &Table) -> (Vec<u16>, Vec<List>) {
         .map(|rules| {
             *known.entry(rules).or_insert_with_key(|rules| {
                 let all: Box<[u16]> = rules.as_slice().into();
-                lists.push(List { active: Vec::with_capacity(all.len()), all });
+                let active = Vec::with_capacity(all.len());
+                lists.push(List { active, all, needy: Vec::new() });
                 (lists.len() - 1) as u16
             })
         })

@@ -5,7 +5,7 @@
 //! identity.rs   who sent a packet, who gets it
 //! flows.rs      which connection it belongs to
 //! layout.rs     which rules are active on its link
-//! walk.rs       what those rules make of it
+//! walk.rs       what those rules make of it;  divert.rs  what has to come again cut up first
 //! impair.rs     what single actions make of it;  memory.rs  what they remember
 //! held.rs       packets that wait until they are due;  silence.rs  nodes that say nothing
 //! holds.rs      packets that rules hold;  heal.rs  cuts that end by resets
@@ -21,6 +21,7 @@
 
 pub mod counters;
 pub mod dice;
+mod divert;
 pub mod flows;
 mod heal;
 mod heard;
@@ -53,6 +54,7 @@ use crate::packet::{LinkId, NodeId, PacketView, Proto};
 use crate::rules::table::{Dialled, Mark, Reject};
 use crate::time::Nanos;
 use counters::Counters;
+use divert::Diverted;
 use flows::{FLOWS_MAX, Flow, FlowId, FlowKey, Flows, Touched};
 use heal::Resets;
 use heard::Hearing;
@@ -194,6 +196,8 @@ pub struct Release {
     pub token: Token,
     /// Whether it is dropped.
     pub drop: bool,
+    /// Whether it comes again by the second queue of the same lane, to be judged there.
+    pub segment: bool,
     /// Where the loop keeps the bytes that go instead of it.
     pub slot: Option<u16>,
     /// The mark that it is to bear.
@@ -214,6 +218,7 @@ pub struct Engine {
     silence: Silence,
     stalls: Stalls,
     resets: Resets,
+    diverted: Diverted,
     hearing: Hearing,
     start: Option<Nanos>,
     seq: u64,
@@ -223,7 +228,7 @@ pub struct Engine {
 /// Sizes of an engine's memory, all of it reserved at the start.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Number of kernel queues.
+    /// Number of kernel queues, the second ones too.
     pub queues: usize,
     /// Packets held of each.
     pub held: usize,
@@ -256,6 +261,7 @@ impl Engine {
             silence: Silence::new(),
             stalls: Stalls::new(flows),
             resets: Resets::new(),
+            diverted: Diverted::new(),
             hearing,
             start: None,
             seq: 0,
@@ -710,12 +716,13 @@ impl Release {
     /// A packet that was held goes on, as it is or trimmed.
     fn of(held: &Held) -> Self {
         let link = Some(held.facts.link);
-        let Held { token, slot, mark, .. } = *held;
-        Self { token, drop: false, slot, mark, link, due: None }
+        let Held { slot, mark, .. } = *held;
+        Self { slot, mark, link, ..Self::pass(held.token) }
     }
 
     /// A packet that goes on as it is.
     fn pass(token: Token) -> Self {
-        Self { token, drop: false, slot: None, mark: None, link: None, due: None }
+        let (drop, segment) = (false, false);
+        Self { token, drop, segment, slot: None, mark: None, link: None, due: None }
     }
 }

@@ -168,6 +168,13 @@ impl Engine {
             return;
         };
         facts.link = self.link(peer, other, to_peer);
+        if facts.flow.is_some() && self.diverts_waiting(&facts, waiting.flow) {
+            // It is judged, and counted, as it comes again.
+            self.plan.counters.totals.packets.take_back(1);
+            let link = Some(facts.link);
+            release(Release { segment: true, link, ..Release::pass(token) });
+            return;
+        }
         // Its bytes are no longer at hand, so it goes whole or not at all.
         facts.trimmable = false;
         facts.resettable = false;

@@ -3,9 +3,12 @@
 //! One receive and one send a packet, and memory for every packet that is held. It is
 //! there to check the fast socket against, to measure beside it, and for whoever prefers
 //! it (`--queue nfq`). It cannot change its settings while packets come: the crate drops
-//! what arrives while it waits for the kernel's acknowledgement.
+//! what arrives while it waits for the kernel's acknowledgement. It has no second queue: the
+//! crate cannot send a packet to one without losing it where nobody reads that.
 
-use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions, REPLACE_MAX};
+use super::queue::{
+    Answer, Faults, Judge, LateAnswer, Packet, PacketQueue, QueueOptions, REPLACE_MAX,
+};
 use crate::engine::mangle::{self, HEADERS_MAX};
 use nfq::{Message, Queue, Verdict};
 use nix::fcntl::{FcntlArg, FdFlag};
@@ -59,6 +62,22 @@ impl NfqTwin {
     fn send(&mut self, mut message: Message, verdict: Verdict) -> io::Result<()> {
         message.set_verdict(verdict);
         self.queue.verdict(message)
+    }
+
+    /// It goes on, with a mark and other bytes where there are some.
+    fn pass(
+        &mut self,
+        mut message: Message,
+        mark: Option<u32>,
+        bytes: Option<&[u8]>,
+    ) -> io::Result<()> {
+        if let Some(mark) = mark {
+            message.set_nfmark(mark);
+        }
+        if let Some(bytes) = bytes {
+            message.set_payload(bytes);
+        }
+        self.send(message, Verdict::Accept)
     }
 }
 
@@ -115,9 +134,9 @@ impl PacketQueue for NfqTwin {
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 
-    fn receive(&mut self, mut each: impl FnMut(&Packet<'_>) -> Answer) -> io::Result<usize> {
+    fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize> {
         for got in 0..BATCH {
-            let mut message = match self.queue.recv() {
+            let message = match self.queue.recv() {
                 Ok(message) => message,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(got),
                 Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
@@ -132,46 +151,45 @@ impl PacketQueue for NfqTwin {
                 len: message.get_original_len() as u32,
                 gso: message.is_seg_offloaded(),
             };
-            match each(&packet) {
-                Answer::Accept => self.send(message, Verdict::Accept)?,
-                Answer::Drop => self.send(message, Verdict::Drop)?,
+            let mut out = [0; HEADERS_MAX];
+            match judge.judge(&packet) {
+                Answer::Accept | Answer::Segment => self.pass(message, None, None)?,
+                Answer::Mark(mark) => self.pass(message, Some(mark), None)?,
+                Answer::Replace(bytes, mark) if bytes.len() <= REPLACE_MAX => {
+                    let bytes = bytes.to_vec();
+                    self.pass(message, mark, Some(&bytes))?;
+                }
+                Answer::Drop | Answer::Replace(..) => self.send(message, Verdict::Drop)?,
                 Answer::Keep => {
-                    self.kept.insert(packet.id, message);
+                    self.kept.insert(message.get_packet_id(), message);
                 }
-                answer @ (Answer::Trim(view) | Answer::Reset(view, _)) => {
-                    let mut out = [0; HEADERS_MAX];
-                    let written = match answer {
-                        Answer::Reset(_, seq) => mangle::reset(packet.bytes, &view, seq, &mut out),
-                        _ => mangle::trim(packet.bytes, &view, &mut out),
-                    };
-                    match written {
-                        Some(len) => {
-                            message.set_payload(&out[..len]);
-                            self.send(message, Verdict::Accept)?;
-                        }
-                        None => self.send(message, Verdict::Drop)?,
-                    }
-                }
+                Answer::Trim(view, mark) => match mangle::trim(packet.bytes, &view, &mut out) {
+                    Some(len) => self.pass(message, mark, Some(&out[..len]))?,
+                    None => self.send(message, Verdict::Drop)?,
+                },
+                Answer::Reset(view, seq) => match mangle::reset(packet.bytes, &view, seq, &mut out)
+                {
+                    Some(len) => self.pass(message, None, Some(&out[..len]))?,
+                    None => self.send(message, Verdict::Drop)?,
+                },
             }
         }
         Ok(BATCH)
     }
 
     fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()> {
-        if matches!(answer, LateAnswer::Replace(bytes) if bytes.len() > REPLACE_MAX) {
+        if matches!(answer, LateAnswer::Replace(bytes, _) if bytes.len() > REPLACE_MAX) {
             return Err(super::queue::too_long());
         }
-        let Some(mut message) = self.kept.remove(&id) else {
+        let Some(message) = self.kept.remove(&id) else {
             self.faults.refused += 1;
             return Ok(());
         };
         match answer {
-            LateAnswer::Accept => self.send(message, Verdict::Accept),
+            LateAnswer::Accept | LateAnswer::Segment => self.pass(message, None, None),
+            LateAnswer::Mark(mark) => self.pass(message, Some(mark), None),
             LateAnswer::Drop => self.send(message, Verdict::Drop),
-            LateAnswer::Replace(bytes) => {
-                message.set_payload(bytes);
-                self.send(message, Verdict::Accept)
-            }
+            LateAnswer::Replace(bytes, mark) => self.pass(message, mark, Some(bytes)),
         }
     }
 
@@ -179,11 +197,8 @@ impl PacketQueue for NfqTwin {
         Ok(())
     }
 
-    fn set_gso(&mut self, _whole: bool) -> io::Result<()> {
-        Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "the nfq crate cannot change its queue while packets come",
-        ))
+    fn has_unsent(&self) -> bool {
+        false
     }
 
     fn faults(&self) -> Faults {

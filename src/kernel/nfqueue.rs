@@ -10,7 +10,7 @@
 use super::netlink::attrs;
 use super::nfnetlink::{Builder, Message, messages};
 use super::outbox::{Outbox, SUBSYS_QUEUE};
-use super::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue, QueueOptions};
+use super::queue::{Answer, Faults, Judge, LateAnswer, Packet, PacketQueue, QueueOptions};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
     setsockopt, socket, sockopt,
@@ -53,7 +53,6 @@ const SKB_GSO: u32 = 2;
 #[derive(Debug)]
 pub struct NfQueue {
     fd: OwnedFd,
-    number: u16,
     inbox: Inbox,
     out: Outbox,
     faults: Faults,
@@ -76,9 +75,8 @@ impl NfQueue {
         no_enobufs(&fd)?;
         let mut queue = Self {
             fd,
-            number: options.number,
             inbox: Inbox::new(options.copy as usize + ATTRIBUTES_MAX),
-            out: Outbox::new(options.number),
+            out: Outbox::new(options.number, options.second),
             faults: Faults::default(),
         };
         queue.configure(options)?;
@@ -96,8 +94,7 @@ impl NfQueue {
             let len = recv(self.fd.as_raw_fd(), &mut answer, MsgFlags::empty())?;
             for message in messages(&answer[..len]) {
                 if message.kind == libc::NLMSG_ERROR as u16 {
-                    self.out.end_run();
-                    self.send_out()?;
+                    send_out(&self.fd, &mut self.out)?;
                     return match message.error() {
                         0 => Ok(()),
                         error => Err(io::Error::from_raw_os_error(-error)),
@@ -109,22 +106,6 @@ impl NfQueue {
             }
         }
     }
-
-    fn send_out(&mut self) -> io::Result<()> {
-        if self.out.bytes().is_empty() {
-            return Ok(());
-        }
-        match send(self.fd.as_raw_fd(), self.out.bytes(), MsgFlags::empty()) {
-            Ok(_) => {
-                self.out.clear();
-                Ok(())
-            }
-            // The kernel had no memory to take the verdicts, and acted on none: they go with
-            // the next round, which comes within a tenth of a second.
-            Err(nix::errno::Errno::ENOBUFS) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
 }
 
 impl PacketQueue for NfQueue {
@@ -132,7 +113,7 @@ impl PacketQueue for NfQueue {
         self.fd.as_fd()
     }
 
-    fn receive(&mut self, mut each: impl FnMut(&Packet<'_>) -> Answer) -> io::Result<usize> {
+    fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize> {
         let got = self.inbox.fill(self.fd.as_fd())?;
         for i in 0..got {
             let datagram = self.inbox.datagram(i);
@@ -143,8 +124,10 @@ impl PacketQueue for NfQueue {
             for message in messages(datagram) {
                 match parse(&message) {
                     Parsed::Packet(packet) => {
-                        let answer = each(&packet);
-                        self.out.answer(&packet, answer);
+                        self.out.answer(&packet, judge.judge(&packet));
+                        if self.out.is_full() {
+                            send_out(&self.fd, &mut self.out)?;
+                        }
                     }
                     Parsed::Refused => self.faults.refused += 1,
                     Parsed::Garbled => self.faults.garbled += 1,
@@ -153,34 +136,42 @@ impl PacketQueue for NfQueue {
             }
         }
         self.out.end_run();
-        if self.out.is_full() {
-            self.send_out()?;
-        }
         Ok(got)
     }
 
     fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()> {
         self.out.late(id, answer)?;
-        if self.out.is_full() { self.send_out() } else { Ok(()) }
+        if self.out.is_full() { send_out(&self.fd, &mut self.out) } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.send_out()
+        send_out(&self.fd, &mut self.out)
     }
 
-    fn set_gso(&mut self, whole: bool) -> io::Result<()> {
-        let mut message = Builder::with_capacity(64);
-        message.begin(MSG_CONFIG, 0, self.number);
-        message.attribute(CFG_MASK, &FLAG_GSO.to_be_bytes());
-        message.attribute(CFG_FLAGS, &(if whole { FLAG_GSO } else { 0 }).to_be_bytes());
-        message.end();
-        // No acknowledgement is asked for: waiting for it would read packets away.
-        send(self.fd.as_raw_fd(), message.bytes(), MsgFlags::empty())?;
-        Ok(())
+    fn has_unsent(&self) -> bool {
+        !self.out.bytes().is_empty()
     }
 
     fn faults(&self) -> Faults {
         self.faults
+    }
+}
+
+/// Hands the answers so far to the kernel.
+fn send_out(fd: &OwnedFd, out: &mut Outbox) -> io::Result<()> {
+    out.end_run();
+    if out.bytes().is_empty() {
+        return Ok(());
+    }
+    match send(fd.as_raw_fd(), out.bytes(), MsgFlags::empty()) {
+        Ok(_) => {
+            out.clear();
+            Ok(())
+        }
+        // The kernel had no memory to take the verdicts, and acted on none: they go with
+        // the next round, which comes within a tenth of a second.
+        Err(nix::errno::Errno::ENOBUFS) => Ok(()),
+        Err(e) => Err(e.into()),
     }
 }
 

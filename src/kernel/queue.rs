@@ -15,6 +15,8 @@ pub struct QueueOptions {
     pub max_len: u32,
     /// Whether GSO packets come whole (fast) or cut into wire segments.
     pub gso: bool,
+    /// The queue that [`Answer::Segment`] sends packets to; without one they go on.
+    pub second: Option<u16>,
 }
 
 /// Bytes that show the headers of any packet.
@@ -28,7 +30,20 @@ impl QueueOptions {
     /// The usual options for one queue: headers are copied, and no more, which is fast.
     #[must_use]
     pub fn new(number: u16, gso: bool) -> Self {
-        Self { number, copy: HEADERS, max_len: 65_536, gso }
+        Self { number, copy: HEADERS, max_len: 65_536, gso, second: None }
+    }
+
+    /// The queue behind a first one, which single segments come by, each of them whole. What is
+    /// kept of it may come again, behind all that it holds: it is its own second queue.
+    #[must_use]
+    pub fn of_segments(number: u16) -> Self {
+        Self::new(number, false).whole(true).before(Some(number))
+    }
+
+    /// The same, with a second queue behind it.
+    #[must_use]
+    pub fn before(self, second: Option<u16>) -> Self {
+        Self { second, ..self }
     }
 
     /// The same, with packets copied whole, as far as the kernel can, where they are to be read.
@@ -51,31 +66,60 @@ pub struct Packet<'a> {
     pub gso: bool,
 }
 
-/// The immediate answer to a packet.
+/// The immediate answer to a packet. A mark, where one is given, is the packet's from then on,
+/// for whatever comes behind raftq in its way.
 #[derive(Clone, Copy, Debug)]
-pub enum Answer {
+pub enum Answer<'a> {
     /// Goes on.
     Accept,
+    /// Goes on with this mark.
+    Mark(u32),
     /// Is discarded.
     Drop,
     /// Its bare acknowledgement goes on; dropped where it cannot be trimmed.
-    Trim(PacketView),
+    Trim(PacketView, Option<u32>),
     /// A RST with this sequence number goes on instead; dropped where none can be made of it.
     Reset(PacketView, u32),
+    /// These bytes go on instead of it: a whole packet with right checksums, of at most
+    /// [`REPLACE_MAX`] bytes; dropped where they are more.
+    Replace(&'a [u8], Option<u32>),
+    /// Comes again by the second queue, whole and cut into wire segments. Goes on where there is
+    /// no such queue, or nobody reads it.
+    Segment,
     /// Stays in the kernel until [`PacketQueue::answer`].
     Keep,
 }
 
-/// What is answered later to a packet that was kept.
+/// What is answered later to a packet that was kept; marks as in [`Answer`].
 #[derive(Clone, Copy, Debug)]
 pub enum LateAnswer<'a> {
     /// Goes on.
     Accept,
+    /// Goes on with this mark.
+    Mark(u32),
     /// Is discarded.
     Drop,
     /// These bytes go on instead of it: a whole packet with right checksums, of at most
     /// [`REPLACE_MAX`] bytes.
-    Replace(&'a [u8]),
+    Replace(&'a [u8], Option<u32>),
+    /// Comes again by the second queue, as by [`Answer::Segment`].
+    Segment,
+}
+
+impl Answer<'_> {
+    /// It goes on, with a mark where there is one.
+    #[must_use]
+    pub fn accept(mark: Option<u32>) -> Self {
+        mark.map_or(Self::Accept, Self::Mark)
+    }
+}
+
+impl LateAnswer<'_> {
+    /// It goes on, with a mark where there is one.
+    #[must_use]
+    pub fn accept(mark: Option<u32>) -> Self {
+        mark.map_or(Self::Accept, Self::Mark)
+    }
 }
 
 /// The most bytes a packet may be replaced by: a netlink attribute holds no more.
@@ -95,25 +139,47 @@ pub struct Faults {
     pub garbled: u64,
 }
 
+/// Answers packets, and lends the bytes that go on instead of them.
+pub trait Judge {
+    /// The answer to a packet; they come in the order in which they were queued.
+    fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a>;
+}
+
+/// A closure that answers packets, and lends nothing.
+struct Each<F>(F);
+
+impl<F: FnMut(&Packet<'_>) -> Answer<'static>> Judge for Each<F> {
+    #[inline]
+    fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a> {
+        (self.0)(packet)
+    }
+}
+
 /// A kernel packet queue.
 pub trait PacketQueue {
     /// Readable when packets wait.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Takes up to a batch of waiting packets and answers each as `each` says; returns how
+    /// Takes up to a batch of waiting packets and answers each as `judge` says; returns how
     /// many there were, 0 when none waits. Never blocks.
-    fn receive(&mut self, each: impl FnMut(&Packet<'_>) -> Answer) -> io::Result<usize>;
+    fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize>;
+
+    /// The same with a closure.
+    fn receive(&mut self, each: impl FnMut(&Packet<'_>) -> Answer<'static>) -> io::Result<usize> {
+        self.receive_with(&mut Each(each))
+    }
 
     /// Answers a packet that was kept: each of them once. Where the packet is gone by now
     /// (its device went down) that is counted, not told.
     fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()>;
 
-    /// Hands all answers to the kernel.
+    /// Hands all answers to the kernel, which acts on them before this returns: what was sent
+    /// to a second queue is in it.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Whether GSO packets come whole from now on. An error where the implementation
-    /// cannot change that without losing packets.
-    fn set_gso(&mut self, whole: bool) -> io::Result<()>;
+    /// Whether there are answers that the kernel does not have, as where it had no memory to take
+    /// them.
+    fn has_unsent(&self) -> bool;
 
     /// What went wrong so far.
     fn faults(&self) -> Faults;

@@ -46,7 +46,8 @@ pub struct Record {
     pub namespaces: Vec<NsRef>,
     /// What it has put in, or was about to.
     pub installed: Vec<Installed>,
-    /// The queue numbers it uses.
+    /// The queue numbers it uses: one a site that its rules point at, then those of the second
+    /// queues, which no rule points at.
     pub queues: Vec<u16>,
     /// Its guardian process.
     pub guardian: Option<u32>,

@@ -432,6 +432,81 @@ impl Rule {
     }
 }
 
+/// What a rule needs of the packets that it is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Each comes as one segment of the wire, and not as a GSO packet that stands for several: a
+    /// chance applies to each segment, changing one needs it alone, and so does the one that
+    /// completes a message.
+    pub segments: bool,
+    /// All its bytes can be read.
+    pub bytes: bool,
+    /// Packets of raftq's own can be sent to nodes.
+    pub injects: bool,
+}
+
+impl Needs {
+    /// What either needs.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            segments: self.segments || other.segments,
+            bytes: self.bytes || other.bytes,
+            injects: self.injects || other.injects,
+        }
+    }
+}
+
+impl Rule {
+    /// What it needs of packets.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let filter = &self.filter;
+        let narrow = &filter.narrow;
+        let cuts = filter.chance.is_some()
+            || filter.message.is_some()
+            || filter.first.is_some()
+            || filter.every_nth.is_some()
+            || narrow.size.is_some()
+            || narrow.payload.is_some()
+            || narrow.offset.is_some()
+            || narrow.flags.is_some()
+            || narrow.pattern.is_some();
+        let own =
+            Needs { segments: cuts, bytes: narrow.pattern.is_some(), injects: self.heals_by_reset };
+        self.actions.iter().fold(own, |all, a| all.or(a.needs()))
+    }
+}
+
+impl Action {
+    /// What it needs of the packets that it is done to.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        match self {
+            Self::Drop(What::Data) | Self::Lose(_) | Self::Reorder(_) => {
+                Needs { segments: true, ..Needs::default() }
+            }
+            // The senders of what is reset are told, too.
+            Self::Reset => Needs { segments: true, bytes: false, injects: true },
+            Self::Stall { reset_after } => {
+                Needs { segments: true, bytes: false, injects: reset_after.is_some() }
+            }
+            // Where the sender has to be asked for, its headers are gone when the answer comes.
+            Self::Reject(_) => Needs { segments: false, bytes: true, injects: true },
+            Self::Duplicate(_) => Needs { segments: true, bytes: true, injects: true },
+            Self::Corrupt(_) => Needs { segments: true, bytes: true, injects: false },
+            Self::Accept
+            | Self::Drop(What::Packets)
+            | Self::Delay(_)
+            | Self::Rate(_)
+            | Self::Slot(_)
+            | Self::Hold(_)
+            | Self::Mark(_)
+            | Self::Trigger(_) => Needs::default(),
+        }
+    }
+}
+
 impl Table {
     /// The node with this name.
     #[must_use]
@@ -471,21 +546,17 @@ impl Table {
         self.rules.iter().any(|rule| hears(rule) || follows(rule))
     }
 
-    /// Whether some rule needs to see single wire segments, so that the queue must not hand
-    /// over GSO packets: a chance applies to each segment, changing one needs it alone, and so
-    /// does the one that completes a message.
+    /// What the rules together need of packets.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.rules.iter().fold(Needs::default(), |all, rule| all.or(rule.needs()))
+    }
+
+    /// Whether some rule needs single wire segments, or all bytes of a packet: a queue that can
+    /// give them for some links only is then not enough.
     #[must_use]
     pub fn needs_segments(&self) -> bool {
-        self.rules.iter().any(|rule| {
-            let filter = &rule.filter;
-            let changes = |action: &Action| {
-                matches!(action, Action::Drop(What::Data) | Action::Reset | Action::Stall { .. })
-            };
-            filter.chance.is_some()
-                || filter.message.is_some()
-                || filter.first.is_some()
-                || filter.every_nth.is_some()
-                || rule.actions.iter().any(changes)
-        })
+        let Needs { segments, bytes, .. } = self.needs();
+        segments || bytes
     }
 }

@@ -55,25 +55,49 @@ pub struct Options<'a> {
 /// Everything that is opened before the first rule goes in.
 struct Opened<Q> {
     lanes: Vec<Lane<Q>>,
+    /// The numbers that rules point at, one a site.
     numbers: Vec<u16>,
+    /// Those of the second queues.
+    seconds: Vec<u16>,
     losses: Vec<LossReader>,
+}
+
+/// How queues are opened.
+struct Opening<Q, F> {
+    open: fn(QueueOptions) -> io::Result<Q>,
+    /// The first one of a site, by its number.
+    how: F,
+    /// The second one; none where there is to be none.
+    second: Option<fn(u16) -> QueueOptions>,
 }
 
 /// Attaches to the cluster of this table.
 pub fn attach(table: Arc<Table>, options: &Options<'_>) -> Result<Attached, Trouble> {
-    let (gso, whole) = (!table.needs_segments(), table.protocol.is_some());
-    let how = move |number| QueueOptions::new(number, gso).whole(whole);
+    let whole = table.protocol.is_some();
     match options.queue {
-        QueueKind::Raw => attach_with(table, options, move |number| NfQueue::open(how(number))),
-        QueueKind::Nfq => attach_with(table, options, move |number| NfqTwin::open(how(number))),
+        QueueKind::Raw => {
+            let how = move |number| QueueOptions::new(number, true).whole(whole);
+            let second = Some(QueueOptions::of_segments as fn(u16) -> QueueOptions);
+            attach_with(table, options, &Opening { how, second, open: NfQueue::open })
+        }
+        QueueKind::Nfq => {
+            // It can neither have a second queue nor change its settings later.
+            let gso = !table.needs_segments();
+            let how = move |number| QueueOptions::new(number, gso).whole(whole);
+            attach_with(table, options, &Opening { how, second: None, open: NfqTwin::open })
+        }
     }
 }
 
-fn attach_with<Q: PacketQueue + Send + 'static>(
+fn attach_with<Q, F>(
     table: Arc<Table>,
     options: &Options<'_>,
-    open: impl Fn(u16) -> io::Result<Q> + Sync,
-) -> Result<Attached, Trouble> {
+    opening: &Opening<Q, F>,
+) -> Result<Attached, Trouble>
+where
+    Q: PacketQueue + Send + 'static,
+    F: Fn(u16) -> QueueOptions + Sync,
+{
     doctor::privileged()?;
     // What a killed raftq left would be in the way.
     let cleaned = clean::clean()?;
@@ -87,9 +111,10 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     if let Some(other) = record::conflict(&table.nodes, &plan) {
         return Err(other.refusal());
     }
-    let opened = open_queues(&table, &plan, open)?;
+    let opened = open_queues(&table, &plan, opening)?;
     let mut record = Record::new(&table.nodes, &plan)?;
-    record.queues.clone_from(&opened.numbers);
+    // Those that rules point at come first.
+    record.queues = [opened.numbers.as_slice(), &opened.seconds].concat();
     let chain = record.chain();
     let others = record::installed();
     let mut prepared = Vec::new();
@@ -109,20 +134,34 @@ fn attach_with<Q: PacketQueue + Send + 'static>(
     Ok(attached)
 }
 
-fn open_queues<Q: Send>(
+fn open_queues<Q: Send, F: Fn(u16) -> QueueOptions + Sync>(
     table: &Table,
     plan: &Plan,
-    open: impl Fn(u16) -> io::Result<Q> + Sync,
+    opening: &Opening<Q, F>,
 ) -> Result<Opened<Q>, Trouble> {
-    let mut opened = Opened { lanes: Vec::new(), numbers: Vec::new(), losses: Vec::new() };
+    let mut opened =
+        Opened { lanes: Vec::new(), numbers: Vec::new(), seconds: Vec::new(), losses: Vec::new() };
     for site in &plan.sites {
-        let (queue, losses, number) = open_queue(site, &open).map_err(|e| unopened(site, &e))?;
+        let mut taken = Vec::new();
+        let mut open = |how: &(dyn Fn(u16) -> QueueOptions + Sync)| {
+            open_queue(site, &mut taken, &|number| (opening.open)(how(number)))
+                .map_err(|e| unopened(site, &e))
+        };
+        let second = opening.second.map(|second| open(&second)).transpose()?;
+        let behind = second.as_ref().map(|(_, _, number)| *number);
+        let first = open(&|number| (opening.how)(number).before(behind))?;
         let addrs: Vec<_> =
             site.local.iter().flat_map(|n| ips(&table.nodes[usize::from(n.0)])).collect();
         let mtu = links::mtu_towards(&site.ns, &addrs).unwrap_or(1500);
-        opened.lanes.push(Lane { queue, mtu });
-        opened.losses.push(losses);
+        let (queue, losses, number) = first;
         opened.numbers.push(number);
+        opened.losses.push(losses);
+        opened.seconds.extend(behind);
+        let second = second.map(|(queue, losses, _)| {
+            opened.losses.push(losses);
+            queue
+        });
+        opened.lanes.push(Lane { queue, second, mtu });
     }
     Ok(opened)
 }
@@ -131,11 +170,11 @@ fn open_queues<Q: Send>(
 /// may take the number; then the next one is tried.
 fn open_queue<Q: Send>(
     site: &Site,
-    open: &(impl Fn(u16) -> io::Result<Q> + Sync),
+    taken: &mut Vec<u16>,
+    open: &(dyn Fn(u16) -> io::Result<Q> + Sync),
 ) -> io::Result<(Q, LossReader, u16)> {
-    let mut taken = Vec::new();
     loop {
-        let number = netns::free_queue(&site.ns, &taken)?;
+        let number = netns::free_queue(&site.ns, taken)?;
         let bind = || -> io::Result<_> { Ok((open(number)?, LossReader::open(number)?)) };
         match site.ns.enter(bind)? {
             Ok((queue, losses)) => return Ok((queue, losses, number)),
@@ -160,7 +199,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
     let shared = asker::shared_nodes(&plan);
     let prepared = Prepared::new(Arc::clone(&table), None, |node| shared.contains(&node));
     let counters = Arc::clone(prepared.counters());
-    let engine = Engine::new(prepared, Limits::for_queues(opened.lanes.len()));
+    let engine = Engine::new(prepared, Limits::for_queues(opened.losses.len()));
     let (orders, orders_in) = mailbox::post(8_192).map_err(failed)?;
     let (reports_out, reports) = mailbox::post(65_536).map_err(failed)?;
     let (questions, questions_in) = mailbox::post(8_192).map_err(failed)?;

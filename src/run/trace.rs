@@ -48,6 +48,8 @@ pub enum Fate {
     Overflowed,
     /// Kept until its sender is known.
     Asked,
+    /// Comes again as single segments, each of which has a line of its own.
+    Segmented,
     /// Let through, since it could not be read.
     Unreadable,
 }
@@ -398,6 +400,7 @@ fn line<'a>(record: &Record, start: Nanos, table: Option<&'a Table>) -> Line<'a>
         Fate::Held(delay) => ("delay", Some(delay.0 / 1_000)),
         Fate::Overflowed => ("overflow", None),
         Fate::Asked => ("ask", None),
+        Fate::Segmented => ("segment", None),
         Fate::Unreadable => ("unreadable", None),
     };
     // What passes before the clock starts has a time below zero.

@@ -5,7 +5,13 @@
 //! to the kernel. Nothing in a round waits, allocates or locks. Between rounds it sleeps
 //! until a packet, a due time or a letter comes, and spins the last stretch before a due
 //! time within a budget.
+//!
+//! What has to come again as single segments (`engine/divert.rs`) is in a lane's second queue
+//! as soon as its answer is sent, and is taken in, all of it, before a first queue is read again:
+//! so nothing overtakes it.
 
+pub use super::lanes::Lane;
+use super::lanes::{Info, Lanes};
 use super::mailbox::{Inbox, Order, Post, Report};
 use super::parcels::Parcels;
 use super::spin::{STRETCH, SpinBudget};
@@ -17,7 +23,7 @@ use crate::engine::{Engine, Heard, Question, Release, Token, Verdict};
 use crate::kernel::clock;
 use crate::kernel::heart::Heart;
 use crate::kernel::poll::{Poller, Pulse};
-use crate::kernel::queue::{Answer, Faults, LateAnswer, Packet, PacketQueue};
+use crate::kernel::queue::{Answer, Faults, Judge, LateAnswer, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
 use crate::packet::{LinkId, PacketView, Proto};
 use crate::time::Nanos;
@@ -28,17 +34,13 @@ use std::sync::Arc;
 /// The heartbeat is at most this old while the loop is well.
 const PULSE: Nanos = Nanos::from_millis(100);
 
+/// What the pollers wait for beside the queues, by its index.
+const RUNG: usize = 0;
+const PULSED: usize = 1;
+const QUEUES: usize = 2;
+
 /// The longest time to empty the queues at the end.
 const EMPTYING: Nanos = Nanos::from_secs(1);
-
-/// One queue of the loop.
-#[derive(Debug)]
-pub struct Lane<Q> {
-    /// The queue.
-    pub queue: Q,
-    /// What its device carries at a time, bytes; sizes the segments of GSO packets.
-    pub mtu: u32,
-}
 
 /// Everything the loop talks to.
 #[derive(Debug)]
@@ -60,11 +62,11 @@ pub struct Wiring {
 /// The loop and all it owns.
 #[derive(Debug)]
 pub struct VerdictLoop<Q> {
-    lanes: Vec<Lane<Q>>,
+    lanes: Lanes<Q>,
     engine: Engine,
     wiring: Wiring,
     parcels: Parcels,
-    /// The queues, in order, then the bell of the mail and the pulse.
+    /// The bell of the mail and the pulse, then the queues in the order of their tokens.
     poller: Poller,
     /// The bell and the pulse alone, while packets are not to be read yet.
     idle: Poller,
@@ -92,22 +94,23 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     /// else they wait.
     pub fn new(
         lanes: Vec<Lane<Q>>,
-        engine: Engine,
+        mut engine: Engine,
         wiring: Wiring,
         read_early: bool,
     ) -> io::Result<Self> {
-        let mut poller = Poller::new()?;
-        for lane in &lanes {
-            poller.add(lane.queue.fd())?;
-        }
+        let lanes = Lanes::new(lanes);
+        engine.has_second_queues(lanes.have_seconds());
         let pulse = Pulse::every(PULSE)?;
-        let mut idle = Poller::new()?;
+        let (mut poller, mut idle) = (Poller::new()?, Poller::new()?);
         for poller in [&mut poller, &mut idle] {
             poller.add(wiring.orders.bell.as_fd())?;
             poller.add(pulse.as_fd())?;
         }
+        for queue in lanes.queues() {
+            poller.add(queue.fd())?;
+        }
         // In one round no more can leave than are held.
-        let left = Vec::with_capacity(lanes.len() * HELD_MAX);
+        let left = Vec::with_capacity(lanes.queues().count() * HELD_MAX);
         Ok(Self {
             lanes,
             engine,
@@ -142,10 +145,10 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             }
             more = self.round()?;
         }
-        let faults =
-            self.lanes.iter().map(|lane| lane.queue.faults()).fold(Faults::default(), |sum, f| {
-                Faults { refused: sum.refused + f.refused, garbled: sum.garbled + f.garbled }
-            });
+        let faults = self.lanes.queues().map(Q::faults).fold(Faults::default(), |sum, f| Faults {
+            refused: sum.refused + f.refused,
+            garbled: sum.garbled + f.garbled,
+        });
         Ok(Ended { engine: self.engine, faults })
     }
 
@@ -153,13 +156,12 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     fn round(&mut self) -> io::Result<bool> {
         let now = clock::now();
         self.wiring.heart.beat(now);
-        let (waited, bell) =
-            if self.reading { (&self.poller, self.lanes.len()) } else { (&self.idle, 0) };
-        if waited.is_ready(bell + 1) {
+        let waited = if self.reading { &self.poller } else { &self.idle };
+        if waited.is_ready(PULSED) {
             self.pulse.hush();
         }
         // The bell may ring after its letter was read, and has to be silenced then, too.
-        if self.wiring.orders.may_have() || waited.is_ready(bell) {
+        if self.wiring.orders.may_have() || waited.is_ready(RUNG) {
             self.read_mail(now)?;
         }
         self.tell_silences(now)?;
@@ -170,9 +172,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             let reports = &self.wiring.reports;
             self.engine.tell_turns(|turned| reports.send(Report::Turned(turned)).is_ok());
         }
-        for lane in &mut self.lanes {
-            lane.queue.flush()?;
-        }
+        self.lanes.flush()?;
         if !self.left.is_empty() {
             let now = clock::now();
             for (link, due) in self.left.drain(..) {
@@ -182,22 +182,58 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         Ok(more)
     }
 
-    /// Takes in a batch of every readable queue.
+    /// Takes in a batch of every readable queue, and all of the second queues.
     fn take_in(&mut self, now: Nanos) -> io::Result<bool> {
-        let Self { lanes, engine, wiring, parcels, poller, .. } = self;
+        // Those that waited for their sender, and have to be in before what comes behind them.
+        if self.segments_wait() && !self.take_in_segments()? {
+            return Ok(false);
+        }
         let mut more = false;
-        for (i, lane) in lanes.iter_mut().enumerate() {
-            if !poller.is_ready(i) {
+        for i in 0..self.lanes.len() {
+            if !self.poller.is_ready(QUEUES + i) {
                 continue;
             }
-            let mtu = lane.mtu;
-            let got = lane.queue.receive(|packet| {
-                let token = Token { queue: i as u16, id: packet.id };
-                judge(engine, parcels, wiring, now, token, packet, mtu)
-            })?;
-            more |= got == crate::kernel::nfqueue::BATCH;
+            let Self { lanes, engine, wiring, parcels, .. } = self;
+            let mut judge =
+                Judging { engine, parcels, wiring, now, lane: lanes.info(i), first: true };
+            more |= lanes.queue(i)?.receive_with(&mut judge)? == crate::kernel::nfqueue::BATCH;
+        }
+        if self.engine.has_diverted() {
+            self.take_in_segments()?;
         }
         Ok(more)
+    }
+
+    /// Whether second queues have to be looked into: something was sent there, or, where the
+    /// kernel had no memory by then, comes late.
+    fn segments_wait(&self) -> bool {
+        let seconds = QUEUES + self.lanes.len()..QUEUES + self.lanes.queues().count();
+        self.engine.has_diverted() || seconds.into_iter().any(|i| self.poller.is_ready(i))
+    }
+
+    /// Takes in everything that was sent to second queues, in turn with what is due meanwhile, for
+    /// one round of bulk is some thousands of segments. Returns whether all of it is in; where
+    /// the kernel had no memory to take the answers it is not.
+    fn take_in_segments(&mut self) -> io::Result<bool> {
+        loop {
+            self.lanes.flush()?;
+            let sent = !self.lanes.have_unsent();
+            let (mut got, now) = (0, clock::now());
+            for i in self.lanes.len()..self.lanes.queues().count() {
+                let Self { lanes, engine, wiring, parcels, .. } = self;
+                let lane = lanes.info(i);
+                let mut judge = Judging { engine, parcels, wiring, now, lane, first: false };
+                got += lanes.queue(i)?.receive_with(&mut judge)?;
+            }
+            if got == 0 {
+                if sent {
+                    self.engine.segments_are_in();
+                }
+                return Ok(sent);
+            }
+            self.tell_silences(now)?;
+            self.let_out(now)?;
+        }
     }
 
     /// Tells of nodes that are silent by now, so that what is to be done to them is done; and
@@ -255,7 +291,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     self.reading = true;
                     self.tell(Report::Started(now));
                 }
-                Order::Adopt(plan) => self.adopt(plan, now)?,
+                Order::Adopt(plan) => self.adopt(plan, now),
                 Order::Answered(question, answer_) => {
                     let Self { lanes, engine, wiring, parcels, left, .. } = self;
                     let mut result = Ok(());
@@ -288,20 +324,13 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         Ok(())
     }
 
-    fn adopt(&mut self, plan: Box<crate::engine::Prepared>, now: Nanos) -> io::Result<()> {
-        let whole = !plan.table().needs_segments();
+    fn adopt(&mut self, plan: Box<crate::engine::Prepared>, now: Nanos) {
         let former = self.engine.adopt(plan, now);
-        if whole == former.table().needs_segments() {
-            for lane in &mut self.lanes {
-                lane.queue.set_gso(whole)?;
-            }
-        }
         if let Some(tracer) = &mut self.wiring.tracer {
             tracer.next_table();
         }
         let active = self.engine.active_rules();
         self.tell(Report::Adopted(now, active, former));
-        Ok(())
     }
 
     fn drain(&mut self, now: Nanos) -> io::Result<()> {
@@ -319,7 +348,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     fn stop(&mut self, now: Nanos) -> io::Result<()> {
         self.drain(now)?;
         let limit = now + EMPTYING;
-        for (i, lane) in self.lanes.iter_mut().enumerate() {
+        // What is in a second queue was ahead of what is in the first.
+        let seconds = self.lanes.len()..self.lanes.queues().count();
+        for i in seconds.chain(0..self.lanes.len()) {
             let tracer = &mut self.wiring.tracer;
             let mut pass = |packet: &Packet<'_>| {
                 let token = Token { queue: i as u16, id: packet.id };
@@ -331,10 +362,12 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                 }
                 Answer::Accept
             };
-            while lane.queue.receive(&mut pass)? > 0 && clock::now() < limit {
-                lane.queue.flush()?;
+            self.lanes.flush()?;
+            while self.lanes.queue(i)?.receive(&mut pass)? > 0 && clock::now() < limit {
+                self.lanes.flush()?;
             }
         }
+        self.engine.segments_are_in();
         if let Some(ear) = &mut self.wiring.ear {
             ear.finish(now);
         }
@@ -379,6 +412,25 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     }
 }
 
+/// Judges the packets of one queue.
+struct Judging<'a> {
+    engine: &'a mut Engine,
+    parcels: &'a mut Parcels,
+    wiring: &'a mut Wiring,
+    now: Nanos,
+    lane: Info,
+    /// Whether it is a first queue, whose packets may have to come again.
+    first: bool,
+}
+
+impl Judge for Judging<'_> {
+    #[inline]
+    fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a> {
+        let Self { engine, parcels, wiring, now, lane, first } = self;
+        judge(engine, parcels, wiring, *now, *lane, *first, packet)
+    }
+}
+
 /// The way of one packet: read it, decide, and turn the decision into an answer.
 #[inline]
 fn judge(
@@ -386,11 +438,12 @@ fn judge(
     parcels: &mut Parcels,
     wiring: &mut Wiring,
     now: Nanos,
-    token: Token,
+    lane: Info,
+    first: bool,
     packet: &Packet<'_>,
-    mtu: u32,
-) -> Answer {
-    let mtu = if packet.gso { mtu } else { 0 };
+) -> Answer<'static> {
+    let token = Token { queue: lane.queue, id: packet.id };
+    let mtu = if packet.gso { lane.mtu } else { 0 };
     let Ok(view) = PacketView::parse(packet.bytes, packet.len, mtu) else {
         engine.unreadable();
         if let Some(tracer) = &mut wiring.tracer {
@@ -398,6 +451,10 @@ fn judge(
         }
         return Answer::Accept;
     };
+    let whole = packet.bytes.len() == packet.len as usize;
+    if first && lane.has_second && engine.diverts(now, &view, whole) {
+        return Answer::Segment;
+    }
     let decision = match &mut wiring.ear {
         None => engine.decide(now, &view),
         Some(ear) => {
@@ -412,7 +469,7 @@ fn judge(
     };
     let (answer, fate) = match (decision.verdict, decision.facts) {
         (Verdict::Drop | Verdict::Reject(_), _) => (Answer::Drop, Fate::Dropped),
-        (Verdict::Trim, _) => (Answer::Trim(view), Fate::Trimmed),
+        (Verdict::Trim, _) => (Answer::Trim(view, None), Fate::Trimmed),
         (Verdict::Reset { seq }, _) => (Answer::Reset(view, seq), Fate::Reset),
         (Verdict::Hold(keep), Some(facts)) => {
             let slot = if keep.trim { parcels.put_trimmed(packet.bytes, &view) } else { None };
@@ -428,6 +485,8 @@ fn judge(
         }
         (Verdict::Ask { .. }, Some(_)) => match engine.wait(now, token, &view, &decision) {
             Ok(Some(question)) => {
+                // It is asked of a stack, whichever of its queues the packet came by.
+                let question = Question { queue: lane.stack, ..question };
                 // Unasked, the packet's patience runs out and the user's choice applies.
                 let _ = wiring.questions.send(question);
                 (Answer::Keep, Fate::Asked)
@@ -449,20 +508,21 @@ fn judge(
 /// Gives a packet that was kept its answer.
 #[inline]
 fn answer<Q: PacketQueue>(
-    lanes: &mut [Lane<Q>],
+    lanes: &mut Lanes<Q>,
     parcels: &mut Parcels,
     left: &mut Vec<(LinkId, Nanos)>,
     tracer: &mut Option<Tracer>,
     now: Nanos,
     release: Release,
 ) -> io::Result<()> {
-    let queue = &mut lanes[usize::from(release.token.queue)].queue;
+    let queue = lanes.queue(usize::from(release.token.queue))?;
     let id = release.token.id;
     if let (Some(link), Some(due)) = (release.link, release.due) {
         left.push((link, due));
     }
     if let Some(tracer) = tracer {
         let fate = match (release.drop, release.slot) {
+            _ if release.segment => Fate::Segmented,
             (true, _) => Fate::Dropped,
             (false, Some(_)) => Fate::Trimmed,
             (false, None) => Fate::Accepted,
@@ -470,13 +530,14 @@ fn answer<Q: PacketQueue>(
         tracer.answered(now, release.token, release.link, fate);
     }
     match (release.drop, release.slot) {
+        _ if release.segment => queue.answer(id, LateAnswer::Segment),
         (true, slot) => {
             parcels.free(slot);
             queue.answer(id, LateAnswer::Drop)
         }
         (false, None) => queue.answer(id, LateAnswer::Accept),
         (false, Some(slot)) => {
-            let result = queue.answer(id, LateAnswer::Replace(parcels.get(slot)));
+            let result = queue.answer(id, LateAnswer::Replace(parcels.get(slot), None));
             parcels.free(Some(slot));
             result
         }

@@ -4,6 +4,7 @@
 mod memory;
 mod orders;
 mod packets;
+mod segments;
 
 #[path = "../queue_lab/mod.rs"]
 mod queue_lab;
@@ -34,19 +35,16 @@ const N2: &str = "127.0.0.2:7002";
 
 /// A queue that the loop can run on.
 trait Tested: PacketQueue + Send + Sized + 'static {
-    const FAST: bool;
     fn bind(options: QueueOptions) -> io::Result<Self>;
 }
 
 impl Tested for NfQueue {
-    const FAST: bool = true;
     fn bind(options: QueueOptions) -> io::Result<Self> {
         Self::open(options)
     }
 }
 
 impl Tested for NfqTwin {
-    const FAST: bool = false;
     fn bind(options: QueueOptions) -> io::Result<Self> {
         Self::open(options)
     }
@@ -105,7 +103,22 @@ impl<Q: Tested> Ready<Q> {
         lab.queue("-p udp --dport 7001", QUEUE + 1);
         let open = |number| {
             let queue = lab.inside(|| Q::bind(QueueOptions::new(number, true)));
-            Lane { queue: queue.expect("nobody else is bound here"), mtu: 1_500 }
+            let queue = queue.expect("nobody else is bound here");
+            Lane { queue, second: None, mtu: 1_500 }
+        };
+        Self { lanes: vec![open(QUEUE), open(QUEUE + 1)] }
+    }
+
+    /// The same for TCP, with a second queue each, as a raftq is attached.
+    fn in_pairs(lab: &Lab) -> Self {
+        lab.queue("-p tcp --dport 7002", QUEUE);
+        lab.queue("-p tcp --dport 7001", QUEUE + 1);
+        let bind = |options| lab.inside(|| Q::bind(options)).expect("nobody else is bound here");
+        let open = |number: u16| {
+            let behind = number + 2;
+            let second = Some(bind(QueueOptions::of_segments(behind)));
+            let queue = bind(QueueOptions::new(number, true).before(Some(behind)));
+            Lane { queue, second, mtu: 1_500 }
         };
         Self { lanes: vec![open(QUEUE), open(QUEUE + 1)] }
     }
@@ -114,7 +127,7 @@ impl<Q: Tested> Ready<Q> {
         let Setup { table, shared, .. } = setup;
         let prepared = Prepared::new(Arc::clone(&table), None, |_| shared);
         let counters = Arc::clone(prepared.counters());
-        let engine = Engine::new(prepared, Limits::for_queues(self.lanes.len()));
+        let engine = Engine::new(prepared, Limits::for_queues(self.lanes.len() * 2));
         let (orders, orders_in) = mailbox::post(1_024).expect("descriptors are left");
         let (reports_out, reports) = mailbox::post(setup.reports).expect("descriptors are left");
         let (ask, questions) = mailbox::post(setup.questions).expect("descriptors are left");

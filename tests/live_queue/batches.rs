@@ -21,7 +21,7 @@ impl Random {
 }
 
 /// Answers to come, in runs, so that batches come to be.
-fn answers(random: &mut Random, count: u64) -> VecDeque<Answer> {
+fn answers(random: &mut Random, count: u64) -> VecDeque<Answer<'static>> {
     let mut answers = VecDeque::new();
     let keep_one_in = 1 + random.below(60);
     while (answers.len() as u64) < count {

@@ -52,7 +52,7 @@ pub(crate) fn kept_ones_wait_and_are_answered_in_any_order<Q: Tested>() {
                 0 => LateAnswer::Drop,
                 1 => LateAnswer::Accept,
                 // As it was: its checksum is still right.
-                _ => LateAnswer::Replace(bytes),
+                _ => LateAnswer::Replace(bytes, None),
             };
             queue.answer(*id, answer).expect("it is kept");
             queue.flush().expect("sending works");
@@ -80,7 +80,7 @@ pub(crate) fn a_replacement_arrives_when_its_checksum_is_right<Q: Tested>() {
         let lo = Ipv4Addr::LOCALHOST;
         let sum = ipv4_checksum(&udp.to_immutable(), &lo, &lo);
         udp.set_checksum(if right { sum } else { sum ^ 0x0101 });
-        queue.answer(id, LateAnswer::Replace(&bytes)).expect("it is kept");
+        queue.answer(id, LateAnswer::Replace(&bytes, None)).expect("it is kept");
         queue.flush().expect("sending works");
         // That a wrong one is refused shows that somebody looked.
         assert_eq!(next(&at), right.then(|| b"HELLO".to_vec()));

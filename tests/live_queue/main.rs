@@ -4,6 +4,8 @@
 
 mod batches;
 mod datagrams;
+mod marks;
+mod second;
 mod segments;
 
 #[path = "../queue_lab/mod.rs"]
@@ -17,21 +19,17 @@ use std::io;
 
 /// A queue under test.
 trait Tested: PacketQueue + Send + Sized + 'static {
-    /// Whether it is ours.
-    const FAST: bool;
     /// Binds, in the namespace of the calling thread.
     fn bind(options: QueueOptions) -> io::Result<Self>;
 }
 
 impl Tested for NfQueue {
-    const FAST: bool = true;
     fn bind(options: QueueOptions) -> io::Result<Self> {
         Self::open(options)
     }
 }
 
 impl Tested for NfqTwin {
-    const FAST: bool = false;
     fn bind(options: QueueOptions) -> io::Result<Self> {
         Self::open(options)
     }
@@ -69,7 +67,8 @@ both! {
     segments::a_segment_that_was_made_a_reset_ends_its_connection,
     segments::a_replaced_segment_is_what_the_peer_reads,
     segments::segments_come_one_by_one_or_whole,
-    segments::changing_that_while_packets_flow,
+    marks::a_mark_is_borne_by_what_goes_on,
+    marks::other_bytes_go_on_at_once,
     batches::nothing_kept_escapes_whatever_the_answers,
     batches::one_kept_packet_anywhere_in_a_batch,
 }

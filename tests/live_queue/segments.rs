@@ -1,7 +1,8 @@
 //! TCP: connections, trimmed and replaced segments, and what GSO makes of them.
+//! The second queue, which cuts GSO packets up, has its tests in `second.rs`.
 
 use super::Tested;
-use super::queue_lab::{Lab, QUEUE, arrived, pump, send, view};
+use super::queue_lab::{Lab, QUEUE, pump, view};
 use pnet_packet::tcp::{MutableTcpPacket, ipv4_checksum};
 use raftq::kernel::losses::Losses;
 use raftq::kernel::queue::{Answer, LateAnswer, Packet};
@@ -76,7 +77,7 @@ fn trimmed<Q: Tested>(addr: &str, gso: bool, len: usize) {
         trims.set(trims.get() + 1);
         whole.set(whole.get() + usize::from(packet.gso));
         fins.set(fins.get() + usize::from(view.flags & tcp_flags::FIN != 0));
-        Answer::Trim(view)
+        Answer::Trim(view, None)
     };
     server.write_all(&[7; 100]).expect("written");
     assert_eq!(lab.unacknowledged(PORT), 100);
@@ -178,7 +179,7 @@ pub(crate) fn a_replaced_segment_is_what_the_peer_reads<Q: Tested>() {
     let lo = Ipv4Addr::LOCALHOST;
     let sum = ipv4_checksum(&tcp.to_immutable(), &lo, &lo);
     tcp.set_checksum(sum);
-    queue.answer(id, LateAnswer::Replace(&bytes)).expect("it is kept");
+    queue.answer(id, LateAnswer::Replace(&bytes, None)).expect("it is kept");
     queue.flush().expect("sending works");
     let mut read = [0; 10];
     assert_eq!(server.read(&mut read).expect("it has arrived"), 5);
@@ -231,39 +232,4 @@ pub(crate) fn segments_come_one_by_one_or_whole<Q: Tested>() {
         assert_eq!(whole > 0, gso, "{whole} packets were whole");
         assert_eq!(lab.losses(QUEUE), Losses::default());
     }
-}
-
-pub(crate) fn changing_that_while_packets_flow<Q: Tested>() {
-    let lab = Lab::new();
-    lab.run("ip link set lo mtu 1500");
-    lab.queue(THERE, QUEUE);
-    lab.queue("-p udp --dport 7000", QUEUE);
-    let mut queue: Q = lab.open(true);
-    if !Q::FAST {
-        assert_eq!(queue.set_gso(false).map_err(|e| e.kind()), Err(ErrorKind::Unsupported));
-        return;
-    }
-    let (from, at) = (lab.udp("127.0.0.1:0"), lab.udp("127.0.0.1:7000"));
-    let (mut packets, mut changes) = (0u32, 0u32);
-    let mut numbers = Vec::new();
-    let (mut whole, mut cut) = (0, 0);
-    bulk(&lab, &mut queue, |queue, len, gso| {
-        packets += 1;
-        whole += u32::from(gso);
-        cut += u32::from(len == 1_500);
-        if packets % 50 == 0 {
-            changes += 1;
-            // Datagrams are waiting when it changes, and more come behind.
-            send(&from, "127.0.0.1:7000", changes * 2..=changes * 2, 64);
-            queue.set_gso(changes % 2 == 0).expect("ours can");
-            send(&from, "127.0.0.1:7000", changes * 2 + 1..=changes * 2 + 1, 64);
-        }
-        numbers.extend(arrived(&at));
-    });
-    super::queue_lab::take_all(&mut queue, |_| Answer::Accept);
-    numbers.extend(arrived(&at));
-    assert_eq!(numbers, (2..changes * 2 + 2).collect::<Vec<_>>());
-    assert!(changes > 10 && whole > 0 && cut > 0, "{changes} changes, {whole} whole, {cut} cut");
-    assert_eq!(lab.losses(QUEUE), Losses::default());
-    assert_eq!((queue.faults().refused, queue.faults().garbled), (0, 0));
 }

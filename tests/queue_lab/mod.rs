@@ -86,6 +86,28 @@ impl Lab {
         list.lines().map(|line| column(line).expect("Send-Q is a number")).sum()
     }
 
+    /// Makes loopback carry what Ethernet does, so that bulk is cut up; and TCP patient: on a busy
+    /// machine an acknowledgement may come late, and nothing is sent again for that alone. All
+    /// packets come by one processor: whoever sends from two is reordered by loopback itself.
+    pub fn be_ethernet(&self) {
+        self.run("ip link set lo mtu 1500; sysctl -qw net.ipv4.tcp_early_retrans=0");
+        self.run("echo 1 >/sys/class/net/lo/queues/rx-0/rps_cpus");
+        for to in ["127.0.0.0/8", "127.0.0.1"] {
+            let route = format!("local {to} dev lo src 127.0.0.1 table local rto_min 10s");
+            self.run(&format!("ip route change {route}"));
+        }
+    }
+
+    /// What TCP here has counted: segments out of order, and those that were sent again.
+    pub fn disorder(&self) -> [u64; 2] {
+        let text = self.run("nstat -asz TcpExtTCPOFOQueue TcpRetransSegs");
+        ["TcpExtTCPOFOQueue", "TcpRetransSegs"].map(|name| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            let value = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+            value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+        })
+    }
+
     /// What the kernel counts of a queue here, read from outside.
     pub fn losses(&self, number: u16) -> Losses {
         let reader = self.inside(|| LossReader::open(number)).expect("the module is loaded");
@@ -135,7 +157,10 @@ pub fn number(packet: &Packet<'_>) -> u32 {
 }
 
 /// Takes in everything that waits; answers are handed over.
-pub fn take_all<Q: PacketQueue>(queue: &mut Q, mut each: impl FnMut(&Packet<'_>) -> Answer) {
+pub fn take_all<Q: PacketQueue>(
+    queue: &mut Q,
+    mut each: impl FnMut(&Packet<'_>) -> Answer<'static>,
+) {
     while queue.receive(&mut each).expect("receiving works") > 0 {
         queue.flush().expect("sending works");
     }
@@ -145,7 +170,7 @@ pub fn take_all<Q: PacketQueue>(queue: &mut Q, mut each: impl FnMut(&Packet<'_>)
 pub fn pump<Q: PacketQueue>(
     queue: &mut Q,
     what: &str,
-    mut each: impl FnMut(&Packet<'_>) -> Answer,
+    mut each: impl FnMut(&Packet<'_>) -> Answer<'static>,
     mut done: impl FnMut() -> bool,
 ) {
     let mut poller = Poller::new().expect("polling works");
