@@ -533,7 +533,7 @@ fn listening_and_telling_allocate_nothing() {
         for (now, bytes) in packets {
             let len = bytes.len() as u32;
             let view = PacketView::parse(bytes, len, 0).expect("a packet");
-            let packet = raftq::kernel::queue::Packet { id: 0, bytes, len, gso: false };
+            let packet = raftq::kernel::queue::Packet { id: 0, bytes, len, gso: false, from: None };
             let heard = ear.listen(*now, &view, &packet);
             messages += heard.0.len() as u64;
             entries += heard.1.len();

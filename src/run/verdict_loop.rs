@@ -22,6 +22,7 @@ use crate::engine::held::HELD_MAX;
 use crate::engine::{Engine, Question, Release, Token, Verdict};
 use crate::kernel::clock;
 use crate::kernel::heart::Heart;
+use crate::kernel::inject::{Injected, Injectors};
 use crate::kernel::poll::{Poller, Pulse};
 use crate::kernel::queue::{Answer, Faults, Judge, LateAnswer, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
@@ -55,6 +56,8 @@ pub struct Wiring {
     pub tracer: Option<Tracer>,
     /// Reads what nodes say to each other, where the cluster names a protocol.
     pub ear: Option<Ear>,
+    /// Sends packets of raftq's own.
+    pub injectors: Injectors,
     /// Watched by the guardian.
     pub heart: Arc<Heart>,
 }
@@ -87,6 +90,8 @@ pub struct Ended {
     pub engine: Engine,
     /// What its queues noticed, added up.
     pub faults: Faults,
+    /// Packets of its own.
+    pub injected: Injected,
 }
 
 impl<Q: PacketQueue> VerdictLoop<Q> {
@@ -98,7 +103,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         wiring: Wiring,
         read_early: bool,
     ) -> io::Result<Self> {
-        let lanes = Lanes::new(lanes);
+        let mut lanes = Lanes::new(lanes);
+        lanes.tell_neighbours(wiring.injectors.learns() && engine.needs().injects);
         engine.has_second_queues(lanes.have_seconds());
         let pulse = Pulse::every(PULSE)?;
         let (mut poller, mut idle) = (Poller::new()?, Poller::new()?);
@@ -149,7 +155,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             refused: sum.refused + f.refused,
             garbled: sum.garbled + f.garbled,
         });
-        Ok(Ended { engine: self.engine, faults })
+        Ok(Ended { engine: self.engine, faults, injected: self.wiring.injectors.counts() })
     }
 
     /// One round; returns whether some queue had a full batch, so that there may be more.
@@ -326,6 +332,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
 
     fn adopt(&mut self, plan: Box<crate::engine::Prepared>, now: Nanos) {
         let former = self.engine.adopt(plan, now);
+        let injects = self.engine.needs().injects;
+        self.lanes.tell_neighbours(self.wiring.injectors.learns() && injects);
         if let Some(tracer) = &mut self.wiring.tracer {
             tracer.next_table();
         }
@@ -451,6 +459,9 @@ fn judge(
         }
         return Answer::Accept;
     };
+    if let Some(from) = packet.from {
+        wiring.injectors.learn(view.src.addr, from);
+    }
     let whole = packet.bytes.len() == packet.len as usize;
     if first && lane.has_second && engine.diverts(now, &view, whole) {
         return Answer::Segment;
