@@ -623,7 +623,8 @@ fn listening_and_telling_allocate_nothing() {
         for (now, bytes) in packets {
             let len = bytes.len() as u32;
             let view = PacketView::parse(bytes, len, 0).expect("a packet");
-            let packet = raftq::kernel::queue::Packet { id: 0, bytes, len, gso: false };
+            let packet =
+                raftq::kernel::queue::Packet { id: 0, bytes, len, gso: false, mark: 0, from: None };
             let heard = ear.listen(*now, &view, &packet);
             messages += heard.0.len() as u64;
             entries += heard.1.len();

@@ -1,6 +1,7 @@
 //! What a run's exit code follows from, and that each reason is told.
 
 use raftq::engine::{Engine, Limits, Prepared};
+use raftq::kernel::inject::Injected;
 use raftq::kernel::losses::Losses;
 use raftq::kernel::queue::Faults;
 use raftq::rules::{Table, compile};
@@ -40,7 +41,7 @@ fn outcome(more: &str, change: impl FnOnce(&mut Circumstances, &mut Detached)) -
         broken: false,
     };
     let mut detached = Detached {
-        ended: Ended { engine, faults: Faults::default() },
+        ended: Ended { engine, faults: Faults::default(), injected: Injected::default() },
         losses: Losses::default(),
         traced: None,
         watched: None,

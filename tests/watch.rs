@@ -74,7 +74,11 @@ impl Both {
         let len = bytes.len() as u32;
         let view = PacketView::parse(&bytes, len, 0).expect("a packet");
         let link = link(peers, one.src, one.dst);
-        ear.listen(*now, &view, &Packet { id: 0, bytes: &bytes, len, gso: false });
+        ear.listen(
+            *now,
+            &view,
+            &Packet { id: 0, bytes: &bytes, len, gso: false, mark: 0, from: None },
+        );
         ear.tell(*now, link);
         let ends = link.map(|link| link.ends(peers.len()));
         let (from, to) = (ends.map(|(from, _)| from), ends.map(|(_, to)| to));

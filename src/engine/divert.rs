@@ -86,6 +86,12 @@ impl Engine {
         true
     }
 
+    /// What the rules in force need of packets, active or not.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.plan.layout.needs
+    }
+
     /// Whether packets may be on their way to second queues.
     #[inline]
     #[must_use]

@@ -200,6 +200,8 @@ pub struct Release {
     pub segment: bool,
     /// Where the loop keeps the bytes that go instead of it.
     pub slot: Option<u16>,
+    /// Whether these are its acknowledgement alone.
+    pub trimmed: bool,
     /// The mark that it is to bear.
     pub mark: Option<Mark>,
     /// Its link, where it is known.
@@ -717,12 +719,22 @@ impl Release {
     fn of(held: &Held) -> Self {
         let link = Some(held.facts.link);
         let Held { slot, mark, .. } = *held;
-        Self { slot, mark, link, ..Self::pass(held.token) }
+        // What is trimmed carries nothing; what is damaged does.
+        let trimmed = slot.is_some() && !held.facts.data;
+        Self { slot, trimmed, mark, link, ..Self::pass(held.token) }
     }
 
     /// A packet that goes on as it is.
     fn pass(token: Token) -> Self {
-        let (drop, segment) = (false, false);
-        Self { token, drop, segment, slot: None, mark: None, link: None, due: None }
+        Self {
+            token,
+            drop: false,
+            segment: false,
+            slot: None,
+            trimmed: false,
+            mark: None,
+            link: None,
+            due: None,
+        }
     }
 }

@@ -5,8 +5,10 @@
 //! of this site and either port is a peer port; three short chains ask for the three in
 //! turn, so that other traffic leaves after the first. Where nodes share a stack they dial
 //! from any local address, so one end must be a node's endpoint. A client's traffic to a
-//! client port matches neither. Pure text; `iptables.rs` puts it in.
+//! client port matches neither. What raftq sends by itself (`inject.rs`) is peer traffic, too, and
+//! returns by its mark. Pure text; `iptables.rs` puts it in.
 
+use super::inject::MARK;
 use super::topology::{Family, Hook, Site, ips};
 use crate::packet::Endpoint;
 use crate::rules::table::Node;
@@ -95,7 +97,7 @@ fn apart(spec: &Spec<'_>, family: Family) -> Vec<Chain> {
         ["tcp --dport", "tcp --sport", "udp --dport", "udp --sport"]
             .map(|m| format!("-p {m} {p} {queue}"))
     });
-    let by_port = by_port.collect();
+    let by_port = own(spec).into_iter().chain(by_port).collect();
     vec![
         (source, senders.iter().map(|a| format!("-s {a} -j {destination}")).collect()),
         (destination, receivers.iter().map(|a| format!("-d {a} -j {port}")).collect()),
@@ -113,7 +115,13 @@ fn shared(spec: &Spec<'_>, family: Family) -> Vec<Chain> {
         let addr = e.socket_addr().ip();
         ["tcp", "udp"].map(|p| format!("{address} {addr} -p {p} {port} {} {queue}", e.port))
     });
-    vec![(spec.chain.to_owned(), rules.collect())]
+    vec![(spec.chain.to_owned(), own(spec).into_iter().chain(rules).collect())]
+}
+
+/// Lets packets of raftq's own pass, where they come by: a bridge's never do.
+fn own(spec: &Spec<'_>) -> Option<String> {
+    let comes = spec.site.hook == Hook::Input;
+    comes.then(|| format!("-m mark --mark {MARK:#x} -j RETURN"))
 }
 
 /// With bypass, packets pass while nobody reads the queue.
@@ -178,6 +186,7 @@ mod tests {
 -A C -s 10.0.0.2 -j C-D
 -A C -s 10.0.0.9 -j C-D
 -A C-D -d 10.0.0.1 -j C-P
+-A C-P -m mark --mark 0x2071 -j RETURN
 -A C-P -p tcp --dport 1 -j NFQUEUE --queue-num 9 --queue-bypass
 -A C-P -p tcp --sport 1 -j NFQUEUE --queue-num 9 --queue-bypass
 -A C-P -p udp --dport 1 -j NFQUEUE --queue-num 9 --queue-bypass
@@ -195,12 +204,14 @@ COMMIT
         assert!(text.contains("-A C -s 10.0.0.1 -j C-D\n-A C -s 10.0.0.2 -j C-D\n"), "{text}");
         assert!(text.contains("-A C-D -d 10.0.0.1 -j C-P\n"), "{text}");
         assert!(text.contains("-A FORWARD -m physdev --physdev-is-bridged -j C\n"), "{text}");
+        assert!(!text.contains("mark"), "{text}");
     }
 
     #[test]
     fn a_shared_stack_asks_only_for_one_endpoint() {
         let nodes = [node("a", &["127.0.0.1:1"]), node("b", &["127.0.0.1:2"])];
         let text = text(&site(&[0, 1], Hook::Input), &nodes);
+        assert!(text.contains("-N C\n-A C -m mark --mark 0x2071 -j RETURN\n"), "{text}");
         assert!(text.contains("-A C -d 127.0.0.1 -p tcp --dport 2 -j NFQUEUE"), "{text}");
         assert!(text.contains("-A C -s 127.0.0.1 -p udp --sport 1 -j NFQUEUE"), "{text}");
     }

@@ -4,6 +4,7 @@
 //! own firewall is not touched. Without root it says what it could not try. Findings are
 //! data: the command line prints them.
 
+use super::inject::MARK;
 use super::iptables::Flavour;
 use super::netlink::{self, ACK, DUMP, Message};
 use super::netns::NetNs;
@@ -92,7 +93,7 @@ const CAPABILITIES: [(u32, &str, &str); 5] = [
     (12, "CAP_NET_ADMIN", "packet queues and firewall rules"),
     (21, "CAP_SYS_ADMIN", "entering the network namespaces of nodes"),
     (process::CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "finding nodes and their sockets by process"),
-    (13, "CAP_NET_RAW", "iptables of the legacy flavour"),
+    (13, "CAP_NET_RAW", "packets of raftq's own, and iptables of the legacy flavour"),
     (23, "CAP_SYS_NICE", "verdicts without waiting for other processes"),
 ];
 
@@ -172,14 +173,16 @@ fn kernel(flavour: Option<Flavour>) -> Vec<Finding> {
     all.push(outcome("packet queue", "nfnetlink_queue", true, &bind_queue(&fresh)));
     let Some(flavour) = flavour else { return all };
     let mut rule = |what: &str, family, needed, module: &str, rule: &str| {
-        let text = format!("*mangle\n-A {rule} -j NFQUEUE --queue-num 1 --queue-bypass\nCOMMIT\n");
+        let text = format!("*mangle\n-A {rule}\nCOMMIT\n");
         let tried = restore::start(&fresh, flavour, family, text, None).and_then(Running::finish);
         all.push(outcome(what, module, needed, &tried));
     };
-    let peer = "INPUT -p tcp --dport 1";
+    let peer = "INPUT -p tcp --dport 1 -j NFQUEUE --queue-num 1 --queue-bypass";
     rule("NFQUEUE target", Family::V4, true, "xt_NFQUEUE", peer);
     rule("NFQUEUE target, IPv6", Family::V6, false, "ip6table_mangle xt_NFQUEUE", peer);
-    let bridged = "FORWARD -m physdev --physdev-is-bridged";
+    let own = format!("INPUT -m mark --mark {MARK:#x} -j RETURN");
+    rule("mark match", Family::V4, true, "xt_mark", &own);
+    let bridged = "FORWARD -m physdev --physdev-is-bridged -j RETURN";
     rule("physdev match", Family::V4, false, "xt_physdev", bridged);
     all
 }

@@ -21,6 +21,7 @@
 //! queue.rs      a packet queue as the loop sees it
 //! nfqueue.rs    the fast queue socket, nfq_twin.rs its twin
 //!               (nfnetlink.rs: messages as bytes; outbox.rs: answers as messages)
+//! inject.rs     packets of raftq's own
 //! losses.rs     packets that a queue lost
 //! heart.rs poll.rs sched.rs   the loop's heartbeat, waiting and urgency
 //! ```
@@ -35,6 +36,7 @@ pub mod door;
 pub mod foreign;
 pub mod heart;
 pub mod http;
+pub mod inject;
 pub mod iptables;
 pub mod links;
 pub mod losses;

@@ -7,7 +7,7 @@
 //! crate cannot send a packet to one without losing it where nobody reads that.
 
 use super::queue::{
-    Answer, Faults, Judge, LateAnswer, Packet, PacketQueue, QueueOptions, REPLACE_MAX,
+    Answer, Faults, Judge, LateAnswer, Neighbour, Packet, PacketQueue, QueueOptions, REPLACE_MAX,
 };
 use crate::engine::mangle::{self, HEADERS_MAX};
 use nfq::{Message, Queue, Verdict};
@@ -30,6 +30,7 @@ pub struct NfqTwin {
     queue: Queue,
     fd: RawFd,
     kept: FxHashMap<u32, Message>,
+    neighbours: bool,
     faults: Faults,
 }
 
@@ -56,7 +57,13 @@ impl NfqTwin {
         queue.set_recv_gso(options.number, options.gso)?;
         queue.set_queue_max_len(options.number, options.max_len)?;
         queue.set_nonblocking(true);
-        Ok(Self { queue, fd, kept: FxHashMap::default(), faults: Faults::default() })
+        Ok(Self {
+            queue,
+            fd,
+            kept: FxHashMap::default(),
+            neighbours: false,
+            faults: Faults::default(),
+        })
     }
 
     fn send(&mut self, mut message: Message, verdict: Verdict) -> io::Result<()> {
@@ -79,6 +86,12 @@ impl NfqTwin {
         }
         self.send(message, Verdict::Accept)
     }
+}
+
+fn neighbour(message: &Message) -> Option<Neighbour> {
+    let mac = message.get_hw_addr()?.try_into().ok()?;
+    let device = message.get_physindev();
+    (device != 0).then_some(Neighbour { device, mac })
 }
 
 /// Closes the socket in children; the crate does not ask for that. A child that had it, such
@@ -150,6 +163,8 @@ impl PacketQueue for NfqTwin {
                 bytes: message.get_payload(),
                 len: message.get_original_len() as u32,
                 gso: message.is_seg_offloaded(),
+                mark: message.get_nfmark(),
+                from: if self.neighbours { neighbour(&message) } else { None },
             };
             let mut out = [0; HEADERS_MAX];
             match judge.judge(&packet) {
@@ -199,6 +214,10 @@ impl PacketQueue for NfqTwin {
 
     fn has_unsent(&self) -> bool {
         false
+    }
+
+    fn tell_neighbours(&mut self, tell: bool) {
+        self.neighbours = tell;
     }
 
     fn faults(&self) -> Faults {

@@ -10,7 +10,9 @@
 use super::netlink::attrs;
 use super::nfnetlink::{Builder, Message, messages};
 use super::outbox::{Outbox, SUBSYS_QUEUE};
-use super::queue::{Answer, Faults, Judge, LateAnswer, Packet, PacketQueue, QueueOptions};
+use super::queue::{
+    Answer, Faults, Judge, LateAnswer, Neighbour, Packet, PacketQueue, QueueOptions,
+};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
     setsockopt, socket, sockopt,
@@ -44,6 +46,9 @@ const COPY_PACKET: u8 = 2;
 const FLAG_GSO: u32 = 4;
 
 const ATTR_PACKET_HDR: u16 = 1;
+const ATTR_MARK: u16 = 3;
+const ATTR_IFINDEX_PHYSINDEV: u16 = 7;
+const ATTR_HWADDR: u16 = 9;
 const ATTR_PAYLOAD: u16 = 10;
 const ATTR_CAP_LEN: u16 = 13;
 const ATTR_SKB_INFO: u16 = 14;
@@ -55,6 +60,7 @@ pub struct NfQueue {
     fd: OwnedFd,
     inbox: Inbox,
     out: Outbox,
+    neighbours: bool,
     faults: Faults,
 }
 
@@ -77,6 +83,7 @@ impl NfQueue {
             fd,
             inbox: Inbox::new(options.copy as usize + ATTRIBUTES_MAX),
             out: Outbox::new(options.number, options.second),
+            neighbours: false,
             faults: Faults::default(),
         };
         queue.configure(options)?;
@@ -100,7 +107,7 @@ impl NfQueue {
                         error => Err(io::Error::from_raw_os_error(-error)),
                     };
                 }
-                if let Parsed::Packet(packet) = parse(&message) {
+                if let Parsed::Packet(packet) = parse(&message, false) {
                     self.out.answer(&packet, Answer::Accept);
                 }
             }
@@ -122,7 +129,7 @@ impl PacketQueue for NfQueue {
                 self.faults.garbled += 1;
             }
             for message in messages(datagram) {
-                match parse(&message) {
+                match parse(&message, self.neighbours) {
                     Parsed::Packet(packet) => {
                         self.out.answer(&packet, judge.judge(&packet));
                         if self.out.is_full() {
@@ -150,6 +157,10 @@ impl PacketQueue for NfQueue {
 
     fn has_unsent(&self) -> bool {
         !self.out.bytes().is_empty()
+    }
+
+    fn tell_neighbours(&mut self, tell: bool) {
+        self.neighbours = tell;
     }
 
     fn faults(&self) -> Faults {
@@ -182,19 +193,23 @@ enum Parsed<'a> {
     Nothing,
 }
 
-fn parse<'a>(message: &Message<'a>) -> Parsed<'a> {
+fn parse<'a>(message: &Message<'a>, neighbours: bool) -> Parsed<'a> {
     if message.kind == libc::NLMSG_ERROR as u16 {
         return if message.error() == 0 { Parsed::Nothing } else { Parsed::Refused };
     }
     if message.kind != MSG_PACKET {
         return Parsed::Nothing;
     }
-    let (mut id, mut bytes, mut len, mut gso) = (None, None, None, false);
+    let (mut id, mut bytes, mut len, mut gso, mut mark) = (None, None, None, false, 0);
+    let (mut device, mut mac) = (None, None);
     for (kind, value) in attrs(message.body.get(4..).unwrap_or_default()) {
         match kind {
             ATTR_PACKET_HDR => id = be32(value),
             ATTR_PAYLOAD => bytes = Some(value),
             ATTR_CAP_LEN => len = be32(value),
+            ATTR_MARK => mark = be32(value).unwrap_or(0),
+            ATTR_IFINDEX_PHYSINDEV if neighbours => device = be32(value),
+            ATTR_HWADDR if neighbours => mac = hardware_address(value),
             ATTR_SKB_INFO => gso = be32(value).unwrap_or(0) & SKB_GSO != 0,
             _ => {}
         }
@@ -204,7 +219,14 @@ fn parse<'a>(message: &Message<'a>) -> Parsed<'a> {
     let bytes = bytes.unwrap_or_default();
     // The kernel tells the length only where it copied less.
     let len = len.unwrap_or(bytes.len() as u32);
-    Parsed::Packet(Packet { id, bytes, len, gso })
+    let from = device.zip(mac).map(|(device, mac)| Neighbour { device, mac });
+    Parsed::Packet(Packet { id, bytes, len, gso, mark, from })
+}
+
+/// Its length, two bytes of nothing, and the address, where it is one of Ethernet.
+fn hardware_address(value: &[u8]) -> Option<[u8; 6]> {
+    let (len, rest) = value.split_first_chunk()?;
+    (u16::from_be_bytes(*len) == 6).then(|| rest.get(2..8)?.try_into().ok())?
 }
 
 fn be32(value: &[u8]) -> Option<u32> {
@@ -353,7 +375,7 @@ mod tests {
     }
 
     fn parsed(bytes: &[u8]) -> Parsed<'_> {
-        parse(&messages(bytes).next().expect("one message"))
+        parse(&messages(bytes).next().expect("one message"), true)
     }
 
     #[test]
@@ -370,6 +392,20 @@ mod tests {
         ]);
         let Parsed::Packet(packet) = parsed(&cut) else { panic!("a packet") };
         assert_eq!((packet.len, packet.gso), (64_000, true));
+        assert_eq!(packet.from, None);
+        let mac = [0, 6, 0, 0, 2, 0, 0, 0, 0, 9, 0, 0];
+        let bridged = message(&[
+            (ATTR_PACKET_HDR, &header),
+            (ATTR_IFINDEX_PHYSINDEV, &5u32.to_be_bytes()),
+            (ATTR_HWADDR, &mac),
+        ]);
+        let Parsed::Packet(packet) = parsed(&bridged) else { panic!("a packet") };
+        assert_eq!(packet.from, Some(Neighbour { device: 5, mac: [2, 0, 0, 0, 0, 9] }));
+        for cut in 0..10 {
+            let bridged = message(&[(ATTR_PACKET_HDR, &header), (ATTR_HWADDR, &mac[..cut])]);
+            let Parsed::Packet(packet) = parsed(&bridged) else { panic!("a packet") };
+            assert_eq!(packet.from, None);
+        }
         let nameless = message(&[(ATTR_PAYLOAD, b"abc")]);
         assert!(matches!(parsed(&nameless), Parsed::Garbled));
     }
@@ -388,7 +424,7 @@ mod tests {
                 bytes[at] = byte;
             }
             for message in messages(&bytes) {
-                if let Parsed::Packet(packet) = parse(&message) {
+                if let Parsed::Packet(packet) = parse(&message, true) {
                     let _ = PacketView::parse(packet.bytes, packet.len, 1500);
                 }
             }

@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn packet(id: u32) -> Packet<'static> {
-        Packet { id, bytes: &[], len: 0, gso: false }
+        Packet { id, bytes: &[], len: 0, gso: false, mark: 0, from: None }
     }
 
     /// Answers, and what is to come of each; nothing where the packet is kept.

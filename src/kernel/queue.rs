@@ -64,6 +64,20 @@ pub struct Packet<'a> {
     pub len: u32,
     /// Whether it stands for several wire segments.
     pub gso: bool,
+    /// The mark that it bears.
+    pub mark: u32,
+    /// The device that it came from over a bridge, where that is asked for
+    /// ([`PacketQueue::tell_neighbours`]) and told.
+    pub from: Option<Neighbour>,
+}
+
+/// A device at the other end of a port of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Index of the port.
+    pub device: u32,
+    /// Address of the device behind it.
+    pub mac: [u8; 6],
 }
 
 /// The immediate answer to a packet. A mark, where one is given, is the packet's from then on,
@@ -180,6 +194,9 @@ pub trait PacketQueue {
     /// Whether there are answers that the kernel does not have, as where it had no memory to take
     /// them.
     fn has_unsent(&self) -> bool;
+
+    /// Whether packets tell from now on which device they came from ([`Packet::from`]).
+    fn tell_neighbours(&mut self, tell: bool);
 
     /// What went wrong so far.
     fn faults(&self) -> Faults;

@@ -10,6 +10,7 @@ use super::watch::{self, Ear, Watcher};
 use crate::engine::{Engine, Limits, Prepared};
 use crate::kernel::chains::Spec;
 use crate::kernel::heart::Heart;
+use crate::kernel::inject::Injectors;
 use crate::kernel::iptables::{self};
 use crate::kernel::losses::LossReader;
 use crate::kernel::nfq_twin::NfqTwin;
@@ -205,12 +206,18 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
     let (questions, questions_in) = mailbox::post(8_192).map_err(failed)?;
     let (tracer, names, writer) = open_trace(options.trace, &table)?;
     let (ear, watcher) = open_watch(options.wire, &table)?.unzip();
+    let (injectors, no_injection) = match Injectors::open(&table.nodes, &plan) {
+        Ok(injectors) => (injectors, None),
+        Err(trouble) if table.needs().injects => return Err(trouble),
+        Err(trouble) => (Injectors::none(), Some(trouble)),
+    };
     let wiring = Wiring {
         orders: orders_in,
         reports: reports_out,
         questions,
         tracer,
         ear,
+        injectors,
         heart: Arc::clone(&heart),
     };
     let asker = if shared.is_empty() {
@@ -243,6 +250,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
         start: Nanos::ZERO,
         early: Vec::new(),
         queue: options.queue,
+        no_injection,
         orders,
         heart,
         record,

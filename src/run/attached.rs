@@ -58,6 +58,8 @@ pub struct Attached {
     /// What the loop told before that, such as who leads.
     pub(super) early: Vec<Report>,
     pub(super) queue: QueueKind,
+    /// Why no packets of raftq's own can be sent, where they cannot.
+    pub(super) no_injection: Option<Trouble>,
     pub(super) orders: Post<Order>,
     pub(super) heart: Arc<Heart>,
     pub(super) record: Record,
@@ -201,6 +203,9 @@ impl Attached {
                  segments, which --queue nfq can only set at its start",
                 "attach anew, or without --queue nfq",
             ));
+        }
+        if let Some(trouble) = self.no_injection.as_ref().filter(|_| table.needs().injects) {
+            return Err(trouble.clone());
         }
         let shared = asker::shared_nodes(&self.plan);
         let prepared = Prepared::new(Arc::clone(&table), Some(former), |n| shared.contains(&n));
@@ -354,6 +359,7 @@ impl Attached {
                 Limits { queues: 0, held: 0, flows: 1 },
             ),
             faults: crate::kernel::queue::Faults::default(),
+            injected: crate::kernel::inject::Injected::default(),
         });
         Detached { ended, losses, traced, watched, troubles, rules_removed, released }
     }

@@ -88,6 +88,13 @@ impl<Q: PacketQueue> Lanes<Q> {
         Ok(())
     }
 
+    /// Whether packets of first queues tell which device they came from.
+    pub(super) fn tell_neighbours(&mut self, tell: bool) {
+        for lane in &mut self.0 {
+            lane.queue.tell_neighbours(tell);
+        }
+    }
+
     /// Whether the kernel has not taken some answers of first queues.
     pub(super) fn have_unsent(&self) -> bool {
         self.0.iter().any(|lane| lane.queue.has_unsent())

@@ -15,6 +15,7 @@ pub mod found;
 pub mod guardian;
 pub mod healing;
 pub mod host;
+mod judging;
 mod lanes;
 mod listening;
 mod loads;

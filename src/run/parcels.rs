@@ -16,6 +16,8 @@ pub struct Parcels {
     memory: Vec<u8>,
     lens: Box<[u32]>,
     free: Vec<u16>,
+    /// What goes on at once instead of a packet.
+    scratch: Vec<u8>,
 }
 
 impl Parcels {
@@ -26,6 +28,7 @@ impl Parcels {
             memory: vec![0; PLACES * PLACE],
             lens: vec![0; PLACES].into(),
             free: (0..PLACES as u16).rev().collect(),
+            scratch: vec![0; PLACE],
         }
     }
 
@@ -38,6 +41,12 @@ impl Parcels {
         self.lens[usize::from(slot)] = len as u32;
         self.free.pop();
         Some(slot)
+    }
+
+    /// What `write` writes, until the next call; `None` where it writes nothing.
+    pub fn write(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<&[u8]> {
+        let len = write(&mut self.scratch)?;
+        Some(&self.scratch[..len])
     }
 
     /// Trims a segment and keeps the result; `None` where it cannot be trimmed or kept.

@@ -42,8 +42,12 @@ pub enum Fate {
     Trimmed,
     /// A RST went on instead.
     Reset,
-    /// Held for that long.
-    Held(Nanos),
+    /// Dropped, and its sender was told.
+    Rejected,
+    /// Went on with a changed payload.
+    Corrupted,
+    /// Held for that long; without a time, until a rule lets it go.
+    Held(Option<Nanos>),
     /// Dropped because as many were held as may be.
     Overflowed,
     /// Kept until its sender is known.
@@ -397,7 +401,10 @@ fn line<'a>(record: &Record, start: Nanos, table: Option<&'a Table>) -> Line<'a>
         Fate::Dropped => ("drop", None),
         Fate::Trimmed => ("trim", None),
         Fate::Reset => ("reset", None),
-        Fate::Held(delay) => ("delay", Some(delay.0 / 1_000)),
+        Fate::Rejected => ("reject", None),
+        Fate::Corrupted => ("corrupt", None),
+        Fate::Held(Some(delay)) => ("delay", Some(delay.0 / 1_000)),
+        Fate::Held(None) => ("hold", None),
         Fate::Overflowed => ("overflow", None),
         Fate::Asked => ("ask", None),
         Fate::Segmented => ("segment", None),

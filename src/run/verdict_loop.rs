@@ -10,20 +10,22 @@
 //! as soon as its answer is sent, and is taken in, all of it, before a first queue is read again:
 //! so nothing overtakes it.
 
+use super::judging::{Judging, Leaving, send_rst};
 pub use super::lanes::Lane;
-use super::lanes::{Info, Lanes};
+use super::lanes::Lanes;
 use super::mailbox::{Inbox, Order, Post, Report};
 use super::parcels::Parcels;
 use super::spin::{STRETCH, SpinBudget};
-use super::trace::{Fate, Tracer};
+use super::trace::Tracer;
 use super::watch::Ear;
 use crate::engine::flows::FlowKey;
 use crate::engine::held::HELD_MAX;
-use crate::engine::{Engine, Heard, Question, Release, Token, Verdict};
+use crate::engine::{Engine, Question, Token};
 use crate::kernel::clock;
 use crate::kernel::heart::Heart;
+use crate::kernel::inject::{Injected, Injectors};
 use crate::kernel::poll::{Poller, Pulse};
-use crate::kernel::queue::{Answer, Faults, Judge, LateAnswer, Packet, PacketQueue};
+use crate::kernel::queue::{Answer, Faults, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
 use crate::packet::{LinkId, PacketView, Proto};
 use crate::time::Nanos;
@@ -55,6 +57,8 @@ pub struct Wiring {
     pub tracer: Option<Tracer>,
     /// Reads what nodes say to each other, where the cluster names a protocol.
     pub ear: Option<Ear>,
+    /// Sends packets of raftq's own.
+    pub injectors: Injectors,
     /// Watched by the guardian.
     pub heart: Arc<Heart>,
 }
@@ -87,6 +91,8 @@ pub struct Ended {
     pub engine: Engine,
     /// What its queues noticed, added up.
     pub faults: Faults,
+    /// Packets of its own.
+    pub injected: Injected,
 }
 
 impl<Q: PacketQueue> VerdictLoop<Q> {
@@ -98,7 +104,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         wiring: Wiring,
         read_early: bool,
     ) -> io::Result<Self> {
-        let lanes = Lanes::new(lanes);
+        let mut lanes = Lanes::new(lanes);
+        lanes.tell_neighbours(wiring.injectors.learns() && engine.needs().injects);
         engine.has_second_queues(lanes.have_seconds());
         let pulse = Pulse::every(PULSE)?;
         let (mut poller, mut idle) = (Poller::new()?, Poller::new()?);
@@ -149,7 +156,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             refused: sum.refused + f.refused,
             garbled: sum.garbled + f.garbled,
         });
-        Ok(Ended { engine: self.engine, faults })
+        Ok(Ended { engine: self.engine, faults, injected: self.wiring.injectors.counts() })
     }
 
     /// One round; returns whether some queue had a full batch, so that there may be more.
@@ -242,28 +249,40 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         if !self.engine.has_untold_silence() && !self.engine.has_orphans() {
             return Ok(());
         }
-        let Self { lanes, engine, wiring, parcels, left, .. } = self;
-        let mut result = Ok(());
-        let mut out = |r: Release| {
-            keep_first(&mut result, answer(lanes, parcels, left, &mut wiring.tracer, now, r));
-        };
-        engine.drop_orphans(&mut out);
-        let reports = &wiring.reports;
-        engine.tell_silences(|s| reports.send(Report::Silenced(s)).is_ok(), &mut out);
-        result
+        self.let_go(now, |engine, reports, out| {
+            engine.drop_orphans(&mut |r| out.answer(r));
+            let tell = |silenced| reports.send(Report::Silenced(silenced)).is_ok();
+            engine.tell_silences(tell, &mut |r| out.answer(r));
+        })
     }
 
     /// Starts and ends rules, and answers what is due.
     fn let_out(&mut self, now: Nanos) -> io::Result<()> {
+        self.let_go(now, |engine, reports, out| {
+            let tell = |edge| drop(reports.send(Report::Edge(edge)));
+            engine.advance(now, tell, &mut |r| out.answer(r));
+            engine.release(now, &mut |r| out.answer(r));
+        })?;
+        if self.engine.has_resets() {
+            let injectors = &mut self.wiring.injectors;
+            self.engine.take_resets(|rst| send_rst(injectors, rst));
+            self.tell_silences(now)?;
+        }
+        Ok(())
+    }
+
+    /// Has the engine let packets go that were kept.
+    #[inline]
+    fn let_go(
+        &mut self,
+        now: Nanos,
+        work: impl FnOnce(&mut Engine, &Post<Report>, &mut Leaving<'_, Q>),
+    ) -> io::Result<()> {
         let Self { lanes, engine, wiring, parcels, left, .. } = self;
-        let mut result = Ok(());
-        let mut out = |r: Release| {
-            keep_first(&mut result, answer(lanes, parcels, left, &mut wiring.tracer, now, r));
-        };
-        let reports = &wiring.reports;
-        engine.advance(now, |edge| drop(reports.send(Report::Edge(edge))), &mut out);
-        engine.release(now, &mut out);
-        result
+        let Wiring { tracer, injectors, reports, .. } = wiring;
+        let mut out = Leaving { lanes, parcels, tracer, injectors, left, now, result: Ok(()) };
+        work(engine, reports, &mut out);
+        out.result
     }
 
     fn read_mail(&mut self, now: Nanos) -> io::Result<()> {
@@ -292,17 +311,10 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     self.tell(Report::Started(now));
                 }
                 Order::Adopt(plan) => self.adopt(plan, now),
-                Order::Answered(question, answer_) => {
-                    let Self { lanes, engine, wiring, parcels, left, .. } = self;
-                    let mut result = Ok(());
-                    let mut out = |r| {
-                        keep_first(
-                            &mut result,
-                            answer(lanes, parcels, left, &mut wiring.tracer, now, r),
-                        );
-                    };
-                    engine.answered(now, question.flow, question.generation, answer_, &mut out);
-                    result?;
+                Order::Answered(Question { flow, generation, .. }, answer) => {
+                    self.let_go(now, |engine, _, out| {
+                        engine.answered(now, flow, generation, answer, &mut |r| out.answer(r));
+                    })?;
                 }
                 Order::Silence(fault, nodes, drops_held) => {
                     if !self.engine.silence(now, fault, nodes, drops_held) {
@@ -326,6 +338,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
 
     fn adopt(&mut self, plan: Box<crate::engine::Prepared>, now: Nanos) {
         let former = self.engine.adopt(plan, now);
+        let injects = self.engine.needs().injects;
+        self.lanes.tell_neighbours(self.wiring.injectors.learns() && injects);
         if let Some(tracer) = &mut self.wiring.tracer {
             tracer.next_table();
         }
@@ -334,13 +348,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     }
 
     fn drain(&mut self, now: Nanos) -> io::Result<()> {
-        let Self { lanes, engine, wiring, parcels, left, .. } = self;
-        let mut result = Ok(());
-        engine.drain(&mut |r| {
-            keep_first(&mut result, answer(lanes, parcels, left, &mut wiring.tracer, now, r));
-        });
+        self.let_go(now, |engine, _, out| engine.drain(&mut |r| out.answer(r)))?;
         self.reading = true;
-        result
+        Ok(())
     }
 
     /// Empties the queues; the rules are out by now, so nothing new comes. Where they could
@@ -409,143 +419,5 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         let end = clock::now();
         self.spin.spend(end, end.saturating_sub(now));
         Ok(())
-    }
-}
-
-/// Judges the packets of one queue.
-struct Judging<'a> {
-    engine: &'a mut Engine,
-    parcels: &'a mut Parcels,
-    wiring: &'a mut Wiring,
-    now: Nanos,
-    lane: Info,
-    /// Whether it is a first queue, whose packets may have to come again.
-    first: bool,
-}
-
-impl Judge for Judging<'_> {
-    #[inline]
-    fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a> {
-        let Self { engine, parcels, wiring, now, lane, first } = self;
-        judge(engine, parcels, wiring, *now, *lane, *first, packet)
-    }
-}
-
-/// The way of one packet: read it, decide, and turn the decision into an answer.
-#[inline]
-fn judge(
-    engine: &mut Engine,
-    parcels: &mut Parcels,
-    wiring: &mut Wiring,
-    now: Nanos,
-    lane: Info,
-    first: bool,
-    packet: &Packet<'_>,
-) -> Answer<'static> {
-    let token = Token { queue: lane.queue, id: packet.id };
-    let mtu = if packet.gso { lane.mtu } else { 0 };
-    let Ok(view) = PacketView::parse(packet.bytes, packet.len, mtu) else {
-        engine.unreadable();
-        if let Some(tracer) = &mut wiring.tracer {
-            tracer.unreadable(now, packet.len);
-        }
-        return Answer::Accept;
-    };
-    let whole = packet.bytes.len() == packet.len as usize;
-    if first && lane.has_second && engine.diverts(now, &view, whole) {
-        return Answer::Segment;
-    }
-    let decision = match &mut wiring.ear {
-        None => engine.decide(now, &view),
-        Some(ear) => {
-            let (messages, entries) = ear.listen(now, &view, packet);
-            let decision =
-                engine.decide_heard(now, &view, &Heard { payload: &[], messages, entries });
-            // Whose sender has to be asked for is on no link yet.
-            let asked = matches!(decision.verdict, Verdict::Ask { .. });
-            ear.tell(now, decision.facts.filter(|_| !asked).map(|facts| facts.link));
-            decision
-        }
-    };
-    let (answer, fate) = match (decision.verdict, decision.facts) {
-        (Verdict::Drop | Verdict::Reject(_), _) => (Answer::Drop, Fate::Dropped),
-        (Verdict::Trim, _) => (Answer::Trim(view, None), Fate::Trimmed),
-        (Verdict::Reset { seq }, _) => (Answer::Reset(view, seq), Fate::Reset),
-        (Verdict::Hold(keep), Some(facts)) => {
-            let slot = if keep.trim { parcels.put_trimmed(packet.bytes, &view) } else { None };
-            if keep.trim && slot.is_none() {
-                engine.drop_untrimmed(&facts);
-                (Answer::Drop, Fate::Dropped)
-            } else if engine.hold(token, facts, keep, (slot, decision.extras.mark)).is_ok() {
-                (Answer::Keep, Fate::Held(keep.due.saturating_sub(now)))
-            } else {
-                parcels.free(slot);
-                (Answer::Drop, Fate::Overflowed)
-            }
-        }
-        (Verdict::Ask { .. }, Some(_)) => match engine.wait(now, token, &view, &decision) {
-            Ok(Some(question)) => {
-                // It is asked of a stack, whichever of its queues the packet came by.
-                let question = Question { queue: lane.stack, ..question };
-                // Unasked, the packet's patience runs out and the user's choice applies.
-                let _ = wiring.questions.send(question);
-                (Answer::Keep, Fate::Asked)
-            }
-            Ok(None) => (Answer::Keep, Fate::Asked),
-            Err(too_many) if too_many.drop => (Answer::Drop, Fate::Dropped),
-            Err(_) => (Answer::Accept, Fate::Accepted),
-        },
-        (Verdict::Accept, _) | (Verdict::Hold(_) | Verdict::Ask { .. }, None) => {
-            (Answer::Accept, Fate::Accepted)
-        }
-    };
-    if let Some(tracer) = &mut wiring.tracer {
-        tracer.note(now, token, &view, &decision, fate);
-    }
-    answer
-}
-
-/// Gives a packet that was kept its answer.
-#[inline]
-fn answer<Q: PacketQueue>(
-    lanes: &mut Lanes<Q>,
-    parcels: &mut Parcels,
-    left: &mut Vec<(LinkId, Nanos)>,
-    tracer: &mut Option<Tracer>,
-    now: Nanos,
-    release: Release,
-) -> io::Result<()> {
-    let queue = lanes.queue(usize::from(release.token.queue))?;
-    let id = release.token.id;
-    if let (Some(link), Some(due)) = (release.link, release.due) {
-        left.push((link, due));
-    }
-    if let Some(tracer) = tracer {
-        let fate = match (release.drop, release.slot) {
-            _ if release.segment => Fate::Segmented,
-            (true, _) => Fate::Dropped,
-            (false, Some(_)) => Fate::Trimmed,
-            (false, None) => Fate::Accepted,
-        };
-        tracer.answered(now, release.token, release.link, fate);
-    }
-    match (release.drop, release.slot) {
-        _ if release.segment => queue.answer(id, LateAnswer::Segment),
-        (true, slot) => {
-            parcels.free(slot);
-            queue.answer(id, LateAnswer::Drop)
-        }
-        (false, None) => queue.answer(id, LateAnswer::Accept),
-        (false, Some(slot)) => {
-            let result = queue.answer(id, LateAnswer::Replace(parcels.get(slot), None));
-            parcels.free(Some(slot));
-            result
-        }
-    }
-}
-
-fn keep_first(result: &mut io::Result<()>, new: io::Result<()>) {
-    if result.is_ok() {
-        *result = new;
     }
 }

@@ -448,10 +448,10 @@ fn nonzero(counts: &[(&str, u64)]) -> String {
 
 fn say_release(said: &mut Vec<String>, parcels: &mut Parcels, release: &Release) {
     let copy = release.token.queue == COPIES;
-    let what = match (release.drop, release.slot) {
+    let what = match (release.drop, release.trimmed) {
         (true, _) => "dropped",
-        (false, Some(_)) => "released, trimmed",
-        (false, None) => "released",
+        (false, true) => "released, trimmed",
+        (false, false) => "released",
     };
     parcels.free(if copy { Some(release.token.id as u16) } else { release.slot });
     if copy {

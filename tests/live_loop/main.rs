@@ -14,6 +14,7 @@ use raftq::engine::counters::Counters;
 use raftq::engine::{Engine, Limits, Prepared, Question};
 use raftq::kernel::clock;
 use raftq::kernel::heart::Heart;
+use raftq::kernel::inject::Injectors;
 use raftq::kernel::nfq_twin::NfqTwin;
 use raftq::kernel::nfqueue::NfQueue;
 use raftq::kernel::poll::Poller;
@@ -137,6 +138,7 @@ impl<Q: Tested> Ready<Q> {
             questions: ask,
             tracer: setup.tracer,
             ear: None,
+            injectors: Injectors::none(),
             heart: Arc::new(Heart::new().expect("memory is left")),
         };
         let lanes = self.lanes;

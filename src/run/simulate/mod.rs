@@ -317,7 +317,7 @@ impl<'a> Simulation<'a> {
         let link = release.link.map(|link| self.ends(link));
         let number = of.unwrap_or(u64::from(release.token.id));
         let at = self.now.saturating_sub(ZERO);
-        let (dropped, trimmed) = (release.drop, !copy && release.slot.is_some());
+        let (dropped, trimmed) = (release.drop, release.trimmed);
         say.left(&say::Left { number, at, link, dropped, trimmed, copy })
     }
 

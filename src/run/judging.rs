@@ -1,0 +1,285 @@
+//! From the engine's decisions to the queue's answers: what is written, kept, copied and sent.
+//!
+//! Nothing here decides anything. A packet that is changed is written anew in full; one that is
+//! kept and goes on as other bytes has these in a parcel; so has a copy until it is due. What is
+//! sent to nodes besides (copies, resets, errors of ICMP) goes by the injectors, marked so that it
+//! is never queued.
+
+use super::lanes::{Info, Lanes};
+use super::parcels::Parcels;
+use super::trace::{Fate, Tracer};
+use super::verdict_loop::Wiring;
+use crate::engine::held::COPIES;
+use crate::engine::mangle::{self, COMPOSED_MAX};
+use crate::engine::{
+    Copies, Decision, Engine, Facts, Heard, Question, Release, Rst, Token, Verdict,
+};
+use crate::kernel::inject::Injectors;
+use crate::kernel::queue::{Answer, Judge, LateAnswer, Packet, PacketQueue};
+use crate::packet::{LinkId, PacketView};
+use crate::rules::table::{Mark, Reject};
+use crate::time::Nanos;
+use std::io;
+
+/// Judges the packets of one queue.
+pub(super) struct Judging<'a> {
+    pub(super) engine: &'a mut Engine,
+    pub(super) parcels: &'a mut Parcels,
+    pub(super) wiring: &'a mut Wiring,
+    pub(super) now: Nanos,
+    pub(super) lane: Info,
+    /// Whether it is a first queue, whose packets may have to come again.
+    pub(super) first: bool,
+}
+
+impl Judge for Judging<'_> {
+    /// The way of one packet: read it, decide, and turn the decision into an answer.
+    #[inline]
+    fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a> {
+        let Self { engine, wiring, now, lane, .. } = self;
+        let (now, token) = (*now, Token { queue: lane.queue, id: packet.id });
+        let mtu = if packet.gso { lane.mtu } else { 0 };
+        let Ok(view) = PacketView::parse(packet.bytes, packet.len, mtu) else {
+            engine.unreadable();
+            if let Some(tracer) = &mut wiring.tracer {
+                tracer.unreadable(now, packet.len);
+            }
+            return Answer::Accept;
+        };
+        if let Some(from) = packet.from {
+            wiring.injectors.learn(view.src.addr, from);
+        }
+        let whole = packet.bytes.len() == packet.len as usize;
+        if self.first && lane.has_second && engine.diverts(now, &view, whole) {
+            return Answer::Segment;
+        }
+        let payload = packet.bytes.get(usize::from(view.header_len)..).unwrap_or_default();
+        let decision = match &mut wiring.ear {
+            None => engine.decide_heard(now, &view, &Heard { payload, ..Heard::default() }),
+            Some(ear) => {
+                let (messages, entries) = ear.listen(now, &view, packet);
+                let heard = Heard { payload, messages, entries };
+                let decision = engine.decide_heard(now, &view, &heard);
+                // Whose sender has to be asked for is on no link yet.
+                let asked = matches!(decision.verdict, Verdict::Ask { .. });
+                ear.tell(now, decision.facts.filter(|_| !asked).map(|facts| facts.link));
+                decision
+            }
+        };
+        self.fulfil(token, packet, &view, &decision)
+    }
+}
+
+impl Judging<'_> {
+    /// Does what was decided of a packet.
+    #[inline]
+    fn fulfil<'a>(
+        &'a mut self,
+        token: Token,
+        packet: &'a Packet<'_>,
+        view: &PacketView,
+        decision: &Decision,
+    ) -> Answer<'a> {
+        let mark = decision.extras.mark.map(|mark| mark.of(packet.mark));
+        let (mut answer, mut fate) = match (decision.verdict, decision.facts) {
+            (Verdict::Accept, _) => (Answer::accept(mark), Fate::Accepted),
+            (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
+            (Verdict::Trim, _) => (Answer::Trim(*view, mark), Fate::Trimmed),
+            (Verdict::Reset { seq }, _) => {
+                tell_reset(&mut self.wiring.injectors, view);
+                (Answer::Reset(*view, seq), Fate::Reset)
+            }
+            (Verdict::Reject(with), _) => {
+                tell_rejected(&mut self.wiring.injectors, packet, view, with);
+                (Answer::Drop, Fate::Rejected)
+            }
+            (Verdict::Hold(_), Some(facts)) => {
+                self.keep(token, packet, view, (decision, facts, mark))
+            }
+            (Verdict::Ask { .. }, Some(_)) => self.ask(token, view, decision),
+            (Verdict::Hold(_) | Verdict::Ask { .. }, None) => (Answer::Accept, Fate::Accepted),
+        };
+        if let (Some(copies), Some(facts)) = (decision.extras.copies, decision.facts) {
+            self.copy(packet, decision, (copies, facts));
+        }
+        let damage = decision.extras.damage.filter(|_| decision.verdict == Verdict::Accept);
+        if let Some(damage) = damage {
+            let changed =
+                self.parcels.write(|out| mangle::corrupt(packet.bytes, view, &damage, out));
+            (answer, fate) = match changed {
+                Some(bytes) => (Answer::Replace(bytes, mark), Fate::Corrupted),
+                // Only a whole packet can be changed.
+                None => (answer, fate),
+            };
+        }
+        if let Some(tracer) = &mut self.wiring.tracer {
+            tracer.note(self.now, token, view, decision, fate);
+        }
+        answer
+    }
+
+    /// Keeps a packet in the kernel, and what goes instead of it here.
+    fn keep(
+        &mut self,
+        token: Token,
+        packet: &Packet<'_>,
+        view: &PacketView,
+        (decision, facts, mark): (&Decision, Facts, Option<u32>),
+    ) -> (Answer<'static>, Fate) {
+        let Verdict::Hold(keep) = decision.verdict else { return (Answer::Accept, Fate::Accepted) };
+        let slot = match decision.extras.damage {
+            _ if keep.trim => self.parcels.put_trimmed(packet.bytes, view),
+            Some(damage) => {
+                self.parcels.put(|out| mangle::corrupt(packet.bytes, view, &damage, out))
+            }
+            None => None,
+        };
+        if keep.trim && slot.is_none() {
+            self.engine.drop_untrimmed(&facts);
+            return (Answer::Drop, Fate::Dropped);
+        }
+        let mark = mark.map(|value| Mark { value, mask: u32::MAX });
+        if self.engine.hold(token, facts, keep, (slot, mark)).is_err() {
+            self.parcels.free(slot);
+            return (Answer::Drop, Fate::Overflowed);
+        }
+        let delay = Some(keep.due.saturating_sub(self.now)).filter(|_| keep.due < Nanos::MAX);
+        (Answer::Keep, Fate::Held(delay))
+    }
+
+    /// Has somebody find out who sent a packet.
+    fn ask(
+        &mut self,
+        token: Token,
+        view: &PacketView,
+        decision: &Decision,
+    ) -> (Answer<'static>, Fate) {
+        match self.engine.wait(self.now, token, view, decision) {
+            Ok(Some(question)) => {
+                // It is asked of a stack, whichever of its queues the packet came by.
+                let question = Question { queue: self.lane.stack, ..question };
+                // Unasked, the packet's patience runs out and the user's choice applies.
+                let _ = self.wiring.questions.send(question);
+                (Answer::Keep, Fate::Asked)
+            }
+            Ok(None) => (Answer::Keep, Fate::Asked),
+            Err(too_many) if too_many.drop => (Answer::Drop, Fate::Dropped),
+            Err(_) => (Answer::Accept, Fate::Accepted),
+        }
+    }
+
+    /// Keeps copies of a packet until they are due: behind the packet itself, whenever that leaves.
+    #[inline(never)]
+    fn copy(&mut self, packet: &Packet<'_>, decision: &Decision, copies: (Copies, Facts)) {
+        let (Copies { count, after }, facts) = copies;
+        let due = match decision.verdict {
+            Verdict::Hold(keep) => keep.due,
+            Verdict::Accept | Verdict::Trim => self.now,
+            _ => return,
+        };
+        for _ in 0..count {
+            let whole = |out: &mut [u8]| {
+                let len = packet.bytes.len();
+                out.get_mut(..len)?.copy_from_slice(packet.bytes);
+                (len == packet.len as usize).then_some(len)
+            };
+            let Some(slot) = self.parcels.put(whole) else {
+                self.engine.counters().totals.copies_lost.add(1);
+                continue;
+            };
+            if self.engine.hold_copy(slot, facts, due + after).is_err() {
+                self.parcels.free(Some(slot));
+            }
+        }
+    }
+}
+
+/// The sender of a segment that was turned into a RST is told as well. Where that fails it is told
+/// by its peer's stack when it sends again, which is counted.
+#[inline(never)]
+fn tell_reset(injectors: &mut Injectors, view: &PacketView) {
+    if let Some(rst) = mangle::answer(view) {
+        send_rst(injectors, &rst);
+    }
+}
+
+#[inline(never)]
+fn tell_rejected(injectors: &mut Injectors, packet: &Packet<'_>, view: &PacketView, with: Reject) {
+    let mut out = [0; COMPOSED_MAX];
+    if let Some(len) = mangle::rejection(packet.bytes, view, with, &mut out) {
+        // What could not be sent is counted.
+        let _ = injectors.send(&out[..len]);
+    }
+}
+
+/// Sends a RST to one end of a connection.
+pub(super) fn send_rst(injectors: &mut Injectors, rst: &Rst) {
+    let mut out = [0; COMPOSED_MAX];
+    if let Some(len) = mangle::rst(rst, &mut out) {
+        let _ = injectors.send(&out[..len]);
+    }
+}
+
+/// What lets held packets go.
+pub(super) struct Leaving<'a, Q> {
+    pub(super) lanes: &'a mut Lanes<Q>,
+    pub(super) parcels: &'a mut Parcels,
+    pub(super) tracer: &'a mut Option<Tracer>,
+    pub(super) injectors: &'a mut Injectors,
+    /// Held packets that left in this round: link and due time.
+    pub(super) left: &'a mut Vec<(LinkId, Nanos)>,
+    pub(super) now: Nanos,
+    pub(super) result: io::Result<()>,
+}
+
+impl<Q: PacketQueue> Leaving<'_, Q> {
+    /// Gives a packet that was kept its answer, or sends a copy.
+    #[inline]
+    pub(super) fn answer(&mut self, release: Release) {
+        if let (Some(link), Some(due)) = (release.link, release.due) {
+            self.left.push((link, due));
+        }
+        let result = self.try_answer(release);
+        if self.result.is_ok() {
+            self.result = result;
+        }
+    }
+
+    #[inline]
+    fn try_answer(&mut self, release: Release) -> io::Result<()> {
+        if release.token.queue == COPIES {
+            self.send_copy(release);
+            return Ok(());
+        }
+        if let Some(tracer) = self.tracer {
+            let fate = match (release.drop, release.slot) {
+                _ if release.segment => Fate::Segmented,
+                (true, _) => Fate::Dropped,
+                (false, Some(_)) if release.trimmed => Fate::Trimmed,
+                (false, Some(_)) => Fate::Corrupted,
+                (false, None) => Fate::Accepted,
+            };
+            tracer.answered(self.now, release.token, release.link, fate);
+        }
+        let queue = self.lanes.queue(usize::from(release.token.queue))?;
+        let (id, mark) = (release.token.id, release.mark.map(|mark| mark.of(0)));
+        let answer = match (release.drop, release.slot) {
+            _ if release.segment => LateAnswer::Segment,
+            (true, _) => LateAnswer::Drop,
+            (false, None) => LateAnswer::accept(mark),
+            (false, Some(slot)) => LateAnswer::Replace(self.parcels.get(slot), mark),
+        };
+        let result = queue.answer(id, answer);
+        self.parcels.free(release.slot);
+        result
+    }
+
+    fn send_copy(&mut self, release: Release) {
+        let slot = release.token.id as u16;
+        if !release.drop {
+            // What could not be sent is counted.
+            let _ = self.injectors.send(self.parcels.get(slot));
+        }
+        self.parcels.free(Some(slot));
+    }
+}
