@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SCENARIOS := sanity clients restart partition slow flaky pause membership snapshot storm
 
 .PHONY: help setup build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all \
-	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode lint clean-host
+	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode bench-table lint clean-host
 
 help:
 	@echo 'make setup       install what is missing (apt), unpack etcd and NATS into .tools/'
@@ -26,6 +26,7 @@ help:
 	@echo 'make bench-clients   a thousand clients beside the verdict loop: how late are packets?'
 	@echo 'make bench-check how long raftq check takes for a million calls, and how much memory'
 	@echo 'make bench-decode  what reading a message on the wire costs, on captures of real clusters'
+	@echo 'make bench-table what 10,000 rules cost: to compile, and by packet (needs valgrind)'
 	@echo 'make lint        formatting and lints'
 	@echo 'make clean-host  remove what killed runs left on this host'
 
@@ -86,6 +87,9 @@ bench-check: setup build
 
 bench-decode: setup build
 	@tools/run.sh user $(TARGET)/release/raftq-bench decode
+
+bench-table: setup build
+	@tools/run.sh user $(TARGET)/release/raftq-bench table
 
 lint: setup
 	@tools/run.sh user cargo fmt --all --check

@@ -11,13 +11,15 @@
 //! load/       sources and sinks of traffic, one process each
 //! checker.rs  `raftq check` on a million calls; history.rs: which calls
 //! decode.rs  messages of captures through `raftq::wire`
+//! table.rs   what rules cost by their number
 //! report.rs   the table, ratios and targets; stats.rs: medians
 //! clock.rs    time, and the CPU time of another process
 //! ```
 //!
 //! It imports nothing of raftq: what is measured does not take part in measuring. The exceptions
 //! are `load/beside.rs`, which puts the verdict loop and clients into one process, as `raftq run`
-//! does, and is itself what is measured, and `decode.rs`, which measures one part of raftq alone.
+//! does, and is itself what is measured, and `decode.rs` and `table.rs`, which measure one part of
+//! raftq alone each.
 //! The driver refuses to tune the machine; what it needs to be fair it does to all engines alike.
 
 mod checker;
@@ -32,6 +34,7 @@ mod load;
 mod measure;
 mod report;
 mod stats;
+mod table;
 mod world;
 
 use clap::{Parser, Subcommand};
@@ -91,6 +94,11 @@ enum Command {
     Check(checker::Options),
     /// Measure what reading a message costs, on captures of real clusters
     Decode(decode::Options),
+    /// Measure what rules cost by their number
+    Table(table::Options),
+    /// Judge packets, to be counted from outside
+    #[command(hide = true)]
+    TableOnce(table::Once),
     /// Write such a history to stdout
     History(history::Shape),
     /// Measure one history once
@@ -140,6 +148,8 @@ fn dispatch(command: Command) -> Result<u8, Fault> {
         Command::Guardian => unreachable!("it has an exit code of its own"),
         Command::Check(options) => return checker::run(&options),
         Command::Decode(options) => return decode::run(&options),
+        Command::Table(options) => return table::run(&options),
+        Command::TableOnce(once) => table::once(once)?,
         Command::History(shape) => {
             history::write(&shape, &mut BufWriter::new(std::io::stdout().lock()))?;
         }
