@@ -66,8 +66,8 @@ fn answer(server: &Server, wanted: usize) {
     let mut n = 0;
     while n < wanted {
         n += answer_all(server);
-        let waited = raftq::kernel::clock::now().saturating_sub(start);
-        assert!(waited.0 < SOON.as_nanos() as u64, "{n} of {wanted} calls came");
+        let took = raftq::kernel::clock::now().saturating_sub(start);
+        assert!(took.0 < SOON.as_nanos() as u64, "{n} of {wanted} calls came");
         raftq::kernel::poll::pause(raftq::time::Nanos::from_millis(1));
     }
 }

@@ -7,6 +7,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -38,7 +39,7 @@ pub fn ask(path: &Path, question: &Question<'_>, limit: Nanos) -> io::Result<(u1
         question.method, question.target
     );
     if question.body.is_some() {
-        head += &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+        let _ = write!(head, "Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
     }
     head += "\r\n";
     // Who refuses a request may stop reading it, and its answer is there all the same.

@@ -152,7 +152,8 @@ fn clean_one(record: &Record, report: &mut Report) {
     }
 }
 
-/// Files that a raftq was writing when it died, and control sockets without a record. A living one writes its first record with
+/// Files that a raftq was writing when it died, and control sockets without a record. A living one
+/// writes its first record with
 /// the lock held, and later ones, when it has a new guardian, without: those are spared.
 fn sweep_halves() {
     let live: Vec<_> = record::all().into_iter().filter(record::live).collect();

@@ -109,6 +109,7 @@ pub fn route(request: &Request, by: &Visitor) -> Routed {
 
 type Refused = Box<Answer>;
 
+#[expect(clippy::unnecessary_box_returns, reason = "it is the small half of a result")]
 fn refuse(status: u16, error: &str, way_out: &str) -> Refused {
     Box::new(Answer::error(status, error, way_out))
 }

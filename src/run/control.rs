@@ -175,7 +175,7 @@ struct Control<'a> {
     terminals: usize,
 }
 
-impl<'a> Control<'a> {
+impl Control<'_> {
     fn go(&mut self) -> Result<(), Trouble> {
         let unable = |e: io::Error| Trouble::new(format!("cannot wait ({e})"), "");
         let mut poller = Poller::new().map_err(unable)?;

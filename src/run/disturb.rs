@@ -93,6 +93,7 @@ impl fmt::Display for Happened {
 
 /// One fault, from its trigger until it is undone.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own")]
 struct UnderWay {
     /// Whether a packet triggers it, and no time.
     by_packet: bool,
@@ -332,12 +333,11 @@ impl<'a> Disturb<'a> {
     fn bind(&self, leader: usize, rule: &str, n: u64) -> Result<Table, Trouble> {
         let choice = binding::choice(rule, self.seed, n);
         let roles = Roles { leader: NodeId(leader as u16), choice };
-        let compiled = match &self.loaded {
-            Some(loaded) => (loaded.compile)(loaded.rules.clone(), Some(roles)),
-            None => {
-                let hosted = self.hosted.expect("without a host such a table was refused");
-                (hosted.bind)(roles)
-            }
+        let compiled = if let Some(loaded) = &self.loaded {
+            (loaded.compile)(loaded.rules.clone(), Some(roles))
+        } else {
+            let hosted = self.hosted.expect("without a host such a table was refused");
+            (hosted.bind)(roles)
         };
         compiled.map(|compiled| compiled.table).map_err(|report| {
             Trouble::new(format!("`{rule}` cannot be bound: {}", report.render(false)), "")
@@ -393,12 +393,11 @@ impl<'a> Disturb<'a> {
             }
             self.order(job);
         }
-        match fault.action.undone_by() {
-            Some(_) => self.under_way[i].victims = nodes,
-            None => {
-                self.under_way[i].by_name = false;
-                self.schedule.ended(What::Fault(i));
-            }
+        if fault.action.undone_by().is_some() {
+            self.under_way[i].victims = nodes;
+        } else {
+            self.under_way[i].by_name = false;
+            self.schedule.ended(What::Fault(i));
         }
     }
 

@@ -9,6 +9,7 @@
 //! raftq has left the attached phase, or the guardian has.
 
 use crate::kernel::clock;
+use crate::kernel::door;
 use crate::kernel::heart::{Heart, Phase};
 use crate::kernel::iptables::{self, Installed};
 use crate::kernel::pidfd;
@@ -157,6 +158,10 @@ fn guard() -> io::Result<()> {
 fn after_death(charge: &Charge) {
     // Before anything that may take its time.
     resume(charge);
+    // Nobody listens there any more, whatever becomes of the rules.
+    if let Err(e) = door::forget(&door::path(&charge.run_id)) {
+        say(&format!("its control socket stays ({e})"));
+    }
     let lock = record::lock();
     if let Err(e) = &lock {
         say(&e.to_string());

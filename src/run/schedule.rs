@@ -59,15 +59,12 @@ impl Schedule {
         Self { items: rules.chain(faults).map(item).collect() }
     }
 
-    /// Of a table that comes into force at `t`: what would be active by then starts, and what is
+    /// Its table comes into force at `t` only: what would be active by then starts, and what is
     /// over by then is not made up for.
-    #[must_use]
-    pub fn from(table: &Table, t: Nanos) -> Self {
-        let mut schedule = Self::new(table);
-        for item in schedule.items.iter_mut().filter(|item| !item.by_packet) {
+    pub fn restart(&mut self, t: Nanos) {
+        for item in self.items.iter_mut().filter(|item| !item.by_packet) {
             item.next = item.window.covering(t);
         }
-        schedule
     }
 
     /// Whether it has anything that needs to know who leads.
@@ -257,6 +254,51 @@ mod tests {
             schedule.ended(IT);
         }
         assert_eq!(schedule.poll_at(), None);
+    }
+
+    #[test]
+    fn a_time_that_passes_is_not_made_up_for() {
+        let window = Window {
+            at: s(1),
+            lasts: Some(s(1)),
+            every: Some(s(5)),
+            times: Some(2),
+            ..Window::ALWAYS
+        };
+        let mut schedule = schedule(window);
+        assert_eq!(schedule.due(s(1)), [Due::Start(IT, 0)]);
+        schedule.passed(IT, s(1));
+        assert_eq!((schedule.due(s(2)), schedule.poll_at()), (vec![], Some(s(6))));
+        schedule.passed(IT, s(6));
+        assert!(!schedule.is_coming(IT) && !schedule.has_started(IT));
+    }
+
+    #[test]
+    fn what_is_switched_on_lasts_as_long_as_is_said() {
+        let window = Window { at: Window::SWITCH, lasts: Some(s(3)), ..Window::ALWAYS };
+        let mut schedule = schedule(window);
+        assert_eq!((schedule.poll_at(), schedule.is_busy()), (None, false));
+        for (lasts, ends) in [(None, None), (Some(s(2)), Some(s(12)))] {
+            schedule.switched_on(IT, s(10), lasts);
+            assert!(schedule.is_active(IT));
+            assert_eq!((schedule.ends(IT), schedule.is_busy()), (ends, ends.is_some()));
+        }
+        assert_eq!(schedule.due(s(12)), [Due::End(IT)]);
+    }
+
+    #[test]
+    fn rules_that_come_later_begin_with_what_would_be_active_by_then() {
+        let window = |at, lasts| Window { at: s(at), lasts, ..Window::ALWAYS };
+        for (window, due) in [
+            (window(5, None), true),
+            (window(5, Some(s(20))), true),
+            (window(5, Some(s(2))), false),
+            (window(11, None), false),
+        ] {
+            let mut later = schedule(window);
+            later.restart(s(10));
+            assert_eq!(!later.due(s(10)).is_empty(), due, "{window:?}");
+        }
     }
 
     #[test]

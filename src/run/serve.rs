@@ -61,7 +61,8 @@ impl Server {
         let failed = |e: io::Error| Trouble::new(format!("no thread for the API ({e})"), "");
         let places = PLACES * doors.len().max(1);
         let (calls_out, calls) = post(places).map_err(failed)?;
-        let (answers, answers_in) = post(places).map_err(failed)?;
+        // Some are for those who have stopped waiting.
+        let (answers, answers_in) = post(4 * places).map_err(failed)?;
         let (end, bell) = (Arc::new(AtomicBool::new(false)), answers_in.bell.clone());
         let mut house = House {
             doors,

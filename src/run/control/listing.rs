@@ -73,10 +73,9 @@ impl Control<'_> {
     /// How far a rule is that is not active.
     fn state(&self, i: usize, rule: &Rule, switched: Option<&Switched>, t: Nanos) -> State {
         match switched {
-            // It may be switched on again.
-            Some(Switched::Off) => return State::Waiting,
             Some(Switched::On(Some(until), _)) if *until <= t => return State::Ended,
-            Some(Switched::On(..)) => return State::Waiting,
+            // It may be switched on again, or is about to be in force.
+            Some(Switched::Off | Switched::On(..)) => return State::Waiting,
             None => {}
         }
         if rule.dynamic {

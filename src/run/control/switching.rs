@@ -175,7 +175,12 @@ impl<'a> Control<'a> {
         let rule = &file.rules[i];
         let to = match switch.to {
             To::Auto => None,
-            To::Off => Some(Switched::Off),
+            To::Off => {
+                if let Some(trigger) = rule.trigger() {
+                    self.disturb.undo(t, usize::from(trigger.fault))?;
+                }
+                Some(Switched::Off)
+            }
             To::On => {
                 let bound = bound(&file, i, &mut self.disturb, t)?;
                 // A trigger is armed until it is switched off; its `for` is the fault's.

@@ -73,10 +73,7 @@ impl Disturb<'_> {
         lasts: Option<Nanos>,
     ) -> Result<Ordered, Unable> {
         let what = What::Fault(fault);
-        if self.under_way[fault].awaits_silence {
-            let why = format!("`{}` is being done at this moment", self.faults[fault].name);
-            return Err((why, "ask again"));
-        }
+        self.is_settled(fault)?;
         match to {
             To::On => return self.switch_on(t, fault, lasts),
             To::Off => {
@@ -94,6 +91,20 @@ impl Disturb<'_> {
         }
         self.under_way[fault].by_name = false;
         Ok(Ordered::Now)
+    }
+
+    /// Undoes a fault that a packet triggered, where that was done.
+    pub fn undo(&mut self, t: Nanos, fault: usize) -> Result<(), Unable> {
+        self.is_settled(fault)?;
+        self.end_now(t, fault)
+    }
+
+    fn is_settled(&self, fault: usize) -> Result<(), Unable> {
+        if !self.under_way[fault].awaits_silence {
+            return Ok(());
+        }
+        let why = format!("`{}` is being done at this moment", self.faults[fault].name);
+        Err((why, "ask again"))
     }
 
     fn switch_on(&mut self, t: Nanos, i: usize, lasts: Option<Nanos>) -> Result<Ordered, Unable> {
@@ -129,10 +140,10 @@ impl Disturb<'_> {
     }
 
     fn end_now(&mut self, t: Nanos, i: usize) -> Result<(), Unable> {
+        use ProcessAction::{Crash, Kill, Stop};
         if !self.schedule.is_active(What::Fault(i)) {
             return Ok(());
         }
-        use ProcessAction::{Crash, Kill, Stop};
         let fault = &self.faults[i];
         let by_signals = self.hosted.is_some_and(|hosted| hosted.reach == Reach::Signals);
         if by_signals && matches!(fault.action, Kill | Crash | Stop) {

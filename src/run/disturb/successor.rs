@@ -5,7 +5,6 @@
 use super::{Compile, Disturb, Loaded, What};
 use crate::kernel::trouble::Trouble;
 use crate::rules::{Source, Table};
-use crate::run::schedule::Schedule;
 use crate::run::switches::{Switched, Switches};
 use crate::time::Nanos;
 
@@ -37,7 +36,7 @@ impl<'a> Disturb<'a> {
             return Err(Trouble::new("something is just being done to a process", way_out));
         }
         let mut next = Self::idle(table, self.hosted)?;
-        next.schedule = Schedule::from(table, t);
+        next.schedule.restart(t);
         next.loaded = Some(Loaded { rules, compile });
         next.heard = self.heard;
         // What was switched off stays so by its name.
