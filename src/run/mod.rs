@@ -20,6 +20,7 @@ pub mod mailbox;
 pub mod outcome;
 mod phases;
 pub mod reach;
+pub mod replay;
 pub mod schedule;
 pub mod signalled;
 pub mod simulate;
