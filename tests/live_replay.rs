@@ -28,7 +28,12 @@ rules:
     for: 100ms..200ms
     every: 300ms..500ms
   - { name: slow, from: slow_one, do: { delay: { by: 3ms, jitter: 2ms } }, for: 1s..2s }
-  - { name: two of them, in: storm, from: random 2, do: { delay: 1ms }, at: 100ms..300ms, for: 500ms }
+  - name: two of them
+    in: storm
+    from: random 2
+    do: { delay: 1ms }
+    at: 100ms..300ms
+    for: 500ms
   - { name: again, in: storm, node: random, do: restart, at: 1500ms..1900ms }
 ";
 
@@ -54,6 +59,10 @@ fn schedule_and_calls_are_repeated() {
     let args = ["--set", "slow_one=n2", "--seed", "11", "--trace", "--node-arg=--election-ms=400"];
     let ran = run_text(SCENARIO, &args);
     assert_eq!(ran.code, Some(0), "{}", ran.said());
+    let events = ran.events();
+    for phase in ["calm\",\"what\":\"phase ends", "storm\",\"what\":\"phase begins"] {
+        assert!(events.contains(phase), "{phase}: {events}");
+    }
     let folder = Scratch::new("rqunit").expect("a folder");
     let (code, json) = replay(&ran, &folder, &[]);
     assert_eq!(code, Some(0), "{json:#}");

@@ -116,11 +116,11 @@ fn schedule(first: &Path, second: &Path) -> Schedule {
             let times = [edge.t, other.t].map(Nanos::as_secs_f64);
             if apart > APART_MAX.0 {
                 let [then, now] = times;
-                result.tell(format!("\"{rule}\" {what} at {now:.3} s, then at {then:.3} s"));
+                result.tell(format!("\"{rule}\" {what} at {now:.3} s, was at {then:.3} s"));
             } else if edge.nodes != other.nodes {
                 let [now, then] = [other, edge].map(|edge| edge.nodes.join(", "));
                 let at = times[1];
-                result.tell(format!("\"{rule}\" {what} at {at:.3} s: {now}, then {then}"));
+                result.tell(format!("\"{rule}\" {what} at {at:.3} s: {now}, was {then}"));
             } else {
                 result.same += 1;
                 result.apart_ns = result.apart_ns.max(apart);
@@ -176,7 +176,7 @@ fn calls(first: &Path, second: &Path) -> Vec<Calls> {
     let entries = std::fs::read_dir(first).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.starts_with("history") && name.ends_with(".jsonl"))
+        .filter(|name| name.starts_with("history") && name.strip_suffix(".jsonl").is_some())
         .collect();
     names.sort();
     names.into_iter().map(|name| calls_of(name, first, second)).collect()
@@ -197,7 +197,7 @@ fn calls_of(history: String, first: &Path, second: &Path) -> Calls {
         if alike < common {
             let (now, then) = (&is[alike], &was[alike]);
             let number = alike + 1;
-            let told = format!("client {client}, call {number}: {now}, then {then}");
+            let told = format!("client {client}, call {number}: {now}, was {then}");
             result.differences.push(told);
         }
     }
@@ -288,7 +288,7 @@ impl fmt::Display for Comparison {
             writeln!(
                 f,
                 "  calls: {alike} of {common} that {clients} clients made in both are the same \
-                 ({now} now, {then} then; {history})"
+                 ({now} now, {then} before; {history})"
             )?;
             told(f, &one.differences)?;
         }
@@ -296,12 +296,11 @@ impl fmt::Display for Comparison {
             Some(Decisions { decided: [then, now], alike }) => writeln!(
                 f,
                 "  decisions: {alike} are the same from the first of their link on ({now} now, \
-                 {then} then): what comes hangs on the system's own timing"
+                 {then} before): what comes\n             hangs on the system's own timing"
             )?,
             None => writeln!(
                 f,
-                "  decisions: made alike by seed, rule, link, connection and segment; not compared, \
-                 since not both runs logged their packets (--trace)"
+                "  decisions: not compared, since not both runs logged their packets (--trace)"
             )?,
         }
         let word = |verdict: &Option<String>| verdict.clone().unwrap_or("no verdict".into());
@@ -309,7 +308,7 @@ impl fmt::Display for Comparison {
         if then == now {
             writeln!(f, "  verdict: {now}, as before")
         } else {
-            writeln!(f, "  verdict: {now}, then {then}")
+            writeln!(f, "  verdict: {now}, was {then}")
         }
     }
 }

@@ -44,8 +44,8 @@ fn what_differs_is_told() {
     let schedule = compared(&[("events.jsonl", EVENTS)], &[("events.jsonl", &other)]).schedule;
     assert_eq!((schedule.events, schedule.same), (4, 1));
     let wanted = [
-        "\"cut\" bound at 1.000 s: n2>n1, then n1>n2",
-        "\"cut\" ended at 3.200 s, then at 3.000 s",
+        "\"cut\" bound at 1.000 s: n2>n1, was n1>n2",
+        "\"cut\" ended at 3.200 s, was at 3.000 s",
         "\"gone\" kill at 4.000 s: not repeated",
         "\"lost\" kill at 4.000 s: only now",
     ];
@@ -79,7 +79,7 @@ fn calls_are_compared_as_far_as_both_went() {
     let all = compared(&files, &[("history.jsonl", &second)]);
     let [calls] = all.calls.as_slice() else { panic!("one history") };
     assert_eq!((calls.clients, calls.common, calls.alike, calls.made), (2, 4, 3, [4, 5]));
-    assert_eq!(calls.differences, ["client 0, call 3: read k0 null, then read k2 null"]);
+    assert_eq!(calls.differences, ["client 0, call 3: read k0 null, was read k2 null"]);
     let text = all.to_string();
     assert!(text.contains("calls: 3 of 4 that 2 clients made in both are the same"), "{text}");
     assert!(text.contains("not compared, since not both runs logged"), "{text}");
