@@ -189,3 +189,38 @@ fn an_action_that_is_misspelt_or_lasts_wrongly_is_told_with_those_that_exist() {
         assert!(told.contains(part), "{part}:\n{told}");
     }
 }
+
+#[test]
+fn a_replay_needs_the_folder_of_a_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run");
+    let at = path.to_str().expect("a path");
+    let refused = || {
+        let (code, _, stderr) = raftq(&["replay", at]);
+        assert_eq!(code, Some(4), "{stderr}");
+        stderr
+    };
+    let told = refused();
+    assert!(told.contains("there is no such folder") && told.contains("help: name a"), "{told}");
+    fs::create_dir(&path).expect("a folder");
+    assert!(refused().contains("it has no run.json: it is no run's folder"));
+    fs::write(path.join("scenario.yaml"), "").expect("a file");
+    assert!(refused().contains("run it by hand: raftq run"), "an older raftq's");
+    fs::write(path.join("run.json"), "{}").expect("a file");
+    assert!(refused().contains("run.json: it does not say what a run was made of"));
+    let recipe = |more: &str| {
+        let text =
+            format!("{{\"raftq_run\":1,\"raftq\":\"0\",\"scenario\":\"s\",\"seed\":1{more}}}");
+        fs::write(path.join("run.json"), text).expect("a file");
+    };
+    recipe(",\"topology\":\"moon\"");
+    assert!(refused().contains("`topology`"));
+    recipe(",\"sets\":[\"x\"]");
+    assert!(refused().contains("`sets`: write NAME=NODE"));
+    recipe("");
+    let told = refused();
+    assert!(told.contains("scenario.yaml") && told.contains("run/"), "its scenario: {told}");
+    fs::remove_dir_all(&path).expect("it can be removed");
+    fs::write(&path, "").expect("a file");
+    assert!(refused().contains("this is a file, not the folder of a run"));
+}

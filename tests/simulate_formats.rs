@@ -1,5 +1,5 @@
-//! The same packets in other files: pcap and pcapng, other links, other clocks, cut short. And files
-//! that cannot be read, each with the number of the packet and a way out.
+//! The same packets in other files: pcap and pcapng, other links, other clocks, cut short. And
+//! files that cannot be read, each with the number of the packet and a way out.
 
 use pcap_file::pcap::{PcapHeader, PcapReader, PcapWriter, RawPcapPacket};
 use pcap_file::pcapng::PcapNgWriter;

@@ -219,12 +219,18 @@ const PINNED: (Nanos, Nanos) = (Nanos::from_millis(3_710), Nanos::from_millis(5_
 
 #[test]
 fn phases_follow_each_other_and_end_their_rules() {
-    let rules = "phases:\n  - { name: calm, for: 10s }\n  - { name: storm, for: 20s, overlap: 4s }\n  \
-                 - { name: late, for: 5s, at: 1m }\n  - { name: last, for: 3s..4s }\nrules:\n  \
-                 - { name: all of it, in: storm, do: drop }\n  \
-                 - { name: a part, in: storm, at: 15s, for: 30s, do: drop }\n  \
-                 - { name: again, in: calm, at: 1s, for: 1s, every: 4s, do: drop }\n  \
-                 - { name: at the end, in: last, do: drop }\n  - { name: free, do: drop }";
+    let rules = "\
+phases:
+  - { name: calm, for: 10s }
+  - { name: storm, for: 20s, overlap: 4s }
+  - { name: late, for: 5s, at: 1m }
+  - { name: last, for: 3s..4s }
+rules:
+  - { name: all of it, in: storm, do: drop }
+  - { name: a part, in: storm, at: 15s, for: 30s, do: drop }
+  - { name: again, in: calm, at: 1s, for: 1s, every: 4s, do: drop }
+  - { name: at the end, in: last, do: drop }
+  - { name: free, do: drop }";
     let table = table(3, rules);
     let s = Nanos::from_secs;
     let phases: Vec<_> = table.phases.iter().map(|it| (it.start, it.end)).collect();

@@ -6,6 +6,7 @@ mod clean;
 mod doctor;
 mod lint;
 mod node;
+mod replay;
 mod rules;
 mod run;
 mod simulate;
@@ -40,6 +41,8 @@ enum Command {
     Run(run::RunArgs),
     /// List or switch the rules of a raftq that runs, by name
     Rules(rules::RulesArgs),
+    /// Run again what a folder has, and say how alike the two are
+    Replay(replay::ReplayArgs),
     /// Judge stored histories: were they linearizable, was anything lost
     Check(check::CheckArgs),
     /// Say what this host lacks, and the command that mends it
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Ok(Cli { command: Some(Command::Simulate(args)), .. }) => simulate::run(&args),
         Ok(Cli { command: Some(Command::Run(args)), .. }) => run::run(&args),
         Ok(Cli { command: Some(Command::Rules(args)), .. }) => rules::run(&args),
+        Ok(Cli { command: Some(Command::Replay(args)), .. }) => replay::run(&args),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
         Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),

@@ -1,10 +1,12 @@
 //! `raftq run SCENARIO.yaml`: a whole experiment.
 
 use crate::kernel::clock;
-use crate::rules::SetArg;
 use crate::rules::scenario::{Replacements, Scenario, TopologyWord};
+use crate::rules::{Report, SetArg};
 use crate::run::experiment::{Experiment, Failure};
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, UNDECIDED};
+use crate::run::replay::Recipe;
+use crate::run::verdict::Summary;
 use crate::run::{status, verdict_text};
 use raftq_harness::adapter::Adapter;
 use raftq_harness::check::Budget;
@@ -57,46 +59,45 @@ pub(super) struct RunArgs {
     quiet: bool,
 }
 
+/// A run that is to be made.
+pub(super) struct Job {
+    /// The scenario file.
+    pub(super) scenario: PathBuf,
+    /// What replaces values in it.
+    pub(super) replace: Replacements,
+    /// The folder, if one is named.
+    pub(super) out: Option<PathBuf>,
+    /// The folder of the run that it repeats.
+    pub(super) repeats: Option<String>,
+    /// Whether every packet is logged.
+    pub(super) trace: bool,
+    /// Where the API is served, too.
+    pub(super) listen: Option<SocketAddr>,
+    /// Whether only warnings and the result are told.
+    pub(super) quiet: bool,
+}
+
 /// Runs it, and says what came of it.
 pub(super) fn run(args: &RunArgs) -> ExitCode {
-    let replace = Replacements {
-        adapter: args.adapter.clone(),
-        nodes: args.nodes,
-        topology: args.topology,
-        seed: args.seed,
-        args: args.node_args.clone(),
-        sets: args.sets.clone(),
-    };
-    let color = status::color();
-    let (scenario, warnings) = match Scenario::load(&args.scenario, &replace) {
-        Ok(loaded) => loaded,
-        Err(report) => return bad_input(&report.render(color)),
-    };
-    status::put(&warnings.render(color));
-    let adapter = match Adapter::load(&scenario.adapter) {
-        Ok(adapter) => adapter,
-        Err(e) => return bad_input(&scenario.refuse_adapter(&e.to_string()).render(color)),
-    };
-    let folder = args.out.clone().unwrap_or_else(|| {
-        PathBuf::from("runs").join(format!("{}-{}", clock::stamp(), scenario.name))
-    });
-    if let Err(why) = is_free(&folder) {
-        return bad_input(&format!("raftq: {}: {why}\n", folder.display()));
-    }
-    let experiment = Experiment {
-        scenario,
-        adapter,
-        folder,
-        quiet: args.quiet,
+    let job = Job {
+        scenario: args.scenario.clone(),
+        replace: Replacements {
+            adapter: args.adapter.clone(),
+            nodes: args.nodes,
+            topology: args.topology,
+            seed: args.seed,
+            args: args.node_args.clone(),
+            sets: args.sets.clone(),
+            ..Replacements::default()
+        },
+        out: args.out.clone(),
+        repeats: None,
         trace: args.trace,
         listen: args.listen,
-        budget: Budget::default(),
+        quiet: args.quiet,
     };
-    if let Err(report) = experiment.check() {
-        return bad_input(&report.render(color));
-    }
-    match experiment.run() {
-        Ok(summary) => {
+    match perform(&job) {
+        Ok((summary, _)) => {
             let text = if args.json {
                 serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
             } else {
@@ -106,9 +107,43 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::from(summary.exit_code)
         }
-        Err(Failure::Input(report)) => bad_input(&report.render(color)),
-        Err(Failure::Environment(why)) => ended(&why, ENVIRONMENT),
-        Err(Failure::Interrupted(why)) => ended(&why, UNDECIDED),
+        Err(code) => code,
+    }
+}
+
+/// Runs it; what came of it, and its folder. Where nothing did, that is told, and the exit code is
+/// there.
+pub(super) fn perform(job: &Job) -> Result<(Summary, PathBuf), ExitCode> {
+    let color = status::color();
+    let refuse = |report: &Report| bad_input(&report.render(color));
+    let (scenario, warnings) =
+        Scenario::load(&job.scenario, &job.replace).map_err(|report| refuse(&report))?;
+    status::put(&warnings.render(color));
+    let adapter = Adapter::load(&scenario.adapter)
+        .map_err(|e| refuse(&scenario.refuse_adapter(&e.to_string())))?;
+    let folder = job.out.clone().unwrap_or_else(|| {
+        PathBuf::from("runs").join(format!("{}-{}", clock::stamp(), scenario.name))
+    });
+    if let Err(why) = is_free(&folder) {
+        return Err(bad_input(&format!("raftq: {}: {why}\n", folder.display())));
+    }
+    let recipe = Recipe::new(&scenario, &job.replace, job.trace);
+    let experiment = Experiment {
+        scenario,
+        adapter,
+        recipe: Recipe { repeats: job.repeats.clone(), ..recipe },
+        folder,
+        quiet: job.quiet,
+        trace: job.trace,
+        listen: job.listen,
+        budget: Budget::default(),
+    };
+    experiment.check().map_err(|report| refuse(&report))?;
+    match experiment.run() {
+        Ok(summary) => Ok((summary, experiment.folder)),
+        Err(Failure::Input(report)) => Err(refuse(&report)),
+        Err(Failure::Environment(why)) => Err(ended(&why, ENVIRONMENT)),
+        Err(Failure::Interrupted(why)) => Err(ended(&why, UNDECIDED)),
     }
 }
 
@@ -132,7 +167,7 @@ fn ended(why: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn bad_input(why: &str) -> ExitCode {
+pub(super) fn bad_input(why: &str) -> ExitCode {
     status::put(why);
     ExitCode::from(BAD_INPUT)
 }

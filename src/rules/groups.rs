@@ -9,6 +9,7 @@ use super::parse::unfit_name;
 use super::reach::Bits;
 use super::table::{Node, RoleWord};
 use std::collections::HashMap;
+use std::fmt;
 
 /// Words that no node or group may be called: they mean something by themselves, now or later.
 pub(super) const RESERVED: &[&str] = &[
@@ -59,7 +60,13 @@ impl SetArg {
 
     /// The argument as it was given.
     pub(super) fn shown(&self) -> String {
-        quote(&format!("--set {}={}", self.name, self.nodes.join(",")))
+        quote(&format!("--set {self}"))
+    }
+}
+
+impl fmt::Display for SetArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.nodes.join(","))
     }
 }
 

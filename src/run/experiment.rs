@@ -12,6 +12,7 @@ use super::listening::Listening;
 use super::loads::{self, Ended, Loads};
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
 use super::reach::Reach;
+use super::replay::Recipe;
 use super::status::Status;
 use super::verdict::{Findings, Judged, Recovery, Summary};
 use crate::kernel::door::Door;
@@ -62,6 +63,8 @@ pub struct Experiment {
     pub scenario: Scenario,
     /// How the system is spoken to.
     pub adapter: Adapter,
+    /// What is needed to repeat it.
+    pub recipe: Recipe,
     /// The folder of the run, to be made.
     pub folder: PathBuf,
     /// Whether only warnings and the result are told.
@@ -170,6 +173,7 @@ impl Experiment {
         for (name, text) in self.scenario.texts() {
             fs::write(self.folder.join(name), text).map_err(failed)?;
         }
+        self.recipe.write(&self.folder).map_err(failed)?;
         fs::write(self.folder.join("seed"), format!("{}\n", self.scenario.seed)).map_err(failed)
     }
 

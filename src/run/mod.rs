@@ -24,6 +24,7 @@ pub mod outcome;
 pub mod parcels;
 mod phases;
 pub mod reach;
+pub mod replay;
 pub mod schedule;
 pub mod serve;
 pub mod signalled;

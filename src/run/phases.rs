@@ -26,8 +26,8 @@ mod tests {
 
     #[test]
     fn each_edge_is_told_once_and_ends_come_first() {
-        let text = "cluster: { nodes: { a: 10.0.0.1:1, b: 10.0.0.2:1 } }\nphases: [{ name: one, for: \
-                    1s }, { name: two, for: 2s }]\nrules: []\n";
+        let text = "cluster: { nodes: { a: 10.0.0.1:1, b: 10.0.0.2:1 } }\nrules: []\n\
+                    phases: [{ name: one, for: 1s }, { name: two, for: 2s }]\n";
         let table = crate::rules::compile("rules", text, &[]).expect("it is right").table;
         let mut told = Vec::new();
         let mut from = None;

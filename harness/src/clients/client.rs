@@ -21,6 +21,7 @@ const REST: Duration = Duration::from_millis(10);
 pub(super) struct Client<'s> {
     shared: &'s Shared,
     generator: Generator,
+    number: u64,
     process: u64,
     node: usize,
     session: Option<Box<dyn Session>>,
@@ -34,6 +35,7 @@ impl<'s> Client<'s> {
         Self {
             shared,
             generator,
+            number: i as u64,
             process: i as u64,
             node: i % plan.nodes.len().max(1),
             session: None,
@@ -96,6 +98,7 @@ impl<'s> Client<'s> {
         let line = Event {
             t: nanos(begin.saturating_sub(plan.epoch)),
             process: self.process,
+            client: (self.process != self.number).then_some(self.number),
             kind: Kind::Invoke,
             f: call.f,
             key: Some(call.key.clone()),

@@ -103,6 +103,7 @@ impl Reader<'_> {
         let line = Event {
             t: stamp(),
             process: self.process,
+            client: None,
             kind: Kind::Invoke,
             f: call.f,
             key: Some(call.key.clone()),

@@ -77,6 +77,9 @@ pub struct Event {
     pub t: u64,
     /// Who calls: one logical thread of calls.
     pub process: u64,
+    /// The client behind it, where that is another number: one that goes on as a new process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<u64>,
     /// What this line says of the call.
     #[serde(rename = "type")]
     pub kind: Kind,

@@ -109,6 +109,10 @@ pub struct Replacements {
     pub args: Vec<String>,
     /// `--set`.
     pub sets: Vec<SetArg>,
+    /// The scenario's name, where its file is called otherwise by now.
+    pub name: Option<String>,
+    /// The rule file, where it is somewhere else by now.
+    pub rules: Option<PathBuf>,
 }
 
 /// What nodes are taken to speak while nobody knows the adapter: one whose groups have names, so
@@ -201,6 +205,9 @@ impl Scenario {
         let mut args: Vec<String> = cluster.args.into_iter().map(|arg| arg.value).collect();
         args.extend(replace.args.iter().cloned());
         let rules = match file.rules {
+            RulesAt::File(_) if replace.rules.is_some() => {
+                RulesAt::File(replace.rules.clone().unwrap_or_default())
+            }
             // Beside the scenario, so that both can be moved together.
             RulesAt::File(name) => {
                 RulesAt::File(path.parent().unwrap_or_else(|| Path::new("")).join(name))
@@ -209,7 +216,9 @@ impl Scenario {
         };
         let or = |at: Option<file::Duration>, default: Nanos| at.map_or(default, |at| at.value);
         Self {
-            name: path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned()),
+            name: replace.name.clone().unwrap_or_else(|| {
+                path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned())
+            }),
             about: file.about.map(|about| about.value),
             adapter_at: replace.adapter.is_none().then_some(cluster.adapter.span),
             adapter: replace.adapter.clone().unwrap_or(cluster.adapter.value)
