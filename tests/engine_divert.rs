@@ -1,7 +1,6 @@
 //! Which packets have to come again as single segments: those of links whose rules need it, what
 //! is behind them, and nothing else.
 
-#[allow(dead_code, reason = "a part of it is for scripts")]
 mod engine_support;
 
 use engine_support::packet::Build;

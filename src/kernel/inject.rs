@@ -92,7 +92,7 @@ impl Injectors {
     }
 
     /// Sends a whole IP packet to the node whose address is its destination. An error is counted
-    /// as well; that nothing was heard yet of a node behind a bridge is [`io::ErrorKind::NotFound`].
+    /// as well; [`io::ErrorKind::NotFound`]: nothing was heard yet of that node behind a bridge.
     pub fn send(&mut self, packet: &[u8]) -> io::Result<()> {
         let result = self.try_send(packet);
         match result {
@@ -190,9 +190,10 @@ fn destination(packet: &[u8]) -> Option<IpAddr> {
 fn send_out_of(fd: &OwnedFd, to: Neighbour, ip: IpAddr, packet: &[u8]) -> io::Result<usize> {
     // SAFETY: all zeroes is a valid sockaddr_ll.
     let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    let protocol = if ip.is_ipv4() { libc::ETH_P_IP } else { libc::ETH_P_IPV6 };
+    // The two numbers of the kernel's ETH_P_IP and ETH_P_IPV6.
+    let protocol: u16 = if ip.is_ipv4() { 0x0800 } else { 0x86dd };
     addr.sll_family = libc::AF_PACKET as u16;
-    addr.sll_protocol = (protocol as u16).to_be();
+    addr.sll_protocol = protocol.to_be();
     addr.sll_ifindex = to.device.cast_signed();
     addr.sll_halen = to.mac.len() as u8;
     addr.sll_addr[..to.mac.len()].copy_from_slice(&to.mac);

@@ -552,8 +552,8 @@ impl Table {
         self.rules.iter().fold(Needs::default(), |all, rule| all.or(rule.needs()))
     }
 
-    /// Whether some rule needs single wire segments, or all bytes of a packet: a queue that can
-    /// give them for some links only is then not enough.
+    /// Whether some rule needs single wire segments or all bytes of a packet. Where packets cannot
+    /// come again by a second queue, all of them have to be so.
     #[must_use]
     pub fn needs_segments(&self) -> bool {
         let Needs { segments, bytes, .. } = self.needs();

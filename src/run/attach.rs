@@ -84,6 +84,7 @@ pub fn attach(table: Arc<Table>, options: &Options<'_>) -> Result<Attached, Trou
         QueueKind::Nfq => {
             // It can neither have a second queue nor change its settings later.
             let gso = !table.needs_segments();
+            let whole = whole || table.needs().bytes;
             let how = move |number| QueueOptions::new(number, gso).whole(whole);
             attach_with(table, options, &Opening { how, second: None, open: NfqTwin::open })
         }

@@ -196,7 +196,8 @@ impl Attached {
                 "attach anew: connections are read from their beginning",
             ));
         }
-        let recut = table.needs_segments() != former.needs_segments();
+        let cut = |table: &Table| (table.needs_segments(), table.needs().bytes);
+        let recut = cut(&table) != cut(former);
         if self.queue == QueueKind::Nfq && recut {
             return Err(Trouble::new(
                 "`chance`, `what: data` and rules about messages need packets cut into wire \
