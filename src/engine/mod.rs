@@ -2,6 +2,7 @@
 //! but its seed. The same tables, packets and times give the same verdicts.
 //!
 //! ```text
+//! facts.rs      what a packet is judged by;  verdict.rs  what is said of it
 //! identity.rs   who sent a packet, who gets it
 //! flows.rs      which connection it belongs to
 //! layout.rs     which rules are active on its link
@@ -12,7 +13,7 @@
 //! heard.rs      what decoded messages do to rules;  special.rs  rules that ask for such things
 //! stalls.rs     connections that were stalled or reset
 //! shared.rs     packets whose sender has to be asked for;  waiting.rs  who waits for that
-//! dice.rs       randomness;  mangle.rs  changes;  counters.rs, lateness.rs  what is counted
+//! dice/         randomness;  mangle/  changes;  counters.rs, lateness.rs  what is counted
 //! ```
 //!
 //! The way of a packet is [`Engine::decide`]; where the answer is "later", [`Engine::hold`]
@@ -22,6 +23,7 @@
 pub mod counters;
 pub mod dice;
 mod divert;
+mod facts;
 pub mod flows;
 mod heal;
 mod heard;
@@ -38,9 +40,11 @@ mod shared;
 mod silence;
 mod special;
 mod stalls;
+mod verdict;
 pub mod waiting;
 mod walk;
 
+pub use facts::Facts;
 pub use heal::Rst;
 pub use heard::{Heard, Turned};
 pub use impair::{Copies, Damage};
@@ -48,14 +52,16 @@ pub use layout::Edge;
 pub use prepared::Prepared;
 pub use shared::TooMany;
 pub use silence::Silenced;
+pub use verdict::{Decision, Extras, Full, Keep, Release, Token, Verdict};
 pub use waiting::{Answer, Question};
 
-use crate::packet::{LinkId, NodeId, PacketView, Proto};
-use crate::rules::table::{Dialled, Mark, Reject};
+use crate::packet::{LinkId, PacketView, Proto};
+use crate::rules::table::Mark;
 use crate::time::Nanos;
 use counters::Counters;
 use divert::Diverted;
-use flows::{FLOWS_MAX, Flow, FlowId, FlowKey, Flows, Touched};
+use facts::Found;
+use flows::{FLOWS_MAX, Flow, FlowKey, Flows, Touched};
 use heal::Resets;
 use heard::Hearing;
 use held::{HELD_MAX, Held, Holder};
@@ -65,150 +71,6 @@ use silence::Silence;
 use stalls::Stalls;
 use std::sync::Arc;
 use waiting::{PATIENCE, WAITING_MAX, Waiting};
-
-/// Names a packet that the kernel keeps for us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// Index of the queue.
-    pub queue: u16,
-    /// The kernel's id of the packet in that queue.
-    pub id: u32,
-}
-
-/// What rules judge a packet by, small enough to keep while it is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "facts about one packet, each asked alone")]
-pub struct Facts {
-    /// The ordered pair of nodes.
-    pub link: LinkId,
-    /// Transport.
-    pub proto: Proto,
-    /// Whether it is more than a bare acknowledgement.
-    pub data: bool,
-    /// Whether its acknowledgement can be kept when its data is dropped.
-    pub trimmable: bool,
-    /// Whether a RST can be made of it.
-    pub resettable: bool,
-    /// Sequence number of its first byte; 0 for UDP.
-    pub seq: u32,
-    /// The one behind its last byte, SYN and FIN counted.
-    pub behind: u32,
-    /// Sender's port.
-    pub src_port: u16,
-    /// Receiver's port.
-    pub dst_port: u16,
-    /// Wire segments.
-    pub segments: u16,
-    /// Bytes of the whole packet, as the view has them.
-    pub len: u32,
-    /// Bytes of its headers.
-    pub header_len: u16,
-    /// TCP flags.
-    pub flags: u8,
-    /// Traffic class.
-    pub tos: u8,
-    /// Whether its payload can be changed, and copies of it made.
-    pub changeable: bool,
-    /// Who dialled, as far as it tells; only where rules ask.
-    pub dialled: Option<Dialled>,
-    /// Where its first byte is in its direction's stream; [`Facts::NOWHERE`] where nobody asks.
-    pub offset: u64,
-    /// Which of the table's patterns its payload has.
-    pub patterns: u32,
-    /// Its flow, where the table needs to know flows.
-    pub flow: Option<FlowId>,
-    /// Generation of that flow.
-    pub generation: u32,
-    /// Direction in its flow.
-    pub direction: u8,
-}
-
-/// The answer to one packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Let it go on.
-    Accept,
-    /// Discard it.
-    Drop,
-    /// Let its bare acknowledgement go on.
-    Trim,
-    /// Let a RST with this sequence number go on instead ([`mangle::reset`]).
-    Reset {
-        /// Of the earliest byte of its direction that has not been delivered.
-        seq: u32,
-    },
-    /// Discard it, and tell its sender.
-    Reject(Reject),
-    /// Keep it ([`Engine::hold`]).
-    Hold(Keep),
-    /// Keep it until its sender is known ([`Engine::wait`]).
-    Ask {
-        /// The end that is known.
-        peer: NodeId,
-        /// Whether that is the receiver.
-        to_peer: bool,
-    },
-}
-
-/// How a packet is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// When it is due; [`Nanos::MAX`]: when a rule lets it go, or one before it.
-    pub due: Nanos,
-    /// When it would be if nothing of its flow stood before it.
-    pub own: Nanos,
-    /// The rule that holds it.
-    pub by: Option<u16>,
-    /// Whether only its acknowledgement goes on.
-    pub trim: bool,
-    /// Whether later packets of its flow may not overtake it.
-    pub ordered: bool,
-}
-
-/// What else happens to a packet that goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
-    /// It bears this mark from now on.
-    pub mark: Option<Mark>,
-    /// Its payload is changed first.
-    pub damage: Option<Damage>,
-    /// Copies of it follow.
-    pub copies: Option<Copies>,
-}
-
-/// A verdict and what it was based on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// What to do.
-    pub verdict: Verdict,
-    /// What the packet was judged by; `None` for traffic that is not between nodes.
-    pub facts: Option<Facts>,
-    /// The rule that decided, or the first that delayed.
-    pub rule: Option<u16>,
-    /// What else happens to it, where it goes on.
-    pub extras: Extras,
-}
-
-/// A packet that leaves the engine after it was held or had to wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Release {
-    /// Which packet.
-    pub token: Token,
-    /// Whether it is dropped.
-    pub drop: bool,
-    /// Whether it comes again by the second queue of the same lane, to be judged there.
-    pub segment: bool,
-    /// Where the loop keeps the bytes that go instead of it.
-    pub slot: Option<u16>,
-    /// Whether these are its acknowledgement alone.
-    pub trimmed: bool,
-    /// The mark that it is to bear.
-    pub mark: Option<Mark>,
-    /// Its link, where it is known.
-    pub link: Option<LinkId>,
-    /// When it was due, where it was held for a delay.
-    pub due: Option<Nanos>,
-}
 
 /// The engine of one cluster.
 #[derive(Debug)]
@@ -630,10 +492,6 @@ impl Engine {
     }
 }
 
-/// The queue holds as many packets as it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
 /// A packet leaves: what comes no longer waits behind it.
 fn let_go(flows: &mut Flows, held: &Held) {
     if let Some((flow, to)) = order(flows, held) {
@@ -646,95 +504,4 @@ fn order<'a>(flows: &'a mut Flows, held: &Held) -> Option<(&'a mut Flow, usize)>
     let id = held.facts.flow.filter(|_| held.ordered)?;
     let flow = flows.same(id, held.facts.generation)?;
     Some((flow, usize::from(held.facts.direction)))
-}
-
-/// Where a packet belongs.
-#[derive(Clone, Copy)]
-struct Found {
-    flow: FlowId,
-    generation: u32,
-    direction: u8,
-    offset: u64,
-}
-
-impl Facts {
-    /// No byte of a stream that anybody counts.
-    pub const NOWHERE: u64 = u64::MAX;
-
-    /// Bytes behind its headers.
-    #[must_use]
-    pub const fn payload_len(&self) -> u32 {
-        self.len - self.header_len as u32
-    }
-
-    /// Bytes that it takes on the wire: each of its segments has headers.
-    fn wire_len(&self) -> u64 {
-        let more = u64::from(self.segments.saturating_sub(1)) * u64::from(self.header_len);
-        u64::from(self.len) + more
-    }
-
-    fn of(view: &PacketView, link: LinkId) -> Self {
-        Self {
-            link,
-            proto: view.proto,
-            data: view.carries_data(),
-            trimmable: mangle::can_trim(view),
-            resettable: mangle::can_reset(view),
-            seq: view.seq,
-            behind: view.seq.wrapping_add(view.sequence_len()),
-            src_port: view.src.port,
-            dst_port: view.dst.port,
-            segments: view.segments,
-            len: view.len,
-            header_len: view.header_len,
-            flags: view.flags,
-            tos: view.tos,
-            changeable: !view.intricate,
-            dialled: None,
-            offset: Self::NOWHERE,
-            patterns: 0,
-            flow: None,
-            generation: 0,
-            direction: 0,
-        }
-    }
-}
-
-impl Facts {
-    fn is_of(&mut self, found: Found) {
-        let Found { flow, generation, direction, offset } = found;
-        (self.flow, self.generation, self.direction) = (Some(flow), generation, direction);
-        self.offset = offset;
-    }
-}
-
-impl Decision {
-    fn foreign() -> Self {
-        Self { verdict: Verdict::Accept, facts: None, rule: None, extras: Extras::default() }
-    }
-}
-
-impl Release {
-    /// A packet that was held goes on, as it is or trimmed.
-    fn of(held: &Held) -> Self {
-        let link = Some(held.facts.link);
-        let Held { slot, mark, .. } = *held;
-        // What is trimmed carries nothing; what is damaged does.
-        let trimmed = slot.is_some() && !held.facts.data;
-        Self { slot, trimmed, mark, link, ..Self::pass(held.token) }
-    }
-
-    /// A packet that goes on as it is.
-    fn pass(token: Token) -> Self {
-        Self {
-            token,
-            drop: false,
-            segment: false,
-            slot: None,
-            trimmed: false,
-            mark: None,
-            link: None,
-            due: None,
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! What the active rules of a link make of one packet.
 //!
 //! Rules are tried in file order and compose: delays add up, and so do marks, copies and damage;
-//! `accept`, `drop`, `reset`, `stall`, `reject` and `hold` end the walk, and so does a packet that triggers a fault. No rule matches: accept. Behind the
-//! rules comes what an earlier packet has done to the flow: what they let go on may be stalled.
+//! `accept`, `drop`, `reset`, `stall`, `reject` and `hold` end the walk, and so do a loss and a
+//! packet that triggers a fault. No rule matches: accept. Behind the rules comes what an earlier
+//! packet has done to the flow: what they let go on may be stalled.
 
 use super::dice::{self, Draw};
 use super::flows::Flows;
