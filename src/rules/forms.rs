@@ -160,8 +160,8 @@ forms!(Action, "Action", |generator| json_schema!({
             "enum": ["accept", "drop", "reset", "stall", "reject", "hold"],
             "description": "`accept`: the packet passes, after the delays so far; no later rule \
                             sees it. `drop`: the packet vanishes; TCP sends it again. `reset`: \
-                            its connection is reset, and both its ends are told. `stall`: from it on \
-                            nothing but acknowledgements passes in its direction of the \
+                            its connection is reset, and both its ends are told. `stall`: from it \
+                            on nothing but acknowledgements passes in its direction of the \
                             connection, for as long as that lives, so that what it carries is \
                             lost. `reset` and `stall` are for TCP, and leave other packets alone. \
                             `reject`: the packet vanishes, and its sender is told by ICMP. `hold`: \

@@ -9,7 +9,8 @@
 //! jump TIME [EVENT]                the same, but the loop sleeps until then
 //! n1:40000 > n2 KIND               a packet; an end is a node's peer endpoint, some other
 //!                                  port of a node, or an address with a port
-//!   KIND  tcp syn|synack|ack|fin|rst [N], tcp data N, udp N, then seq=N, ack=N, tos=N, gso, and what it says:
+//!   KIND  tcp syn|synack|ack|fin|rst [N], tcp data N, udp N, then seq=N, ack=N, tos=N, gso, and
+//!         what it says:
 //!         says append_entries term 3 +1 (`asked.rs`)
 //! 20 x EVENT                       the same packet again and again, summed up
 //! garbage                          bytes that are no packet
