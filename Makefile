@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-SCENARIOS := sanity clients restart partition slow flaky pause membership snapshot storm
+SCENARIOS := sanity clients restart partition slow flaky wan pause membership snapshot storm
 
 .PHONY: help setup build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all \
 	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode bench-table lint clean-host

@@ -45,7 +45,7 @@ fn each_names_its_schema_and_says_what_it_does() {
             let _ = shipped(name, &[]);
         }
     }
-    assert_eq!(count, 10, "add the new file to the tests below");
+    assert_eq!(count, 11, "add the new file to the tests below");
 }
 
 #[test]

@@ -111,10 +111,10 @@ pub(super) fn long(table: &Table, rule: &Rule, action: &Action) -> String {
         }
         Action::Rate(of) => {
             let per = match of.per {
-                Per::Link => "a link",
-                Per::Flow => "a flow and direction",
+                Per::Link => "",
+                Per::Flow => " for each flow",
             };
-            let mut words = format!("rate {} for {per}", bits(of.bits));
+            let mut words = format!("rate {}{per}", bits(of.bits));
             if of.overhead != 0 {
                 let _ = write!(words, ", {:+} bytes a packet", of.overhead);
             }
@@ -124,7 +124,7 @@ pub(super) fn long(table: &Table, rule: &Rule, action: &Action) -> String {
             if of.burst > 0 {
                 let _ = write!(words, ", bursts of {} bytes", of.burst);
             }
-            let _ = write!(words, ", drop what would wait over {}", show(of.limit));
+            let _ = write!(words, ", drop what waits over {}", show(of.limit));
             words
         }
         Action::Slot(of) => {
