@@ -190,10 +190,12 @@ fn the_loopback_serves_those_on_this_host_and_no_web_page() {
         (&at, "GET /v1/nothing".into(), "", 404),
         (&at, "DELETE /v1/rules".into(), "", 405),
         (&at, "PUT /v1/rules\nContent-Type: application/yaml".into(), "rules: {", 422),
+        (&at, "PUT /v1/rules\nContent-Type: application/yaml".into(), TABLE, 422),
     ] {
         let (got, answer) = ask(&at, host, &head, body);
         assert_eq!(got, status, "{head} {answer}");
         assert!(answer["way_out"].as_str().is_some_and(|w| !w.is_empty()), "{answer}");
+        assert!(!answer.to_string().contains("root:"), "nobody is read files to: {answer}");
     }
     must_be_healed(&mut asker);
     let (status, answer) = ask(&at, &at, &post, on);
@@ -208,6 +210,10 @@ fn the_loopback_serves_those_on_this_host_and_no_web_page() {
     assert!(outside.stderr.contains("no loopback address"), "{outside}");
     raftq.interrupt().must_be_clean(0);
 }
+
+/// Rules that would have raftq, which is root, read a file and say what is wrong with it.
+const TABLE: &str =
+    "rules: [{ do: { delay: { by: 9ms, jitter: 1ms, table: /etc/shadow } }, optional: true }]";
 
 /// Whatever is under way when somebody presses Ctrl-C is answered, and raftq ends as ever.
 #[test]

@@ -167,3 +167,28 @@ fn set_arguments() {
     }
     assert!(SetArg::parse("victim=n1, n2").is_ok());
 }
+
+#[test]
+fn a_table_of_delays_is_found_beside_its_rules_and_kept_under_its_name() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let tables = folder.path().join("tables");
+    fs::create_dir(&tables).expect("a folder");
+    fs::write(tables.join("steps.dist"), "# two steps\n-8192 8192\n").expect("a table");
+    let text = "cluster: { nodes: { n1: 10.0.0.1:1, n2: 10.0.0.2:1 } }\nrules:\n  - { do: { delay: \
+                { by: 10ms, jitter: 5ms, table: tables/steps.dist } } }\n";
+    let rules = folder.path().join("rules.yaml");
+    fs::write(&rules, text).expect("rules");
+    let table = rules::load(&rules, &[]).expect("good rules").table;
+    let [dist] = table.distributions.as_slice() else { panic!("{table:?}") };
+    assert_eq!((dist.values(), dist.file_name()), ([-8192, 8192].as_slice(), Some("steps.dist")));
+    // As a run's folder has them: no folder of tables, but what was in it.
+    let kept = tempfile::tempdir().expect("a scratch folder");
+    fs::write(kept.path().join("steps.dist"), dist.text()).expect("a table");
+    fs::write(kept.path().join("rules.yaml"), text).expect("rules");
+    let again = rules::load(&kept.path().join("rules.yaml"), &[]).expect("good rules").table;
+    assert_eq!(again.distributions, table.distributions);
+    let inputs = rules::Inputs::read(&rules, None, &[]).expect("readable");
+    let rules = inputs.rules.clone().without_files();
+    let refused = rules::Inputs { rules, ..inputs }.compile().expect_err("no file is read");
+    assert!(refused.render(false).contains("cannot name files of this host"));
+}

@@ -6,7 +6,8 @@
 
 use super::diagnostic::quote;
 use super::random::Distribution;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The most values of a table; `tc` takes a quarter of it.
@@ -14,7 +15,11 @@ pub const VALUES_MAX: usize = 65_536;
 
 /// The values of a distribution; at least one, at most [`VALUES_MAX`]. Copies share them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DistTable(Arc<[i16]>);
+pub struct DistTable {
+    values: Arc<[i16]>,
+    /// The path by which a rule named it; empty where none did.
+    path: Arc<str>,
+}
 
 /// Why a text is no table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,20 +53,41 @@ impl DistTable {
             let help = "write whole numbers, 8192 for one deviation, or make some with maketable";
             return Err(DistError { line: None, why, help });
         }
-        Ok(Self(values.into()))
+        Ok(Self { values: values.into(), path: "".into() })
+    }
+
+    /// The same, by the path that a rule file has.
+    #[must_use]
+    pub fn named(self, path: &str) -> Self {
+        Self { path: path.into(), ..self }
     }
 
     /// The values, in the order of the file.
     #[must_use]
     pub fn values(&self) -> &[i16] {
-        &self.0
+        &self.values
+    }
+
+    /// What its file is called, without folders; none where it has none.
+    #[must_use]
+    pub fn file_name(&self) -> Option<&str> {
+        Path::new(&*self.path).file_name()?.to_str()
+    }
+
+    /// The text of a file with these values.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.values.iter().fold(String::new(), |mut text, value| {
+            let _ = writeln!(text, "{value}");
+            text
+        })
     }
 
     /// The distribution that draws from this table, where it stands at `index` of
     /// [`Table::distributions`](super::Table::distributions).
     #[must_use]
     pub fn distribution(&self, index: u16) -> Distribution {
-        let largest = self.0.iter().copied().max().unwrap_or_default();
+        let largest = self.values.iter().copied().max().unwrap_or_default();
         Distribution::Table { index, largest }
     }
 }
@@ -81,7 +107,7 @@ fn value(word: &str) -> Result<i16, (String, &'static str)> {
 
 impl fmt::Debug for DistTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DistTable({} values)", self.0.len())
+        write!(f, "DistTable({} values)", self.values.len())
     }
 }
 

@@ -125,7 +125,7 @@ impl Inputs {
         };
         let table = match (file, cluster) {
             (Some(file), Some(cluster)) => {
-                let load = |path: &str| source::dist(self.rules.name(), path);
+                let load = |path: &str| source::dist(&self.rules, path);
                 let (roles, seed) = (self.roles, self.seed);
                 let given = Given { sets: &self.sets, roles, seed, load: &load };
                 compile::table(&file, cluster.as_ref(), &given, &mut sink)

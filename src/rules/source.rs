@@ -19,6 +19,8 @@ pub struct Source {
     text: String,
     /// Byte offset of the start of each line.
     lines: Vec<usize>,
+    /// Whether it may name other files, which are read for it.
+    names_files: bool,
 }
 
 impl Source {
@@ -28,7 +30,13 @@ impl Source {
         let text = text.into();
         let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(starts.map(|(at, _)| at + 1)).collect();
-        Self { name: name.into(), text, lines }
+        Self { name: name.into(), text, lines, names_files: true }
+    }
+
+    /// The same from somebody for whom no files are to be read.
+    #[must_use]
+    pub fn without_files(self) -> Self {
+        Self { names_files: false, ..self }
     }
 
     /// Reads a file. The diagnostic of a failure names it and says why.
@@ -115,8 +123,19 @@ fn too_large(name: &str, size: Option<u64>) -> Diagnostic {
 }
 
 /// Reads the table of a distribution, by a path that begins where the file of that name is.
-pub(super) fn dist(beside: &str, path: &str) -> Result<DistTable, String> {
-    let path = Path::new(beside).parent().unwrap_or(Path::new("")).join(path);
-    let source = Source::read(&path).map_err(|wrong| wrong.message)?;
-    DistTable::parse(source.text()).map_err(|wrong| format!("{}: {wrong}", path.display()))
+///
+/// A run's folder has the tables beside the rules, whatever path these have.
+pub(super) fn dist(by: &Source, path: &str) -> Result<DistTable, String> {
+    if !by.names_files {
+        return Err("rules that come from elsewhere cannot name files of this host".to_owned());
+    }
+    let folder = Path::new(&by.name).parent().unwrap_or(Path::new(""));
+    let written = folder.join(path);
+    let beside = Path::new(path).file_name().map(|name| folder.join(name));
+    let kept = beside.filter(|beside| !written.exists() && beside.exists());
+    let at = kept.unwrap_or(written);
+    let source = Source::read(&at).map_err(|wrong| wrong.message)?;
+    let table =
+        DistTable::parse(source.text()).map_err(|wrong| format!("{}: {wrong}", at.display()));
+    table.map(|table| table.named(path))
 }

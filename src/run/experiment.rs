@@ -173,6 +173,12 @@ impl Experiment {
         for (name, text) in self.scenario.texts() {
             fs::write(self.folder.join(name), text).map_err(failed)?;
         }
+        let rehearsal = self.scenario.rehearse(self.adapter.protocol());
+        for table in rehearsal.iter().flat_map(|rehearsal| &rehearsal.table.distributions) {
+            if let Some(name) = table.file_name() {
+                fs::write(self.folder.join(name), table.text()).map_err(failed)?;
+            }
+        }
         self.recipe.write(&self.folder).map_err(failed)?;
         fs::write(self.folder.join("seed"), format!("{}\n", self.scenario.seed)).map_err(failed)
     }

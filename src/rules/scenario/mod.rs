@@ -275,7 +275,7 @@ impl Scenario {
         let nodes = super::read_tree(&cluster, FileId::Cluster, &mut sink);
         let table = match (rules, nodes) {
             (Some(rules), Some(nodes)) => {
-                let load = |path: &str| super::source::dist(self.source.name(), path);
+                let load = |path: &str| super::source::dist(&self.source, path);
                 let seed = Some(self.seed);
                 let given = Given { sets: &self.sets, roles: Some(leader), seed, load: &load };
                 super::compile::table(&rules, Some(&nodes), &given, &mut sink)

@@ -217,7 +217,8 @@ impl<'a> Control<'a> {
     }
 
     fn load(&mut self, id: u64, by: Visitor, name: String, text: String) -> Option<Answer> {
-        let source = Source::new(&name, text);
+        // raftq is root, and would read files for whoever may call.
+        let source = Source::new(&name, text).without_files();
         let compiled = match (self.run.load)(source.clone(), None) {
             Ok(compiled) => compiled,
             Err(report) => {
