@@ -55,6 +55,8 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
         lasts: Some(raftq::time::Nanos::from_secs(60)),
         quiet: false,
         reload: Box::new(inputs),
+        load: Box::new(|_, _| inputs()),
+        listen: None,
         host: None,
         told: None,
         beside: None,
