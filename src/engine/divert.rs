@@ -122,9 +122,7 @@ impl Engine {
         }
         let lacks = Needs { segments: facts.segments > 1, bytes: true, injects: false };
         let ports = [facts.src_port, facts.dst_port];
-        let needy = self.plan.layout.needy(facts.link).iter();
-        let needy = needy.filter(|(gate, _)| gate.is_open_to(facts.proto, ports));
-        let needed = meets(needy.map(|(_, needs)| needs), lacks);
+        let needed = meets(self.plan.layout.needy(facts.link, facts.proto, ports), lacks);
         if needed {
             self.diverted.add(flow);
         }
@@ -134,13 +132,10 @@ impl Engine {
     /// Whether a rule on the packet's link needs what the packet lacks.
     fn is_needed(&self, now: Nanos, view: &PacketView, flow: &FlowKey, lacks: Needs) -> bool {
         let layout = &self.plan.layout;
-        let open = |(gate, _): &&(super::layout::Gate, Needs)| {
-            gate.is_open_to(view.proto, [view.src.port, view.dst.port])
-        };
+        let ports = [view.src.port, view.dst.port];
         let on = |from: NodeId, to: NodeId| {
             let link = LinkId::new(from, to, self.plan.table.nodes.len());
-            let needy = layout.needy(link).iter().filter(open);
-            meets(needy.map(|(_, needs)| needs), lacks)
+            meets(layout.needy(link, view.proto, ports), lacks)
         };
         let (peer, to_peer) = match self.plan.identity.ends(view) {
             Ends::Known(from, to) => return on(from, to),
@@ -153,11 +148,11 @@ impl Engine {
             Some(Dialler::Node(other)) => on(peer, other),
             Some(Dialler::Stranger(until) | Dialler::Unfound(until)) if now < until => false,
             // It has to be asked for, and the packet's bytes are gone when the answer comes.
-            _ => meets(layout.all_needy().filter(open).map(|(_, needs)| needs), lacks),
+            _ => meets(layout.all_needy(view.proto, ports), lacks),
         }
     }
 }
 
-fn meets<'a>(mut needs: impl Iterator<Item = &'a Needs>, lacks: Needs) -> bool {
+fn meets(mut needs: impl Iterator<Item = Needs>, lacks: Needs) -> bool {
     needs.any(|n| n.segments && lacks.segments || n.bytes && lacks.bytes)
 }

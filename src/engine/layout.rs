@@ -1,9 +1,15 @@
-//! A table laid out for walking: per link a short list of the rules that are active now.
+//! A table laid out for walking: per link the rules that are active now, found by a packet's ports.
 //!
-//! Links with the same rules share one list (a class), so that memory grows with the
-//! distinct combinations and not with nodes squared. A list is rebuilt when a rule on it
-//! starts or ends, never for a packet, and without allocating: it always has room for all
-//! rules of its class.
+//! Links with the same rules share one list (a class, `classes.rs`), so that memory grows with
+//! the distinct combinations and not with nodes squared. What a list makes of a packet is in
+//! `index.rs`. Lists change when rules on them start or end, and without allocating: there is
+//! always room for all rules of a class. Where many start or end at once, each list is written
+//! anew, once.
+
+mod classes;
+mod index;
+
+pub(super) use index::Cursor;
 
 use super::Facts;
 use super::dice::rule_key;
@@ -15,8 +21,11 @@ use crate::rules::table::{
     Window,
 };
 use crate::time::Nanos;
-use std::collections::HashMap;
+use index::{Gate, Index};
 use std::ops::Range;
+
+/// So many rules go in and out one by one; of more, the lists that they are on are written anew.
+const FEW: usize = 16;
 
 /// A rule as the walk needs it.
 #[derive(Clone, Debug)]
@@ -67,6 +76,10 @@ pub(super) struct Layout {
     pub(super) link_columns: u32,
     class_of: Vec<u16>,
     lists: Vec<List>,
+    /// The needy ones of all links.
+    needy: Index,
+    /// Rules that started or ended and are still to be taken in or out.
+    changed: Vec<u16>,
     pub(super) columns: usize,
     pub(super) tracks_flows: bool,
     /// Whether it is to be told how far each direction's bytes have come.
@@ -78,35 +91,45 @@ pub(super) struct Layout {
     next_edge: Nanos,
 }
 
+/// The rules of a class of links.
 #[derive(Debug)]
 struct List {
     all: Box<[u16]>,
-    active: Vec<Gate>,
+    active: Index,
     /// Those that need single segments or all bytes: what is active, and what any packet may
     /// make so.
-    needy: Vec<(Gate, Needs)>,
+    needy: Index,
+    /// Whether it has to be written anew.
+    stale: bool,
 }
 
-/// What of a rule's `where` can be asked without looking the rule up. Most rules of a long
-/// list turn a packet away here, and eight of them fit a cache line.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Gate {
-    rule: u16,
-    /// 0: any.
-    port: u16,
-    proto: Option<Proto>,
-}
-
-impl Gate {
-    #[inline]
-    fn is_open(self, facts: &Facts) -> bool {
-        self.is_open_to(facts.proto, [facts.src_port, facts.dst_port])
+impl List {
+    fn new(all: Box<[u16]>, steps: &[Step]) -> Self {
+        let gates = || all.iter().map(|&rule| steps[usize::from(rule)].gate(rule));
+        let is_needy = |gate: &Gate| steps[usize::from(gate.rule)].is_needy();
+        let (active, needy) = (Index::new(gates()), Index::new(gates().filter(is_needy)));
+        Self { active, needy, all, stale: false }
     }
 
-    #[inline]
-    pub(super) fn is_open_to(self, proto: Proto, ports: [u16; 2]) -> bool {
-        let port = self.port == 0 || ports.contains(&self.port);
-        port && self.proto.is_none_or(|own| own == proto)
+    /// Takes a rule in or out, as it is now.
+    fn put(&mut self, rule: u16, step: &Step) {
+        self.active.put(step.gate(rule), step.is_open());
+        if step.is_needy() {
+            self.needy.put(step.gate(rule), step.may_need());
+        }
+    }
+
+    fn write_anew(&mut self, steps: &[Step]) {
+        self.active.clear();
+        self.needy.clear();
+        for i in 0..self.all.len() {
+            let rule = self.all[i];
+            let step = &steps[usize::from(rule)];
+            if step.is_open() || step.is_eventful() {
+                self.put(rule, step);
+            }
+        }
+        self.stale = false;
     }
 }
 
@@ -126,7 +149,7 @@ pub struct Edge {
 
 impl Layout {
     pub(super) fn new(table: &Table) -> Self {
-        let (class_of, lists) = classes(table);
+        let (class_of, lists) = classes::of(table);
         let mut layout = Self {
             steps: Vec::with_capacity(table.rules.len()),
             actions: Vec::new(),
@@ -134,7 +157,9 @@ impl Layout {
             flow_columns: 0,
             link_columns: 0,
             class_of,
-            lists,
+            lists: Vec::new(),
+            needy: Index::default(),
+            changed: Vec::with_capacity(table.rules.len()),
             columns: 0,
             tracks_flows: false,
             tracks_bytes: false,
@@ -145,15 +170,14 @@ impl Layout {
         for rule in &table.rules {
             layout.add(rule, table.nodes.len());
         }
-        for (class, list) in layout.lists.iter().enumerate() {
-            for &rule in &list.all {
+        for (class, list) in lists.iter().enumerate() {
+            for &rule in list {
                 layout.steps[usize::from(rule)].classes.push(class as u16);
             }
         }
-        for list in &mut layout.lists {
-            let needy = list.all.iter().filter(|&&rule| layout.steps[usize::from(rule)].is_needy());
-            list.needy.reserve_exact(needy.count());
-        }
+        layout.lists = lists.into_iter().map(|all| List::new(all, &layout.steps)).collect();
+        let all = layout.steps.iter().enumerate().filter(|(_, step)| step.is_needy());
+        layout.needy = Index::new(all.map(|(rule, step)| step.gate(rule as u16)));
         for rule in 0..layout.steps.len() {
             if layout.steps[rule].is_eventful() {
                 layout.refresh(rule);
@@ -211,26 +235,44 @@ impl Layout {
         });
     }
 
-    /// The next active rule of the packet's link, in file order, that its transport and
-    /// ports do not rule out. `at` is where the walk stands; begin with 0.
-    #[inline]
-    pub(super) fn next_open(&self, facts: &Facts, at: &mut usize) -> Option<u16> {
-        let class = self.class_of[usize::from(facts.link.0)];
-        let rest = &self.lists[usize::from(class)].active[*at..];
-        let skip = rest.iter().position(|gate| gate.is_open(facts))?;
-        *at += skip + 1;
-        Some(rest[skip].rule)
+    fn list(&self, link: LinkId) -> &List {
+        &self.lists[usize::from(self.class_of[usize::from(link.0)])]
     }
 
-    /// The rules of a link that need single segments or all bytes of some packets.
+    /// Begins to walk the active rules of the packet's link that its transport and ports do not
+    /// rule out.
     #[inline]
-    pub(super) fn needy(&self, link: LinkId) -> &[(Gate, Needs)] {
-        &self.lists[usize::from(self.class_of[usize::from(link.0)])].needy
+    pub(super) fn begin(&self, facts: &Facts) -> Cursor {
+        self.list(facts.link).active.begin(facts.proto, [facts.src_port, facts.dst_port])
     }
 
-    /// The same of all links, one class of them behind the other.
-    pub(super) fn all_needy(&self) -> impl Iterator<Item = &(Gate, Needs)> {
-        self.lists.iter().flat_map(|list| &list.needy)
+    /// The next of these rules, in file order.
+    #[inline]
+    pub(super) fn next_open(&self, facts: &Facts, at: &mut Cursor) -> Option<u16> {
+        self.list(facts.link).active.next([facts.src_port, facts.dst_port], at)
+    }
+
+    /// Goes on behind a rule that the walk itself has put out.
+    pub(super) fn resume(&self, facts: &Facts, behind: u16) -> Cursor {
+        let ports = [facts.src_port, facts.dst_port];
+        self.list(facts.link).active.resume(facts.proto, ports, behind)
+    }
+
+    /// What the rules of a link need of such a packet, where that is single segments or all bytes.
+    pub(super) fn needy(
+        &self,
+        link: LinkId,
+        proto: Proto,
+        ports: [u16; 2],
+    ) -> impl Iterator<Item = Needs> {
+        let rules = self.list(link).needy.open(proto, ports);
+        rules.map(|rule| self.steps[usize::from(rule)].needs)
+    }
+
+    /// The same of all links.
+    pub(super) fn all_needy(&self, proto: Proto, ports: [u16; 2]) -> impl Iterator<Item = Needs> {
+        let rules = self.needy.open(proto, ports);
+        rules.map(|rule| self.steps[usize::from(rule)].needs)
     }
 
     /// Whether a rule is active at `t`, since the start; `advance` may be behind.
@@ -251,8 +293,7 @@ impl Layout {
 
     /// Whether a rule is on a link.
     pub(super) fn covers(&self, rule: u16, link: LinkId) -> bool {
-        let class = self.class_of[usize::from(link.0)];
-        self.lists[usize::from(class)].all.binary_search(&rule).is_ok()
+        self.list(link).all.binary_search(&rule).is_ok()
     }
 
     /// When the next rule starts or ends, since the start.
@@ -284,11 +325,12 @@ impl Layout {
                     tell(self.steps[i].begin(i as u16, t, start));
                 }
                 if was != active || rearmed {
-                    self.refresh(i);
+                    self.changed.push(i as u16);
                 }
             }
             self.next_edge = self.next_edge.min(self.steps[i].edge).min(self.steps[i].hold_edge());
         }
+        self.refresh_changed();
     }
 
     /// What a rule holds is let go, and it holds nothing more in this activation.
@@ -374,23 +416,36 @@ impl Layout {
         self.refresh(usize::from(rule));
     }
 
+    /// Takes a rule into its lists or out of them, as it is now.
     fn refresh(&mut self, rule: usize) {
-        for &class in &self.steps[rule].classes {
-            let list = &mut self.lists[usize::from(class)];
-            list.active.clear();
-            let steps = &self.steps;
-            list.active.extend(list.all.iter().filter_map(|&rule| {
-                let step = &steps[usize::from(rule)];
-                let open = step.active && !step.fired;
-                open.then_some(Gate { rule, port: step.port, proto: step.proto })
-            }));
-            list.needy.clear();
-            list.needy.extend(list.all.iter().filter_map(|&rule| {
-                let step = &steps[usize::from(rule)];
-                let open = step.active && !step.fired || step.is_eventful();
-                let gate = Gate { rule, port: step.port, proto: step.proto };
-                (open && step.is_needy()).then_some((gate, step.needs))
-            }));
+        let step = &self.steps[rule];
+        for &class in &step.classes {
+            self.lists[usize::from(class)].put(rule as u16, step);
+        }
+        if step.is_needy() {
+            self.needy.put(step.gate(rule as u16), step.may_need());
+        }
+    }
+
+    fn refresh_changed(&mut self) {
+        if self.changed.len() <= FEW {
+            for i in 0..self.changed.len() {
+                self.refresh(usize::from(self.changed[i]));
+            }
+            self.changed.clear();
+            return;
+        }
+        for rule in self.changed.drain(..) {
+            for &class in &self.steps[usize::from(rule)].classes {
+                self.lists[usize::from(class)].stale = true;
+            }
+        }
+        let stale = self.lists.iter_mut().filter(|list| list.stale);
+        stale.for_each(|list| list.write_anew(&self.steps));
+        self.needy.clear();
+        let needy = self.steps.iter().enumerate().filter(|(_, step)| step.is_needy());
+        for (rule, step) in needy {
+            self.needy.put(step.gate(rule as u16), step.may_need());
         }
     }
 }
@@ -410,6 +465,20 @@ impl Step {
             special.begin();
         }
         Edge { rule, at: t, active: true, leaderless: self.is_leaderless() }
+    }
+
+    fn gate(&self, rule: u16) -> Gate {
+        Gate { rule, port: self.port, proto: self.proto }
+    }
+
+    /// Whether packets are to be asked whether they match.
+    fn is_open(&self) -> bool {
+        self.active && !self.fired
+    }
+
+    /// Whether a packet that comes may be one of those that need more.
+    fn may_need(&self) -> bool {
+        self.is_open() || self.is_eventful()
     }
 
     /// Whether it needs more of packets than their headers, GSO or not.
@@ -483,28 +552,4 @@ fn needs_flow(action: &Action) -> bool {
             | Action::Slot(_)
             | Action::Hold(_)
     )
-}
-
-/// Groups the links by the rules that are on them.
-fn classes(table: &Table) -> (Vec<u16>, Vec<List>) {
-    let mut per_link: Vec<Vec<u16>> = vec![Vec::new(); table.links()];
-    for (i, rule) in table.rules.iter().enumerate() {
-        for link in &rule.links {
-            per_link[usize::from(link.0)].push(i as u16);
-        }
-    }
-    let mut known: HashMap<Vec<u16>, u16> = HashMap::new();
-    let mut lists = Vec::new();
-    let class_of = per_link
-        .into_iter()
-        .map(|rules| {
-            *known.entry(rules).or_insert_with_key(|rules| {
-                let all: Box<[u16]> = rules.as_slice().into();
-                let active = Vec::with_capacity(all.len());
-                lists.push(List { active, all, needy: Vec::new() });
-                (lists.len() - 1) as u16
-            })
-        })
-        .collect();
-    (class_of, lists)
 }

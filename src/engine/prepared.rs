@@ -332,7 +332,7 @@ impl Prepared {
         }
         // What an earlier rule accepts never comes to this one. Where that is by chance, the
         // roll was made when the packet came and is not known any more: this one applies.
-        let mut at = 0;
+        let mut at = self.layout.begin(facts);
         while let Some(other) = self.layout.next_open(facts, &mut at).filter(|&r| r < rule) {
             let step = &self.layout.steps[usize::from(other)];
             if step.accepts && walk::matches(step, facts, flows, start) {

@@ -145,7 +145,7 @@ impl Engine {
             extras: Extras::default(),
         };
         let (plan, flows, silence) = (&mut *self.plan, &self.flows, &mut self.silence);
-        let mut at = 0;
+        let mut at = plan.layout.begin(facts);
         while let Some(rule) = plan.layout.next_open(facts, &mut at) {
             if !matches(&plan.layout.steps[usize::from(rule)], facts, flows, start) {
                 continue;
@@ -155,7 +155,7 @@ impl Engine {
                 units = plan.hits(rule, facts, heard, Some(&self.hearing.leaders));
                 if plan.layout.steps[usize::from(rule)].fired {
                     // It is not in the list any more.
-                    at -= 1;
+                    at = plan.layout.resume(facts, rule);
                 }
                 if units == 0 {
                     continue;
