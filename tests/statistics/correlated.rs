@@ -1,6 +1,6 @@
 //! A correlation keeps what each value alone is, and adds rho^k at lag k; netem's does neither.
 
-use crate::{SEED, SIGMAS, critical, distance, draws, share};
+use crate::{SEED, SIGMAS, autocorrelation, critical, distance, draws, share};
 use raftq::engine::dice::{correlated, delay, happens};
 use raftq::rules::table::{ALWAYS, Delay, Distribution, Order};
 use raftq::time::Nanos;
@@ -11,14 +11,6 @@ const RHOS: [f64; 4] = [0.0, 0.25, 0.5, 0.75];
 fn values(rho: f64) -> Vec<u64> {
     let mut memory = 0;
     draws(N).map(|draw| correlated(draw, SEED, share(rho), &mut memory)).collect()
-}
-
-/// The autocorrelation of a sequence at a lag.
-fn autocorrelation(values: &[f64], lag: usize) -> f64 {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
-    let pairs = values.iter().zip(&values[lag..]);
-    pairs.map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / variance
 }
 
 /// The standard deviation of an autocorrelation, at most: a product of two standardised values has
