@@ -24,7 +24,7 @@ mod pinned;
 mod shapes;
 mod twins;
 
-use measure::{SIGMAS, autocorrelation, critical, distance};
+use measure::{SIGMAS, autocorrelation, critical, deviation, distance};
 use raftq::engine::dice::{Draw, rule_key};
 use raftq::packet::LinkId;
 

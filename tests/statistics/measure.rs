@@ -39,3 +39,12 @@ pub(crate) fn autocorrelation(values: &[f64], lag: usize) -> f64 {
     let pairs = values.iter().zip(&values[lag..]);
     pairs.map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / variance
 }
+
+/// The standard deviation of an autocorrelation, at most: a product of two standardised values has
+/// at most the variance `kurtosis`, and two such products m packets apart have nothing in common
+/// but by a value that was repeated all the way from one pair to the other, which has a
+/// probability of rho^(m - lag). So the covariances sum up to `1 + 2 (lag + rho / (1 - rho))` of
+/// the variance.
+pub(crate) fn deviation(n: f64, kurtosis: f64, rho: f64, lag: usize) -> f64 {
+    (kurtosis * (1.0 + 2.0 * (lag as f64 + rho / (1.0 - rho))) / n).sqrt()
+}
