@@ -176,7 +176,27 @@ pub(crate) fn lost_by(chain: fn() -> Chain) -> Check {
         for (found, (mean, deviation)) in wanted {
             assert!((found - mean).abs() < SIGMAS * deviation, "{found}, not {mean}");
         }
+        // One that arrives within a burst.
+        let within = share(lost.windows(3).filter(|three| **three == [true, false, true]).count());
+        let pairs = pairs(&chain);
+        let at = |pair: usize| (chain.lost[pair / chain.lost.len()], pairs.lost[pair]);
+        let (mean, deviation) =
+            pairs.share(N as f64, |a, b| at(a) == (true, false) && pairs.lost[b]);
+        assert!((within - mean).abs() < SIGMAS * deviation, "{within}, not {mean}");
     })
+}
+
+/// The chain whose states are two of a chain's states in a row.
+fn pairs(chain: &Chain) -> Chain {
+    let n = chain.lost.len();
+    let row = |(_, j): (usize, usize)| {
+        let way = |(k, l): (usize, usize)| if j == k { chain.to[j][l] } else { 0.0 };
+        (0..n * n).map(|pair| way((pair / n, pair % n))).collect()
+    };
+    Chain {
+        to: (0..n * n).map(|pair| row((pair / n, pair % n))).collect(),
+        lost: (0..n * n).map(|pair| chain.lost[pair % n]).collect(),
+    }
 }
 
 /// Of delayed packets some leave at once. Of `gap` in a row only the last may, and each behind it
@@ -215,7 +235,7 @@ pub(crate) fn bottleneck(bits: u64, burst: u64, wire: fn(u64) -> u64) -> Check {
     check(move |line| {
         let mut lab = line.lab();
         let mut sent = Vec::new();
-        for payload in [1_000, 0, 20, 1_472, 333].into_iter().cycle().take(50) {
+        for payload in [1_000, 0, 7, 1_472, 333].into_iter().cycle().take(50) {
             let packet = udp((1, 40_000), 2, payload);
             sent.push((lab.send(Nanos::ZERO, &packet), packet.bytes.len() as u64));
         }

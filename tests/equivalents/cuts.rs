@@ -69,27 +69,36 @@ pub(crate) fn random(n: usize, by: Nanos) -> Check {
 
 /// What n1 sends is late for so long, and where it comes back, again and again.
 pub(crate) fn scheduled(lasts: Nanos, every: Option<Nanos>, by: Nanos) -> Check {
+    check(move |line| assert_scheduled(line.lab(), Way(1, 2), (lasts, every), by))
+}
+
+/// The same of a node that is chosen by chance.
+pub(crate) fn random_scheduled(lasts: Nanos, every: Nanos, by: Nanos) -> Check {
     check(move |line| {
-        let mut lab = line.lab();
-        for round in 0..3 {
-            let start = Nanos(every.map_or(0, |every| every.0 * round));
-            let again = round == 0 || every.is_some();
-            if again {
-                for at in [start, start + Nanos(lasts.0 / 2), start + lasts.saturating_sub(ms(1))] {
-                    assert!(!is_undisturbed(&mut lab, at, Way(1, 2)), "disturbed at {at:?}");
-                    let fate = lab.fates.len() - 1;
-                    lab.run_until(at + by.min(ms(1)));
-                    let now = lab.now;
-                    assert!(is_undisturbed(&mut lab, now, Way(2, 3)));
-                    assert!(!lab.fates[fate].arrived() || lab.fates[fate].late() == by);
-                }
-            }
-            let over = start + lasts + by + ms(1);
-            assert!(is_undisturbed(&mut lab, over, Way(1, 2)), "and not at {over:?}");
-        }
-        lab.run_until(lab.now + by);
-        let late = lab.fates.iter().filter(|fate| fate.late() == by).count();
-        assert_eq!(late, if every.is_some() { 9 } else { 3 });
-        assert!(lab.fates.iter().all(|fate| fate.arrived()));
+        random(1, by)(line);
+        let roles = Some(led_by(1, binding::choice("rule 1", 7, 1)));
+        let is_late =
+            |way: &Way| lateness(&mut Lab::new(line.table(roles)), Nanos::ZERO, *way) == Some(by);
+        let way = WAYS.into_iter().find(is_late).expect("somebody is late");
+        assert_scheduled(Lab::new(line.table(roles)), way, (lasts, Some(every)), by);
     })
+}
+
+fn assert_scheduled(mut lab: Lab, way: Way, (lasts, every): (Nanos, Option<Nanos>), by: Nanos) {
+    let other = Way(way.1, way.0);
+    for round in 0..3 {
+        let start = Nanos(every.map_or(0, |every| every.0 * round));
+        if round == 0 || every.is_some() {
+            for at in [start, start + Nanos(lasts.0 / 2), start + lasts.saturating_sub(ms(1))] {
+                assert!(!is_undisturbed(&mut lab, at, way), "disturbed at {at:?}");
+                assert!(is_undisturbed(&mut lab, at, other));
+            }
+        }
+        let over = start + lasts + by + ms(1);
+        assert!(is_undisturbed(&mut lab, over, way), "and not at {over:?}");
+    }
+    lab.run_until(lab.now + by);
+    let late = lab.fates.iter().filter(|fate| fate.late() == by).count();
+    assert_eq!(late, if every.is_some() { 9 } else { 3 });
+    assert!(lab.fates.iter().all(|fate| fate.arrived()));
 }

@@ -4,7 +4,7 @@ use crate::engine_support::lab::{Lab, compile};
 use raftq::rules::{Roles, Table};
 
 /// A line of a table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Line {
     /// The heading of its section.
     pub(crate) tool: String,

@@ -6,7 +6,7 @@
 //! implementation passes by any seed in all but one of 10,000 cases.
 //!
 //! ```text
-//! doc.rs     reads the tables
+//! doc.rs     reads the tables;  figures.rs  alters rules, to see that it is noticed
 //! checks.rs  what several tools have: delays, chances, bottlenecks;  cuts.rs  who is cut, and when
 //! netem.rs   tc-netem and tc-tbf;  toxiproxy.rs  pumba.rs  chaos_mesh.rs
 //! ```
@@ -15,6 +15,7 @@ mod chaos_mesh;
 mod checks;
 mod cuts;
 mod doc;
+mod figures;
 mod netem;
 mod pumba;
 mod toxiproxy;
@@ -106,6 +107,35 @@ fn every_rule_compiles_without_a_warning() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A check is worth what it refuses: any figure of any rule halved, or one made three.
+#[test]
+fn a_figure_that_is_another_is_found_out() {
+    let checks = all_checks();
+    let (mut tried, mut missed) = (0, Vec::new());
+    for line in document() {
+        let Some((_, of)) = checks.iter().find(|(tool, _)| *tool == line.tool) else { continue };
+        let Some((_, check)) = of.iter().find(|(option, _)| *option == line.option) else {
+            continue;
+        };
+        for (rule, other) in figures::altered(&line.rules) {
+            let mut rules = line.rules.clone();
+            rules[rule].clone_from(&other);
+            let roles = Some(engine_support::lab::led_by(1, 0));
+            if engine_support::lab::compile(&rules, &line.top, roles).is_err() {
+                continue;
+            }
+            let altered = Line { rules, ..line.clone() };
+            tried += 1;
+            let run = std::panic::AssertUnwindSafe(|| check(&altered));
+            if std::panic::catch_unwind(run).is_ok() {
+                missed.push(format!("{}, {}: {other}", line.tool, line.option));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "of {tried} were not found out:\n{}", missed.join("\n"));
+    assert!(tried > 150, "only {tried} figures");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::checks::{
     Check, IN, OUT, bottleneck, check, damaged, doubled, jittered, late, lost, lost_by, lost_on,
     ms, passes, sample,
 };
-use crate::cuts::{late_between, random, scheduled};
+use crate::cuts::{late_between, random_scheduled, scheduled};
 use crate::engine_support::lab::{End, Lab, Packet, answer, tcp};
 use crate::measure::SIGMAS;
 use crate::shapes::{normal_below, uniform_below};
@@ -26,7 +26,7 @@ fn common() -> Checks {
     vec![
         ("netem --duration 5m", scheduled(minutes(5), None, ms(100))),
         ("--interval 10m netem --duration 5m", scheduled(minutes(5), Some(minutes(10)), ms(100))),
-        ("--random netem", random(1, ms(100))),
+        ("--random netem", random_scheduled(minutes(5), minutes(10), ms(100))),
         ("netem --target 10.77.0.2", late_between(&[(1, 2)], ms(100))),
         ("netem --egress-port 2380", ports(1, true)),
         ("netem --ingress-port 2380", ports(1, false)),
