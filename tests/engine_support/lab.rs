@@ -69,6 +69,13 @@ impl Packet {
         let view = PacketView::parse(&bytes, bytes.len() as u32, 0).expect("a whole packet");
         Self { bytes, view }
     }
+
+    /// One that stands for several wire segments, since its device's MTU is smaller.
+    pub(crate) fn gso(build: &Build, mtu: u32) -> Self {
+        let bytes = build.bytes();
+        let view = PacketView::parse(&bytes, bytes.len() as u32, mtu).expect("a whole packet");
+        Self { bytes, view }
+    }
 }
 
 /// A node's address, with its peer port or another one.
