@@ -325,9 +325,13 @@ fn impair(
             true
         }
         Action::Lose(losing) => {
-            let mut each = (0..u32::from(facts.segments)).map(|i| draw.behind(i));
+            let each = (0..u32::from(facts.segments)).map(|i| draw.behind(i));
             let lost = match losing {
-                Losing::Lot(lot) => each.any(|draw| impair::hits(lot, seed, draw, memory)),
+                // Every segment is drawn for, also behind one that is lost: a memory that always
+                // ended with a loss would lose more of what comes next.
+                Losing::Lot(lot) => {
+                    each.fold(false, |lost, draw| impair::hits(lot, seed, draw, memory) || lost)
+                }
                 Losing::Model(model) => each.fold(false, |lost, draw| {
                     let mut forgotten = 0;
                     let state = memory.first_mut().unwrap_or(&mut forgotten);

@@ -1,6 +1,6 @@
 //! A correlation keeps what each value alone is, and adds rho^k at lag k; netem's does neither.
 
-use crate::{SEED, SIGMAS, critical, distance, draws, share};
+use crate::{SEED, SIGMAS, autocorrelation, critical, deviation, distance, draws, share};
 use raftq::engine::dice::{correlated, delay, happens};
 use raftq::rules::table::{ALWAYS, Delay, Distribution, Order};
 use raftq::time::Nanos;
@@ -13,29 +13,12 @@ fn values(rho: f64) -> Vec<u64> {
     draws(N).map(|draw| correlated(draw, SEED, share(rho), &mut memory)).collect()
 }
 
-/// The autocorrelation of a sequence at a lag.
-fn autocorrelation(values: &[f64], lag: usize) -> f64 {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
-    let pairs = values.iter().zip(&values[lag..]);
-    pairs.map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / variance
-}
-
-/// The standard deviation of an autocorrelation, at most: a product of two standardised values has
-/// at most the variance `kurtosis`, and two such products m packets apart have nothing in common
-/// but by a value that was repeated all the way from one pair to the other, which has a
-/// probability of rho^(m - lag). So the covariances sum up to `1 + 2 (lag + rho / (1 - rho))` of
-/// the variance.
-fn deviation(kurtosis: f64, rho: f64, lag: usize) -> f64 {
-    (kurtosis * (1.0 + 2.0 * (lag as f64 + rho / (1.0 - rho))) / f64::from(N)).sqrt()
-}
-
 fn assert_falls_by_rho(rho: f64, values: &[f64], kurtosis: f64) {
     let mut wanted = 1.0;
     for lag in 1..=3 {
         wanted *= rho;
         let found = autocorrelation(values, lag);
-        let may = SIGMAS * deviation(kurtosis, rho, lag);
+        let may = SIGMAS * deviation(f64::from(N), kurtosis, rho, lag);
         assert!((found - wanted).abs() < may, "{rho}, lag {lag}: {found}, {wanted} +- {may}");
     }
 }

@@ -1,8 +1,7 @@
-//! Each distribution of delays beside its definition, by a Kolmogorov-Smirnov distance.
-//!
-//! The definitions are calculated apart from the engine's functions: the normal integral as a
-//! series and by Simpson's rule, where the engine has `erfc` and draws by Box and Muller.
+//! Each distribution of delays beside its definition (`shapes.rs`), by a Kolmogorov-Smirnov
+//! distance.
 
+use crate::shapes::{PARETO, normal_below, pareto_below, pareto_normal_below, uniform_below};
 use crate::{SEED, critical, distance, draws};
 use raftq::engine::dice::delay;
 use raftq::rules::table::{Delay, DistTable, Distribution, Order};
@@ -19,69 +18,6 @@ fn drawn(jitter: Nanos, distribution: Distribution, tables: &[DistTable]) -> Vec
     draws(N).map(|draw| delay(&shape, tables, draw.bits(SEED)).0).collect()
 }
 
-/// The normal distribution up to x, by Marsaglia's series: all terms are positive.
-fn normal(x: f64) -> f64 {
-    if x < 0.0 {
-        return 1.0 - normal(-x);
-    }
-    let (mut sum, mut term, mut i) = (x, x, 1.0);
-    while term > sum * 1e-17 {
-        i += 2.0;
-        term *= x * x / i;
-        sum += term;
-    }
-    0.5 + sum * density(x)
-}
-
-fn density(x: f64) -> f64 {
-    (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt()
-}
-
-/// Below a delay, in deviations, of a normal one that is clamped at four and at zero.
-fn normal_below(by: f64, jitter: f64) -> impl Fn(f64) -> f64 {
-    move |ns| match (ns - by) / jitter {
-        x if ns <= 0.0 || x <= -4.0 => 0.0,
-        x if x > 4.0 => 1.0,
-        x => normal(x),
-    }
-}
-
-/// Below a delay that is Pareto's with a shape of 3, stretched by so much, and clamped.
-fn pareto_below(stretch: f64, clamp: f64) -> impl Fn(f64) -> f64 {
-    move |ns| match (ns - BY) / JITTER {
-        x if x > clamp => 1.0,
-        x => 1.0 - (x / stretch + 1.5).max(1.0).powi(-3),
-    }
-}
-
-/// One deviation of Pareto's distribution with the shape 3 is the square root of 3/4.
-const STRETCH: f64 = 1.154_700_538_379_251_5;
-
-/// Below a delay that is a quarter normal and three quarters Pareto at the same quantile: both
-/// along a grid of quantiles that Simpson's rule sums up, and straight lines between.
-fn pareto_normal_below() -> impl Fn(f64) -> f64 {
-    const STEP: f64 = 1.0 / 1_024.0;
-    let mut below = 0.0;
-    let grid: Vec<(f64, f64)> = (-8 * 1_024..8 * 1_024)
-        .map(|i| {
-            let z = f64::from(i) * STEP;
-            let middle = density(z - STEP / 2.0);
-            below += STEP / 6.0 * (density(z - STEP) + 4.0 * middle + density(z));
-            let pareto = ((1.0 - below).max(1e-18).cbrt().recip() - 1.5) * STRETCH;
-            let x = 0.25 * z.clamp(-4.0, 4.0) + 0.75 * pareto.min(10.0);
-            (BY + JITTER * x, below)
-        })
-        .collect();
-    move |ns| {
-        let i = grid.partition_point(|(at, _)| *at < ns);
-        match (i.checked_sub(1).map(|i| grid[i]), grid.get(i)) {
-            (Some((a, low)), Some((b, high))) => low + (high - low) * (ns - a) / (b - a),
-            (None, _) => 0.0,
-            (_, None) => 1.0,
-        }
-    }
-}
-
 fn assert_near(distribution: Distribution, below: impl Fn(f64) -> f64) {
     let found = distance(drawn(JITTER_NS, distribution, &[]), below);
     let limit = critical(f64::from(N));
@@ -90,7 +26,7 @@ fn assert_near(distribution: Distribution, below: impl Fn(f64) -> f64) {
 
 #[test]
 fn uniform() {
-    assert_near(Distribution::Uniform, |ns| ((ns - BY + JITTER) / (2.0 * JITTER)).clamp(0.0, 1.0));
+    assert_near(Distribution::Uniform, uniform_below(BY, JITTER));
 }
 
 #[test]
@@ -110,12 +46,12 @@ fn normal_delays_below_zero_are_none() {
 
 #[test]
 fn pareto() {
-    assert_near(Distribution::Pareto, pareto_below(STRETCH, 10.0));
+    assert_near(Distribution::Pareto, pareto_below(BY, JITTER, PARETO));
 }
 
 #[test]
 fn pareto_normal() {
-    assert_near(Distribution::ParetoNormal, pareto_normal_below());
+    assert_near(Distribution::ParetoNormal, pareto_normal_below(BY, JITTER));
 }
 
 #[test]
@@ -169,15 +105,15 @@ fn what_is_nearly_right_is_found_out() {
     let normals = drawn(JITTER_NS, Distribution::Normal, &[]);
     let wider = distance(normals, normal_below(BY, JITTER * 1.02));
     let paretos = || drawn(JITTER_NS, Distribution::Pareto, &[]);
-    let netems = distance(paretos(), pareto_below(4.0 / 3.0, 10.0));
-    let clamped = distance(paretos(), pareto_below(STRETCH, 4.0));
+    let netems = distance(paretos(), pareto_below(BY, JITTER, (4.0 / 3.0, 10.0)));
+    let clamped = distance(paretos(), pareto_below(BY, JITTER, (PARETO.0, 4.0)));
     let independent = {
         // A quarter and three quarters of two draws, not of two values at the same quantile.
         let (mut sums, paretos) = (drawn(JITTER_NS, Distribution::Normal, &[]), paretos());
         for (sum, pareto) in sums.iter_mut().zip(paretos.iter().rev()) {
             *sum = *sum / 4 + pareto * 3 / 4;
         }
-        distance(sums, pareto_normal_below())
+        distance(sums, pareto_normal_below(BY, JITTER))
     };
     for found in [wider, netems, clamped, independent] {
         assert!(found > limit, "{found}, and only {limit} would be refused");
