@@ -7,9 +7,12 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(unreachable_pub, reason = "a module of tests")]
 
-use crate::live_lab::{Family, LIMIT, Net, STEP};
+use crate::live_lab::{Family, LIMIT, Net, Raftq, STEP};
+use raftq::kernel::caller::{Question, ask};
+use raftq::time::Nanos;
 use raftq_harness::clock::{now, pause, wait_for};
 use raftq_harness::netns::Namespace;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -58,6 +61,22 @@ pub fn count(net: &Net, node: usize, name: &str) -> u64 {
     Stats::of(net.node(node)).get(name)
 }
 
+/// Waits until a raftq holds nothing any more: whatever was to leave later has left at its time.
+pub fn await_nothing_held(raftq: &Raftq<'_>) {
+    let files = fs::read_dir(raftq.file("run")).expect("its folder").flatten();
+    let mut paths = files.map(|file| file.path());
+    let socket = paths.find(|path| path.extension().is_some_and(|e| e == "sock"));
+    let socket = socket.expect("a control socket");
+    let question = Question { method: "GET", target: "/v1/status", body: None };
+    let none = wait_for("nothing to be held", LIMIT, STEP, || {
+        let (status, body) = ask(&socket, &question, Nanos::from_secs(8)).expect("an answer");
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        let status: Value = serde_json::from_slice(&body).expect("a document");
+        (status["held"].as_u64() == Some(0)).then_some(())
+    });
+    none.expect("it leaves at its time");
+}
+
 /// Bytes at whose places any other bytes show.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
@@ -65,6 +84,7 @@ pub fn pattern(len: usize) -> Vec<u8> {
 
 /// A transfer as its receiver saw it.
 pub struct Moved {
+    sent: Vec<u8>,
     pub bytes: Vec<u8>,
     /// From its first bytes to its last ones.
     pub took: Duration,
@@ -82,43 +102,60 @@ impl Moved {
 
     /// Where it is not as it was sent.
     pub fn changes(&self) -> Vec<(usize, u8)> {
-        let sent = pattern(self.bytes.len());
-        let pairs = self.bytes.iter().zip(sent).enumerate();
-        pairs.filter(|(_, (got, sent))| **got != *sent).map(|(i, (got, s))| (i, got ^ s)).collect()
+        let pairs = self.bytes.iter().zip(&self.sent).enumerate();
+        pairs.filter(|(_, (got, sent))| got != sent).map(|(i, (got, s))| (i, got ^ s)).collect()
     }
 
     /// Fails the test unless all of it came as it was sent.
     pub fn must_be_intact(&self, len: usize) {
         assert_eq!(self.bytes.len(), len);
-        assert_eq!(self.changes(), [], "bytes were changed");
+        assert!(self.bytes == self.sent, "bytes were changed");
     }
 }
 
 /// A [`pattern`] goes from one node to another by TCP.
-pub fn transfer(net: &Net, (from, to): (usize, usize), family: Family, len: usize) -> Moved {
-    transfer_to(net, (from, to), net.peer(to, family), len)
+pub fn transfer(net: &Net, ends: (usize, usize), family: Family, len: usize) -> Moved {
+    transfers(net, ends, family, len, 1).pop().expect("one")
 }
 
-/// The same to any address of that node.
-pub fn transfer_to(net: &Net, (from, to): (usize, usize), at: SocketAddr, len: usize) -> Moved {
+/// The same on so many connections at once.
+pub fn transfers(
+    net: &Net,
+    (from, to): (usize, usize),
+    family: Family,
+    len: usize,
+    connections: usize,
+) -> Vec<Moved> {
+    let at = net.peer(to, family);
     let listener = net.node(to).inside(|| TcpListener::bind(at)).expect("inside");
-    let listener = listener.expect("the port is free");
-    let sent = pattern(len);
+    let (listener, sent) = (listener.expect("the port is free"), &pattern(len));
     std::thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let stream = net.node(from).inside(|| TcpStream::connect(at)).expect("inside");
-            let mut stream = stream.expect("it listens");
-            stream.write_all(&sent).expect("written");
-            // The answer says that all of it has been read; the connection is still there to be
-            // asked about.
-            stream.read_exact(&mut [0; 1]).expect("it is not reset");
-            min_rtt(net.node(from), stream.local_addr().expect("bound"))
-        });
-        let (mut stream, _) = listener.accept().expect("dialled");
-        let mut moved = receive(&mut stream, len);
-        stream.write_all(b".").expect("written");
-        moved.min_rtt = sender.join().expect("it sent");
-        moved
+        let senders: Vec<_> = (0..connections)
+            .map(|_| {
+                scope.spawn(|| {
+                    let stream = net.node(from).inside(|| TcpStream::connect(at)).expect("inside");
+                    let mut stream = stream.expect("it listens");
+                    stream.write_all(sent).expect("written");
+                    // The answer says that all of it has been read; the connection is still there
+                    // to be asked about.
+                    stream.read_exact(&mut [0; 1]).expect("it is not reset");
+                    min_rtt(net.node(from), stream.local_addr().expect("bound"))
+                })
+            })
+            .collect();
+        let receivers: Vec<_> = (0..connections)
+            .map(|_| {
+                let (mut stream, _) = listener.accept().expect("dialled");
+                scope.spawn(move || {
+                    let moved = receive(&mut stream, len);
+                    stream.write_all(b".").expect("written");
+                    moved
+                })
+            })
+            .collect();
+        let rtts: Vec<_> = senders.into_iter().map(|s| s.join().expect("it sent")).collect();
+        let moved = receivers.into_iter().map(|r| r.join().expect("it read"));
+        moved.zip(rtts).map(|(m, min_rtt)| Moved { sent: sent.clone(), min_rtt, ..m }).collect()
     })
 }
 
@@ -135,7 +172,8 @@ pub fn receive(stream: &mut TcpStream, len: usize) -> Moved {
     }
     let (first, last, early) = span.expect("something came");
     let meanwhile = bytes.len() - early;
-    Moved { bytes, took: last.saturating_sub(first), meanwhile, min_rtt: Duration::ZERO }
+    let took = last.saturating_sub(first);
+    Moved { sent: Vec::new(), bytes, took, meanwhile, min_rtt: Duration::ZERO }
 }
 
 /// What TCP itself has measured on the socket with this address.
