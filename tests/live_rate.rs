@@ -49,6 +49,30 @@ fn bulk_fills_a_bottleneck_behind_a_bridge() {
     fills(Shape::Bridge, Family::V4);
 }
 
+/// A neck that is narrow and has little room before it: what comes as one large packet is many
+/// segments there, of which some have room.
+#[test]
+fn bulk_fills_a_bottleneck_with_little_room_too() {
+    for shape in [Shape::Namespaces, Shape::Bridge] {
+        let net = Net::new(shape, 2);
+        let what = "{ rate: { bits: 4mbit, limit: 30ms } }";
+        let raftq = Raftq::attach(&net, &one_rule("narrow", "", what), &["--json"]);
+        let len = 1 << 20;
+        let moved = transfer(&net, (0, 1), Family::V4, len);
+        let ending = raftq.interrupt();
+        moved.must_be_intact(len);
+        ending.must_be_clean(0);
+        let (lost, again) = (ending.link("n1", "n2", "dropped"), count(&net, 0, "TcpRetransSegs"));
+        let share = moved.rate() / 4e6;
+        println!(
+            "{shape:?}: {:.1} % of 4 Mbit/s are payload; {lost} dropped, {again} sent again",
+            share * 100.0
+        );
+        assert!(again >= lost && lost > 0, "{again} sent again, {lost} dropped\n{ending}");
+        assert!((0.9..=1.0).contains(&share), "{share} of it\n{ending}");
+    }
+}
+
 /// Two connections at once from n1 to n2.
 fn two(per: &str) -> Vec<Moved> {
     let net = Net::new(Shape::Namespaces, 2);
