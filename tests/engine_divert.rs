@@ -54,6 +54,25 @@ fn only_gso_packets_of_the_rules_links() {
 }
 
 #[test]
+fn a_bottleneck_or_slot_that_one_large_packet_would_fill_takes_segments() {
+    for (action, cuts) in [
+        ("{ rate: 100mbit }", false),
+        // 64 KiB take 131 ms of a second, and 5.2 of 30 ms.
+        ("{ rate: 4mbit }", true),
+        ("{ rate: { bits: 100mbit, limit: 30ms } }", true),
+        ("{ rate: { bits: 100mbit, limit: 60ms } }", false),
+        ("{ slot: 20ms }", false),
+        ("{ slot: { every: 20ms, packets: 5 } }", true),
+        ("{ slot: { every: 20ms, bytes: 64KiB } }", true),
+        ("{ slot: { every: 20ms, bytes: 1MiB } }", false),
+    ] {
+        let mut engine = engine(&format!("  - {{ from: n1, to: n2, do: {action} }}\n"));
+        assert_eq!(diverts(&mut engine, FROM, N2), cuts, "{action}");
+        assert!(!diverts(&mut engine, FROM, N3), "{action}");
+    }
+}
+
+#[test]
 fn what_comes_behind_one_follows_it_until_all_are_in() {
     let mut engine =
         engine("  - { name: roll, from: n1, to: n2, where: { chance: 5% }, do: drop }\n");

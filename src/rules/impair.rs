@@ -115,7 +115,17 @@ impl Rate {
         let ns = u128::from(total) * 8 * 1_000_000_000 / u128::from(self.bits);
         Nanos(u64::try_from(ns).unwrap_or(u64::MAX / 4))
     }
+
+    /// Whether the largest GSO packet is too much to pass, or to be dropped, in one piece: it would
+    /// take more than a tenth of what there is room for before the bottleneck.
+    #[must_use]
+    pub fn needs_segments(&self) -> bool {
+        self.takes(GSO_MAX, 1).0 > self.limit.0 / 10
+    }
 }
+
+/// Bytes of the largest GSO packet there is by the kernel's defaults.
+const GSO_MAX: u64 = 65_536;
 
 /// What shares a bottleneck.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,6 +146,14 @@ pub struct Slot {
     pub packets: u32,
     /// Bytes that one slot takes; `u64::MAX`: any number.
     pub bytes: u64,
+}
+
+impl Slot {
+    /// Whether it matters how much one packet is: a GSO packet would count as one, or overfill it.
+    #[must_use]
+    pub fn needs_segments(&self) -> bool {
+        self.packets < u32::MAX || self.bytes < 10 * GSO_MAX
+    }
 }
 
 /// What the sender of a rejected packet is told.

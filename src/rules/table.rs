@@ -495,11 +495,11 @@ impl Action {
             Self::Reject(_) => Needs { segments: false, bytes: true, injects: true },
             Self::Duplicate(_) => Needs { segments: true, bytes: true, injects: true },
             Self::Corrupt(_) => Needs { segments: true, bytes: true, injects: false },
+            Self::Rate(rate) => Needs { segments: rate.needs_segments(), ..Needs::default() },
+            Self::Slot(slot) => Needs { segments: slot.needs_segments(), ..Needs::default() },
             Self::Accept
             | Self::Drop(What::Packets)
             | Self::Delay(_)
-            | Self::Rate(_)
-            | Self::Slot(_)
             | Self::Hold(_)
             | Self::Mark(_)
             | Self::Trigger(_) => Needs::default(),
