@@ -278,6 +278,13 @@ impl Sink {
     }
 }
 
+/// One datagram to a node that takes it from nobody else's port, so that its sender was heard of.
+pub fn greet(net: &Net, (from, to): (usize, usize), family: Family) {
+    let sink = Sink::open(net, to, family);
+    sink.await_marker(net, from);
+    drop(sink.end());
+}
+
 fn ip(net: &Net, node: usize, like: SocketAddr) -> std::net::IpAddr {
     let family = if like.is_ipv4() { Family::V4 } else { Family::V6 };
     net.peer(node, family).ip()
