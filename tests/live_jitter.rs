@@ -5,7 +5,7 @@ mod live_lab;
 mod measure_lab;
 
 use live_lab::{Family, Net, Raftq, Shape};
-use measure_lab::{FROM, Got, Sink, count, numbers, send, transfer};
+use measure_lab::{FROM, Got, Sink, be_patient, count, numbers, send, transfer};
 use std::fs;
 use std::time::Duration;
 
@@ -17,17 +17,9 @@ const LATE: f64 = 6.0;
 /// Which share of them may be later than that.
 const LATER: f64 = 0.1;
 
-/// A sender of bulk with nothing to mistake for a loss but what the network does: a busy machine
-/// must not look like the end of a flight that got lost.
-fn be_patient(net: &Net) {
-    for i in 0..2 {
-        net.node(i).run("sysctl", &["-qw", "net.ipv4.tcp_early_retrans=0"]).expect("root may");
-    }
-}
-
 fn bulk_is_only_late(shape: Shape, family: Family) {
     let net = Net::new(shape, 2);
-    be_patient(&net);
+    be_patient(&net, 2);
     let rules = "seed: 3\nrules:\n  - { name: late, from: n1, to: n2, \
                  do: { delay: { by: 50ms, jitter: 5ms } } }\n";
     let raftq = Raftq::attach(&net, rules, &["--json"]);

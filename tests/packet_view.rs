@@ -4,7 +4,7 @@ mod engine_support;
 
 use engine_support::packet::{Build, flags, sum, transport_sum};
 use proptest::prelude::*;
-use raftq::engine::mangle::{HEADERS_MAX, can_reset, can_trim, reset, trim};
+use raftq::engine::mangle::{HEADERS_MAX, can_reset, can_trim, copy, reset, trim};
 use raftq::packet::{PacketView, Proto, Unreadable, tcp_flags};
 use std::net::IpAddr;
 
@@ -240,6 +240,27 @@ fn what_nobody_would_take_for_a_reset_is_not_made_one() {
 }
 
 /// Nothing is written beside the tests; a failure prints its smallest case.
+/// A queue may have packets whose checksum is only begun.
+#[test]
+fn a_copy_has_the_checksum_that_the_packet_will_have() {
+    for (a, b) in [(A, B), (A6, B6)] {
+        for build in [Build::tcp(a, b, DATA, 9), Build::udp(a, b, 9)] {
+            let (right, view) = (build.bytes(), view(&build));
+            let mut begun = right.clone();
+            let sum_at = match view.proto {
+                Proto::Tcp => right.len() - 9 - 4,
+                Proto::Udp => right.len() - 9 - 2,
+            };
+            begun[sum_at] ^= 0x55;
+            let mut out = [0; 100];
+            assert_eq!(copy(&begun, &view, &mut out), Some(right.len()));
+            assert_eq!(out[..right.len()], right);
+            assert_eq!(copy(&begun[..right.len() - 1], &view, &mut out), None, "not all of it");
+            assert_eq!(copy(&begun, &view, &mut out[..right.len() - 1]), None, "no room");
+        }
+    }
+}
+
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

@@ -100,7 +100,7 @@ impl Judging<'_> {
             (Verdict::Hold(_) | Verdict::Ask { .. }, None) => (Answer::Accept, Fate::Accepted),
         };
         if let (Some(copies), Some(facts)) = (decision.extras.copies, decision.facts) {
-            self.copy(packet, decision, (copies, facts));
+            self.copy(packet, view, decision, (copies, facts));
         }
         let damage = decision.extras.damage.filter(|_| decision.verdict == Verdict::Accept);
         if let Some(damage) = damage {
@@ -170,7 +170,13 @@ impl Judging<'_> {
 
     /// Keeps copies of a packet until they are due: behind the packet itself, whenever that leaves.
     #[inline(never)]
-    fn copy(&mut self, packet: &Packet<'_>, decision: &Decision, copies: (Copies, Facts)) {
+    fn copy(
+        &mut self,
+        packet: &Packet<'_>,
+        view: &PacketView,
+        decision: &Decision,
+        copies: (Copies, Facts),
+    ) {
         let (Copies { count, after }, facts) = copies;
         let due = match decision.verdict {
             Verdict::Hold(keep) => keep.due,
@@ -178,12 +184,8 @@ impl Judging<'_> {
             _ => return,
         };
         for _ in 0..count {
-            let whole = |out: &mut [u8]| {
-                let len = packet.bytes.len();
-                out.get_mut(..len)?.copy_from_slice(packet.bytes);
-                (len == packet.len as usize).then_some(len)
-            };
-            let Some(slot) = self.parcels.put(whole) else {
+            let copied = self.parcels.put(|out| mangle::copy(packet.bytes, view, out));
+            let Some(slot) = copied else {
                 self.engine.counters().totals.copies_lost.add(1);
                 continue;
             };

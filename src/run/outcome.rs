@@ -146,6 +146,13 @@ pub struct Totals {
     pub stalled: u64,
     /// Questions about who holds a socket.
     pub asked: u64,
+    /// Packets of raftq's own that were sent: copies, and what tells an end of a connection that it
+    /// was reset or refused.
+    pub injected: u64,
+    /// Those that could not be sent.
+    pub not_injected: u64,
+    /// Copies of packets for which there was no room.
+    pub copies_lost: u64,
     /// Flows forgotten early.
     pub flows_evicted: u64,
     /// Verdicts that the kernel refused.
@@ -227,6 +234,9 @@ impl Outcome {
             resets: count.resets.get(),
             stalled: count.stalled.get(),
             asked: count.asked.get(),
+            injected: detached.ended.injected.sent,
+            not_injected: detached.ended.injected.failed,
+            copies_lost: count.copies_lost.get(),
             flows_evicted: count.flows_evicted.get(),
             refused: detached.ended.faults.refused,
             garbled: detached.ended.faults.garbled,
@@ -348,6 +358,12 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
         totals.silence_leaked,
         "packets of unknown senders passed while a node was silent, and may be of it",
     );
+    warn(
+        totals.not_injected,
+        "packets of raftq's own (copies, resets, refusals) could not be sent; behind a bridge none \
+         is, as long as nothing was heard of its receiver",
+    );
+    warn(totals.copies_lost, "copies of packets were left out: there was no room to keep them");
     warn(totals.garbled, "messages of the kernel could not be read; their packets stay unanswered");
     warn(totals.flows_evicted, "flows were forgotten early: more were open than raftq keeps");
     let (lost, answers_lost) = traced.map_or((0, 0), |t| (t.lost, t.answers_lost));

@@ -61,6 +61,23 @@ pub fn count(net: &Net, node: usize, name: &str) -> u64 {
     Stats::of(net.node(node)).get(name)
 }
 
+/// Nothing is sent again only because a busy machine answers late, and all that goes over a link
+/// comes by one processor, so that only the rules of a test reorder it.
+pub fn be_patient(net: &Net, nodes: usize) {
+    for i in 0..nodes {
+        let script = format!(
+            "echo 1 >/sys/class/net/eth0/queues/rx-0/rps_cpus; \
+             sysctl -qw net.ipv4.tcp_early_retrans=0; \
+             ip route change 10.77.0.0/24 dev eth0 src 10.77.0.{} rto_min 10s; \
+             ip -6 route change fd77::/64 dev eth0 metric 256 rto_min 10s",
+            i + 1
+        );
+        net.node(i).run("sh", &["-ec", &script]).expect("the routes are there");
+    }
+    let ports = "for q in /sys/class/net/p*/queues/rx-0/rps_cpus; do echo 1 >$q; done";
+    net.outside().run("sh", &["-ec", ports]).expect("ports are there");
+}
+
 /// Waits until a raftq holds nothing any more: whatever was to leave later has left at its time.
 pub fn await_nothing_held(raftq: &Raftq<'_>) {
     let files = fs::read_dir(raftq.file("run")).expect("its folder").flatten();
@@ -276,6 +293,13 @@ impl Sink {
         let all = got.lock().expect("nobody panics there");
         all.iter().filter(|got| got.number != MARKER).cloned().collect()
     }
+}
+
+/// One datagram to a node that takes it from nobody else's port, so that its sender was heard of.
+pub fn greet(net: &Net, (from, to): (usize, usize), family: Family) {
+    let sink = Sink::open(net, to, family);
+    sink.await_marker(net, from);
+    drop(sink.end());
 }
 
 fn ip(net: &Net, node: usize, like: SocketAddr) -> std::net::IpAddr {

@@ -1,5 +1,5 @@
 //! Changing packets: trimming a TCP segment to its acknowledgement, making a RST of it, damaging
-//! its payload (`corrupt.rs`); and packets that nobody sent (`compose.rs`).
+//! its payload (`corrupt.rs`), copying it; and packets that nobody sent (`compose.rs`).
 //!
 //! After any change of a payload the checksum is written in full: the kernel's promise to
 //! complete it later no longer holds for changed packets.
@@ -75,6 +75,21 @@ pub fn reset(
         segment.set_flags(tcp_flags::RST | tcp_flags::ACK);
         segment.set_sequence(seq);
     })
+}
+
+/// Writes a copy of the packet `bytes` into `out`, as it would be on the wire, and returns its length.
+///
+/// A queue has packets whose checksum the kernel would complete on their way out; nobody completes
+/// that of a copy. `None` where `bytes` is not the whole packet, or nothing is to be made of it.
+pub fn copy(bytes: &[u8], view: &PacketView, out: &mut [u8]) -> Option<usize> {
+    let len = view.len as usize;
+    if bytes.len() != len || view.intricate {
+        return None;
+    }
+    let packet = out.get_mut(..len)?;
+    packet.copy_from_slice(bytes);
+    checksum(packet, view)?;
+    Some(len)
 }
 
 /// Bytes of the IP header of a packet that is not intricate.
