@@ -310,7 +310,11 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     self.reading = true;
                     self.tell(Report::Started(now));
                 }
-                Order::Adopt(plan) => self.adopt(plan, now),
+                Order::Adopt(plan) => {
+                    // What has ended by now has ended under the former table.
+                    self.let_out(now)?;
+                    self.adopt(plan, now);
+                }
                 Order::Answered(Question { flow, generation, .. }, answer) => {
                     self.let_go(now, |engine, _, out| {
                         engine.answered(now, flow, generation, answer, &mut |r| out.answer(r));
