@@ -78,17 +78,13 @@ impl Engine {
     /// A rule has dropped something of a flow, which it will have to heal.
     #[inline(never)]
     pub(super) fn starve(&mut self, rule: u16, facts: &Facts) {
-        let (Some(id), Proto::Tcp) = (facts.flow, facts.proto) else { return };
-        let Some(starved) = self.plan.heals.iter_mut().find(|heal| heal.rule == rule) else {
-            return;
-        };
-        starved.note(id);
-        let track = &mut self.flows.get_mut(id).track[usize::from(facts.direction)];
-        if facts.behind != facts.seq {
-            let earlier = |lost: u32| lost.wrapping_sub(facts.seq).cast_signed() > 0;
-            if track.lost.is_none_or(earlier) {
-                track.lost = Some(facts.seq);
-            }
+        starve(&mut self.plan.heals, &mut self.flows, rule, facts);
+    }
+
+    /// All rules end: resets what they starved.
+    pub fn heal_cuts(&mut self) {
+        for i in 0..self.plan.heals.len() {
+            self.heal(self.plan.heals[i].rule);
         }
     }
 
@@ -151,6 +147,20 @@ impl Engine {
     /// Hands out the resets that are to be sent, once each.
     pub fn take_resets(&mut self, mut send: impl FnMut(&Rst)) {
         self.resets.waiting.drain(..).for_each(|rst| send(&rst));
+    }
+}
+
+/// Notes that a rule has dropped something of a flow, where it is one that heals.
+pub(super) fn starve(heals: &mut [Starved], flows: &mut Flows, rule: u16, facts: &Facts) {
+    let (Some(id), Proto::Tcp) = (facts.flow, facts.proto) else { return };
+    let Some(starved) = heals.iter_mut().find(|heal| heal.rule == rule) else { return };
+    starved.note(id);
+    let track = &mut flows.get_mut(id).track[usize::from(facts.direction)];
+    if facts.behind != facts.seq {
+        let earlier = |lost: u32| lost.wrapping_sub(facts.seq).cast_signed() > 0;
+        if track.lost.is_none_or(earlier) {
+            track.lost = Some(facts.seq);
+        }
     }
 }
 

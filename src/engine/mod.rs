@@ -458,6 +458,7 @@ impl Engine {
                 return false;
             }
             plan.counters.link(facts.link).dropped.add(u64::from(facts.segments));
+            heal::starve(&mut plan.heals, flows, rule, &facts);
             let_go(flows, held);
             release(Release { drop: true, ..Release::of(held) });
             true

@@ -173,6 +173,10 @@ impl Prepared {
             let rule = i as u16;
             let was = former.filter(|&f| old.layout.is_active_at(f, t));
             let step = &mut self.layout.steps[i];
+            if let Some(f) = *former {
+                // Who waits for its end goes on from here.
+                step.endings = old.layout.steps[f].endings;
+            }
             match (was, step.active) {
                 (Some(f), true) => {
                     step.since = old.layout.steps[f].since;
@@ -182,7 +186,7 @@ impl Prepared {
                     if let (Some(new), Some(old)) =
                         (&mut step.special, &old.layout.steps[f].special)
                     {
-                        new.go_on(old);
+                        new.go_on(old, &self.former);
                         over |= new.is_used_up();
                     }
                     if over {

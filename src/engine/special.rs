@@ -5,7 +5,8 @@ use super::Facts;
 use crate::observe::{self, Leaders};
 use crate::packet::{LinkId, NodeId};
 use crate::rules::table::{
-    Bounds, Hold, Masks, Meant, MessageFilter, Narrow, NodeBits, On, OpenSides, Role, Rule, Window,
+    Bounds, Hold, Masks, Meant, MessageFilter, Narrow, NodeBits, On, OpenSides, Role, Rule, Until,
+    Window,
 };
 use crate::time::Nanos;
 use crate::wire::Message;
@@ -232,10 +233,20 @@ impl Special {
         self.next.map_or(end, |next| end.min(next.start))
     }
 
-    /// Goes on where a rule of the same name stood, which was active and still is.
-    pub(super) fn go_on(&mut self, old: &Self) {
+    /// Goes on where a rule of the same name stood, which was active and still is. `former` has
+    /// the number that each rule had in the former table.
+    pub(super) fn go_on(&mut self, old: &Self, former: &[Option<usize>]) {
         (self.seen, self.taken) = (old.seen, old.taken);
-        self.hold_over = old.hold_over && self.hold == old.hold;
+        let as_former = |hold: Hold| match hold.until {
+            Until::Rule(other) => {
+                let other = former.get(usize::from(other)).copied().flatten()? as u16;
+                Some(Hold { until: Until::Rule(other), ..hold })
+            }
+            _ => Some(hold),
+        };
+        if self.hold.and_then(as_former) == old.hold {
+            (self.hold_over, self.endings) = (old.hold_over, old.endings);
+        }
     }
 
     /// Takes over what was planned for a rule of the same name that follows the same event.

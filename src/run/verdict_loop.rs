@@ -263,6 +263,11 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             engine.advance(now, tell, &mut |r| out.answer(r));
             engine.release(now, &mut |r| out.answer(r));
         })?;
+        self.send_resets(now)
+    }
+
+    /// Tells the ends of connections that a cut starved, and drops what is held of them.
+    fn send_resets(&mut self, now: Nanos) -> io::Result<()> {
         if self.engine.has_resets() {
             let injectors = &mut self.wiring.injectors;
             self.engine.take_resets(|rst| send_rst(injectors, rst));
@@ -310,7 +315,11 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     self.reading = true;
                     self.tell(Report::Started(now));
                 }
-                Order::Adopt(plan) => self.adopt(plan, now),
+                Order::Adopt(plan) => {
+                    // What has ended by now has ended under the former table.
+                    self.let_out(now)?;
+                    self.adopt(plan, now);
+                }
                 Order::Answered(Question { flow, generation, .. }, answer) => {
                     self.let_go(now, |engine, _, out| {
                         engine.answered(now, flow, generation, answer, &mut |r| out.answer(r));
@@ -348,6 +357,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     }
 
     fn drain(&mut self, now: Nanos) -> io::Result<()> {
+        self.engine.heal_cuts();
+        self.send_resets(now)?;
         self.let_go(now, |engine, _, out| engine.drain(&mut |r| out.answer(r)))?;
         self.reading = true;
         Ok(())
