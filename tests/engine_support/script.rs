@@ -309,16 +309,14 @@ impl Player {
     /// What else happens to a packet, as the loop does it.
     fn extras(&mut self, bytes: &[u8], view: &PacketView, decision: &Decision) -> String {
         let Extras { mark, damage, copies } = decision.extras;
-        let mut said = String::new();
-        if let Some(mark) = mark {
-            said += &format!(", marked {:#x}", mark.of(0));
-        }
+        let mut said = Vec::new();
+        said.extend(mark.map(|mark| format!(", marked {:#x}", mark.of(0))));
         if let Some(damage) = damage {
             let mut out = vec![0; bytes.len()];
             mangle::corrupt(bytes, view, &damage, &mut out).expect("a whole packet");
             let changed = bytes.iter().zip(&out).skip(usize::from(view.header_len));
             let bytes = changed.filter(|(old, new)| old != new).count();
-            said += &format!(", {bytes} bytes changed");
+            said.push(format!(", {bytes} bytes changed"));
         }
         if let (Some(copies), Some(facts)) = (copies, decision.facts) {
             let due = match decision.verdict {
@@ -329,9 +327,9 @@ impl Player {
                 let slot = self.parcels.put(|_| Some(0)).expect("a free place");
                 self.engine().hold_copy(slot, facts, due + copies.after).expect("room");
             }
-            said += &format!(", {} more", copies.count);
+            said.push(format!(", {} more", copies.count));
         }
-        said
+        said.concat()
     }
 
     fn repeat(&mut self, count: usize, event: &[&str]) {
