@@ -321,24 +321,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a copy in, whose bytes the loop keeps in `slot`, until `due`. Nothing waits behind it.
-    pub fn hold_copy(&mut self, slot: u16, facts: Facts, due: Nanos) -> Result<(), Full> {
+    /// Takes a copy in, whose bytes the loop keeps in `slot`, until so long `after` its packet:
+    /// `keep` is how that is kept, or none where it is not. Nothing waits behind a copy, but one
+    /// of a packet that a rule holds, itself or one before it, has its place in the flow's order.
+    pub fn hold_copy(
+        &mut self,
+        (slot, facts): (u16, Facts),
+        now: Nanos,
+        keep: Option<Keep>,
+        after: Nanos,
+    ) -> Result<(), Full> {
         self.seq += 1;
         let token = Token { queue: held::COPIES, id: u32::from(slot) };
-        let held = Held {
-            due,
-            seq: self.seq,
-            token,
-            facts,
-            own: due,
-            by: None,
-            slot: None,
-            mark: None,
-            ordered: false,
-        };
+        let due = keep.map_or(now, |keep| keep.due) + after;
+        let by = keep.and_then(|keep| keep.by);
+        let ordered = due == Nanos::MAX;
+        let own = keep.map_or(now, |keep| keep.own) + after;
+        let seq = self.seq;
+        let held = Held { due, seq, token, facts, own, by, slot: None, mark: None, ordered };
         if self.held.push(held).is_err() {
             self.plan.counters.totals.copies_lost.add(1);
             return Err(Full);
+        }
+        if let Some((flow, to)) = order(&mut self.flows, &held) {
+            flow.held[to] += 1;
         }
         self.note_held();
         Ok(())

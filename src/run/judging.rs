@@ -175,21 +175,21 @@ impl Judging<'_> {
         packet: &Packet<'_>,
         view: &PacketView,
         decision: &Decision,
-        copies: (Copies, Facts),
+        (copies, facts): (Copies, Facts),
     ) {
-        let (Copies { count, after }, facts) = copies;
-        let due = match decision.verdict {
-            Verdict::Hold(keep) => keep.due,
-            Verdict::Accept | Verdict::Trim => self.now,
+        let Copies { count, after } = copies;
+        let keep = match decision.verdict {
+            Verdict::Hold(keep) => Some(keep),
+            Verdict::Accept | Verdict::Trim => None,
             _ => return,
         };
         for _ in 0..count {
-            let copied = self.parcels.put(|out| mangle::copy(packet.bytes, view, out));
-            let Some(slot) = copied else {
+            let place = self.parcels.put(|out| mangle::copy(packet.bytes, view, out));
+            let Some(slot) = place else {
                 self.engine.counters().totals.copies_lost.add(1);
                 continue;
             };
-            if self.engine.hold_copy(slot, facts, due + after).is_err() {
+            if self.engine.hold_copy((slot, facts), self.now, keep, after).is_err() {
                 self.parcels.free(Some(slot));
             }
         }

@@ -193,19 +193,23 @@ impl Lab {
             out
         });
         let trims = matches!(decision.verdict, Verdict::Hold(keep) if keep.trim);
-        let (end, due) = match decision.verdict {
-            Verdict::Accept => (End::Arrived, at),
-            Verdict::Drop => (End::Dropped, at),
-            Verdict::Trim => (End::Trimmed, at),
-            Verdict::Reset { seq } => (End::Reset(seq), at),
-            Verdict::Reject(with) => (End::Rejected(with), at),
+        let mut keep = None;
+        let end = match decision.verdict {
+            Verdict::Accept => End::Arrived,
+            Verdict::Drop => End::Dropped,
+            Verdict::Trim => End::Trimmed,
+            Verdict::Reset { seq } => End::Reset(seq),
+            Verdict::Reject(with) => End::Rejected(with),
             Verdict::Ask { .. } => panic!("every node has a stack of its own"),
-            Verdict::Hold(keep) => {
+            Verdict::Hold(until) => {
                 let facts = decision.facts.expect("what is held has facts");
                 let token = Token { queue: 0, id: number as u32 };
-                match self.engine.hold(token, facts, keep, (None, extras.mark)) {
-                    Ok(()) => (End::Waits, keep.due),
-                    Err(_) => (End::Dropped, at),
+                match self.engine.hold(token, facts, until, (None, extras.mark)) {
+                    Ok(()) => {
+                        keep = Some(until);
+                        End::Waits
+                    }
+                    Err(_) => End::Dropped,
                 }
             }
         };
@@ -218,7 +222,8 @@ impl Lab {
             for _ in 0..copies.count {
                 let slot = self.free.pop().expect("a free place");
                 self.copies[usize::from(slot)] = number;
-                self.engine.hold_copy(slot, facts, due + copies.after).expect("room for it");
+                let copy = (slot, facts);
+                self.engine.hold_copy(copy, at, keep, copies.after).expect("room for it");
             }
         }
         number

@@ -319,13 +319,14 @@ impl Player {
             said.push(format!(", {bytes} bytes changed"));
         }
         if let (Some(copies), Some(facts)) = (copies, decision.facts) {
-            let due = match decision.verdict {
-                Verdict::Hold(keep) => keep.due,
-                _ => self.now,
+            let (now, keep) = match decision.verdict {
+                Verdict::Hold(keep) => (self.now, Some(keep)),
+                _ => (self.now, None),
             };
             for _ in 0..copies.count {
                 let slot = self.parcels.put(|_| Some(0)).expect("a free place");
-                self.engine().hold_copy(slot, facts, due + copies.after).expect("room");
+                let copy = (slot, facts);
+                self.engine().hold_copy(copy, now, keep, copies.after).expect("room");
             }
             said.push(format!(", {} more", copies.count));
         }

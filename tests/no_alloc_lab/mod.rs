@@ -123,7 +123,7 @@ impl Bench {
                 Some(bytes.len())
             });
             let (Some(slot), Some(facts)) = (slot, decision.facts) else { continue };
-            if engine.hold_copy(slot, facts, now).is_err() {
+            if engine.hold_copy((slot, facts), now, None, Nanos::ZERO).is_err() {
                 parcels.free(Some(slot));
             }
         }

@@ -295,13 +295,13 @@ impl<'a> Simulation<'a> {
     /// Keeps the copies of a packet until they are due.
     fn copy(&mut self, token: Token, decision: &Decision) {
         let (Some(copies), Some(facts)) = (decision.extras.copies, decision.facts) else { return };
-        let due = match decision.verdict {
-            Verdict::Hold(keep) => keep.due,
-            _ => self.now,
+        let keep = match decision.verdict {
+            Verdict::Hold(keep) => Some(keep),
+            _ => None,
         };
         for _ in 0..copies.count {
             let Some(slot) = self.parcels.put(|_| Some(0)) else { return };
-            if self.engine.hold_copy(slot, facts, due + copies.after).is_ok() {
+            if self.engine.hold_copy((slot, facts), self.now, keep, copies.after).is_ok() {
                 self.copies.insert(slot, u64::from(token.id));
             } else {
                 self.parcels.free(Some(slot));
