@@ -27,18 +27,27 @@ impl Sent {
     }
 }
 
+/// Half of the lists are on a grid of 100 us and 100 bytes, so that times and limits meet exactly.
 fn packets() -> impl Strategy<Value = Vec<Sent>> {
     let pause = prop_oneof![4 => 0_u64..300_000, 2 => Just(0), 1 => 0_u64..20_000_000];
-    let one = (pause, 1_u8..3, 0_u16..2, prop_oneof![0_usize..1_472, Just(972)]);
-    prop::collection::vec(one, 1..80).prop_map(|list| {
+    let payload = prop_oneof![0_usize..1_472, Just(972)];
+    let one = (pause, 1_u8..3, 0_u16..2, payload);
+    (prop::collection::vec(one, 1..80), any::<bool>()).prop_map(|(list, grid)| {
         let mut at = 0;
         list.into_iter()
             .map(|(pause, from, port, payload)| {
-                at += pause;
-                Sent { at, from, port: 40_000 + port, payload }
+                at += if grid { pause - pause % 100_000 } else { pause };
+                let payload = if grid { payload - payload % 100 + 72 } else { payload };
+                Sent { at, from, port: 40_000 + port, payload: payload.min(1_472) }
             })
             .collect()
     })
+}
+
+/// A time, often one of the grid.
+fn time(range: std::ops::Range<u64>) -> impl Strategy<Value = u64> {
+    (range, any::<bool>())
+        .prop_map(|(time, grid)| if grid { (time / 100_000).max(1) * 100_000 } else { time })
 }
 
 fn play(rule: &str, list: &[Sent]) -> Lab {
@@ -118,7 +127,8 @@ fn buckets() -> impl Strategy<Value = Bucket> {
     let byte = prop::sample::select(vec![100_u64, 800, 1_000, 8_000]);
     let cell = prop_oneof![Just((0_u64, 0_u64)), Just((48, 5)), (1_u64..200, 0_u64..20)];
     let burst = prop_oneof![Just(0_u64), 1_u64..10_000];
-    (byte, burst, 1_000_u64..20_000_000, 0_u64..100, cell, any::<bool>()).prop_map(
+    let overhead = prop_oneof![Just(0_u64), 1_u64..100];
+    (byte, burst, time(1_000..5_000_000), overhead, cell, any::<bool>()).prop_map(
         |(byte, burst, limit, overhead, (cell, cell_overhead), per_flow)| Bucket {
             byte,
             burst,
@@ -195,7 +205,7 @@ proptest! {
     #[test]
     fn slots_are_what_they_are_made_of(
         list in packets(),
-        every in 1_000_u64..5_000_000,
+        every in time(1_000..5_000_000),
         packets in prop_oneof![Just(usize::MAX), 1_usize..8],
         bytes in prop_oneof![Just(u64::MAX), 500_u64..5_000],
     ) {
@@ -214,7 +224,7 @@ proptest! {
     #[test]
     fn a_gap_is_what_lies_between_two_that_overtake(
         list in packets(),
-        by in 1_000_u64..5_000_000,
+        by in time(1_000..5_000_000),
         chance in 1_u64..=100,
         gap in 2_usize..7,
     ) {
