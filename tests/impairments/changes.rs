@@ -65,7 +65,8 @@ fn a_share_of_packets_has_any_one_bit_changed() {
 fn named_bytes_are_changed_and_checksums_fit_where_they_are_to() {
     for (checksum, right) in [("right", true), ("wrong", false)] {
         let rule = format!(
-            "{{ from: n1, do: {{ corrupt: {{ chance: 50%, bytes: 10..14, checksum: {checksum} }} }} }}"
+            "{{ from: n1, do: {{ corrupt: {{ chance: 50%, bytes: 10..14, \
+             checksum: {checksum} }} }} }}"
         );
         let mut lab = Lab::of(&rule);
         let clean = tcp((1, 40_000), 2, "data", (1, 100));

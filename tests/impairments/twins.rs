@@ -1,11 +1,13 @@
-//! Naive twins of what remembers: a bottleneck, slots and a gap, each computed for every packet from
-//! the list of all packets before it, with no state of its own. Both have to agree on each packet.
+//! Naive twins of what remembers: a bottleneck, slots and a gap, each computed for every packet
+//! from the list of all packets before it, with no state of its own. Both have to agree on each.
 
 use crate::engine_support::lab::{End, Fate, Lab, udp};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use raftq::engine::dice::{Draw, rule_key};
 use raftq::packet::{LinkId, NodeId};
 use raftq::time::Nanos;
+use std::fmt::Write;
 
 /// A packet of the list: when it comes, from a port of n1 or n2 to n3, and how long it is.
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +97,11 @@ impl Bucket {
         let bits = 8_000_000_000 / byte;
         let mut rule = format!("{{ to: n3, do: {{ rate: {{ bits: {bits}bit, limit: {limit}ns");
         if *burst > 0 {
-            rule += &format!(", burst: {burst}");
+            write!(rule, ", burst: {burst}").expect("a string takes everything");
         }
         if *cell > 0 {
-            rule += &format!(", cell: {cell}, cell_overhead: {cell_overhead}");
+            write!(rule, ", cell: {cell}, cell_overhead: {cell_overhead}")
+                .expect("a string takes everything");
         }
         let per = if *per_flow { "flow" } else { "link" };
         rule + &format!(", overhead: {overhead}, per: {per} }} }} }}")
@@ -147,9 +150,9 @@ fn slots(list: &[Sent], every: u64, packets: usize, bytes: u64) -> Vec<u64> {
     let mut due = Vec::new();
     for sent in list {
         let of_link = |(_, members): &&mut (u64, Vec<Sent>)| members[0].from == sent.from;
-        let last = slots.iter_mut().filter(of_link).next_back();
+        let open = slots.iter_mut().rfind(of_link);
         let mut from = sent.at;
-        if let Some((begins, members)) = last.filter(|(begins, _)| *begins > sent.at) {
+        if let Some((begins, members)) = open.filter(|(begins, _)| *begins > sent.at) {
             let used: u64 = members.iter().map(Sent::bytes).sum();
             if members.len() < packets && used + sent.bytes() <= bytes {
                 members.push(*sent);
@@ -193,7 +196,13 @@ fn overtakers(list: &[Sent], chance: u64, gap: usize) -> Vec<bool> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        // The same lists for good; with another number others.
+        rng_seed: RngSeed::Fixed(7),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_bottleneck_is_a_token_bucket(list in packets(), bucket in buckets()) {
@@ -211,10 +220,10 @@ proptest! {
     ) {
         let mut rule = format!("{{ to: n3, do: {{ slot: {{ every: {every}ns");
         if packets < usize::MAX {
-            rule += &format!(", packets: {packets}");
+            write!(rule, ", packets: {packets}").expect("a string takes everything");
         }
         if bytes < u64::MAX {
-            rule += &format!(", bytes: {bytes}");
+            write!(rule, ", bytes: {bytes}").expect("a string takes everything");
         }
         let lab = play(&(rule + " } } }"), &list);
         let found: Vec<_> = lab.fates.iter().filter_map(arrival).collect();
