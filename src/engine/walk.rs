@@ -330,7 +330,9 @@ fn impair(
                 // Every segment is drawn for, also behind one that is lost: a memory that always
                 // ended with a loss would lose more of what comes next.
                 Losing::Lot(lot) => {
-                    each.fold(false, |lost, draw| impair::hits(lot, seed, draw, memory) || lost)
+                    let mut hit = false;
+                    each.for_each(|draw| hit |= impair::hits(lot, seed, draw, memory));
+                    hit
                 }
                 Losing::Model(model) => each.fold(false, |lost, draw| {
                     let mut forgotten = 0;

@@ -120,16 +120,15 @@ pub(crate) fn checksum_is_right(bytes: &[u8]) -> bool {
 
 /// Compiles rules for the cluster; whatever looks suspicious is an error. `top` stands beside
 /// `rules:`. Paths in rules count from the folder of the tests that ask.
-pub(crate) fn compile(rules: &[String], top: &str, roles: Option<Roles>) -> Result<Table, String> {
+pub(crate) fn compile(list: &[String], top: &str, roles: Option<Roles>) -> Result<Table, String> {
     let nodes = [1, 2, 3].map(|n| format!("n{n}: \"{}\"", node(n, 2380))).join(", ");
-    let list: String = rules.iter().map(|rule| format!("  - {rule}\n")).collect();
+    let entries = list.join(",\n  ");
     let text = format!(
-        "cluster: {{ protocol: etcd, nodes: {{ {nodes} }} }}\n{top}\nrules:{}{list}",
-        if list.is_empty() { " []\n" } else { "\n" }
+        "cluster: {{ protocol: etcd, nodes: {{ {nodes} }} }}\n{top}\nrules: [\n  {entries}\n]\n"
     );
     let name = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/equivalents/rules.yaml");
-    let rules = Source::new(name.to_string_lossy(), text);
-    let inputs = Inputs { rules, cluster: None, sets: Vec::new(), roles, seed: None };
+    let source = Source::new(name.to_string_lossy(), text);
+    let inputs = Inputs { rules: source, cluster: None, sets: Vec::new(), roles, seed: None };
     let compiled = inputs.compile().map_err(|report| report.render(false))?;
     let quiet = compiled.warnings.is_empty();
     if quiet { Ok(compiled.table) } else { Err(compiled.warnings.render(false)) }

@@ -1,7 +1,7 @@
 //! Who is disturbed, and when: directions, nodes chosen by chance, schedules, ports.
 
 use crate::checks::{Check, Way, check, is_undisturbed, lateness, ms};
-use crate::engine_support::lab::{End, Lab, led_by, udp};
+use crate::engine_support::lab::{End, Fate, Lab, led_by, udp};
 use raftq::run::binding;
 use raftq::time::Nanos;
 
@@ -38,7 +38,7 @@ fn assert_late_between(lab: &mut Lab, ways: &[(u8, u8)], by: Nanos) {
     }
 }
 
-/// What `n` nodes send is late, each activation makes them others, and each node is chosen at times.
+/// What `n` nodes send is late, each activation chooses others, and each node is chosen at times.
 pub(crate) fn random(n: usize, by: Nanos) -> Check {
     check(move |line| {
         let mut chosen = [0; 3];
@@ -56,7 +56,9 @@ pub(crate) fn random(n: usize, by: Nanos) -> Check {
             }
             late.dedup();
             assert_eq!(late.len(), n, "{late:?}");
-            late.iter().for_each(|node| chosen[usize::from(*node) - 1] += 1);
+            for node in &late {
+                chosen[usize::from(*node) - 1] += 1;
+            }
             assert_eq!(lab.fates.iter().filter(|fate| fate.late() == by).count(), n * 2);
         }
         // Each node has its chance of n / 3 sixty times: none of them is off by four deviations.
@@ -100,5 +102,5 @@ fn assert_scheduled(mut lab: Lab, way: Way, (lasts, every): (Nanos, Option<Nanos
     lab.run_until(lab.now + by);
     let late = lab.fates.iter().filter(|fate| fate.late() == by).count();
     assert_eq!(late, if every.is_some() { 9 } else { 3 });
-    assert!(lab.fates.iter().all(|fate| fate.arrived()));
+    assert!(lab.fates.iter().all(Fate::arrived));
 }

@@ -6,7 +6,7 @@ use crate::checks::{
     assert_leaves_others_alone, bottleneck, bounded, check, damaged, doubled, jittered, late, lost,
     lost_by, ms, overtaking, peaks,
 };
-use crate::engine_support::lab::{Lab, udp};
+use crate::engine_support::lab::{Fate, Lab, udp};
 use crate::measure::{critical, distance};
 use crate::shapes::{PARETO, normal_below, pareto_below, pareto_normal_below, uniform_below};
 use raftq::rules::{DistTable, scaled};
@@ -46,7 +46,7 @@ fn delays() -> Checks {
 /// Below a delay drawn from the table: each value is as likely.
 pub(crate) fn measured_below() -> impl Fn(f64) -> f64 {
     let table = DistTable::parse(include_str!("measured.dist")).expect("a table");
-    let late = |value: &i16| BY + scaled(Nanos(JITTER as u64), *value) as f64;
+    let late = |value: &i16| BY + scaled(ms(10), *value) as f64;
     let values: Vec<f64> = table.values().iter().map(late).collect();
     move |ns| values.iter().filter(|value| **value < ns).count() as f64 / values.len() as f64
 }
@@ -93,7 +93,7 @@ fn turns() -> Checks {
 fn begins(lab: &mut Lab) -> Vec<u64> {
     lab.stream(40_000, ms(1), &udp((1, 40_000), 2, 100));
     lab.run_until(lab.now + Nanos::from_secs(1));
-    assert!(lab.fates.iter().all(|fate| fate.arrived()));
+    assert!(lab.fates.iter().all(Fate::arrived));
     assert!(lab.arrivals.is_sorted(), "in order");
     let mut at: Vec<u64> = lab.fates.iter().map(|fate| fate.at.0).collect();
     at.dedup();
@@ -109,7 +109,7 @@ fn assert_slots(mut lab: Lab, least: Nanos, most: Nanos) {
         let time = slot[1] - slot[0];
         assert!((least.0..=most.0 + 1_000_000).contains(&time), "{time}");
     }
-    let waited = lab.fates.iter().map(|fate| fate.late());
+    let waited = lab.fates.iter().map(Fate::late);
     assert!(waited.max() <= Some(most), "nobody waits longer than for a slot");
     assert!(begins.len() > 1_000);
 }
@@ -139,7 +139,7 @@ fn assert_seeds(top: &str) {
     let lost = |top: &str, port: u16, apart: Nanos| -> Vec<bool> {
         let mut lab = Lab::with(&["{ name: lose, from: n1, do: { loss: 50% } }"], top);
         lab.stream(1_000, apart, &udp((1, port), 2, 100));
-        lab.fates.iter().map(|fate| fate.arrived()).collect()
+        lab.fates.iter().map(Fate::arrived).collect()
     };
     let once = lost(top, 40_000, ms(1));
     assert_eq!(once, lost(top, 40_000, ms(1)));

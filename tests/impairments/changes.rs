@@ -65,7 +65,8 @@ fn a_share_of_packets_has_any_one_bit_changed() {
 fn named_bytes_are_changed_and_checksums_fit_where_they_are_to() {
     for (checksum, right) in [("right", true), ("wrong", false)] {
         let rule = format!(
-            "{{ from: n1, do: {{ corrupt: {{ chance: 50%, bytes: 10..14, checksum: {checksum} }} }} }}"
+            "{{ from: n1, do: {{ corrupt: {{ chance: 50%, bytes: 10..14, \
+             checksum: {checksum} }} }} }}"
         );
         let mut lab = Lab::of(&rule);
         let clean = tcp((1, 40_000), 2, "data", (1, 100));
@@ -109,4 +110,22 @@ fn a_gap_is_kept_in_each_connection() {
         let off = SIGMAS * (12.0 / 512.0 / EACH as f64).sqrt();
         assert!((found - 0.125).abs() < off, "{found}, 1/8 +- {off}");
     }
+}
+
+/// A connection that is dialled anew is another one: nothing of the old one is remembered.
+#[test]
+fn a_connection_that_is_dialled_anew_counts_anew() {
+    let mut lab = Lab::of("{ from: n1, do: [{ delay: 10ms }, { reorder: { gap: 5 } }] }");
+    let segment = |seq| tcp((1, 40_000), 2, "data", (seq, 1));
+    for i in 0..4 {
+        lab.send(ms(i), &segment(1 + i as u32));
+    }
+    lab.send(ms(50), &tcp((1, 40_000), 2, "syn", (70_000, 0)));
+    for i in 0..9 {
+        lab.send(ms(51 + i), &segment(70_001 + i as u32));
+    }
+    lab.run_until(ms(100));
+    let first: Vec<usize> =
+        (0..lab.fates.len()).filter(|i| lab.fates[*i].late() == Nanos::ZERO).collect();
+    assert_eq!(first, [4 + 4, 4 + 9], "the fifth and the tenth of the new one");
 }

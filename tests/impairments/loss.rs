@@ -79,13 +79,14 @@ fn runs_of_the_simple_model_are_geometric() {
         runs.extend(lost.split(|lost| !lost).map(<[bool]>::len).filter(|len| *len > 0));
     }
     let total = runs.len() as f64;
-    let cells = 10;
+    let cells = 10_u8;
     let mut sum = 0.0;
     for cell in 1..=cells {
-        let before = 0.7_f64.powi(cell - 1);
+        let before = 0.7_f64.powi(i32::from(cell) - 1);
         let expected = total * if cell == cells { before } else { 0.3 * before };
         let found =
-            runs.iter().filter(|len| (**len).min(cells as usize) == cell as usize).count() as f64;
+            runs.iter().filter(|len| (**len).min(usize::from(cells)) == usize::from(cell)).count()
+                as f64;
         assert!(expected > 20.0, "a cell too small for the test");
         sum += (found - expected).powi(2) / expected;
     }

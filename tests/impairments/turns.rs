@@ -1,9 +1,11 @@
 //! Bottlenecks and slots: bits a second over simulated time, bursts, what shares what.
 
-use crate::engine_support::lab::{End, Fate, Lab, tcp, udp};
+use crate::engine_support::lab::{End, Fate, Lab, Packet, node, tcp, udp};
+use crate::engine_support::packet::{Build, flags};
 use crate::measure::{critical, distance};
 use crate::ms;
 use crate::shapes::{normal_below, uniform_below};
+use raftq::packet::Proto;
 use raftq::time::Nanos;
 
 const SECOND: u64 = 1_000_000_000;
@@ -53,6 +55,21 @@ fn a_bottleneck_that_is_half_empty_delays_by_a_packets_own_bits() {
     lab.stream(50_000, ms(2), &udp((1, 40_000), 2, 972));
     lab.run_until(lab.now + ms(10));
     assert!(lab.fates.iter().all(|fate| fate.arrived() && fate.late() == ms(1)));
+}
+
+/// What the kernel hands over as one packet takes the time of its wire segments, each with headers
+/// and overhead of its own.
+#[test]
+fn a_packet_of_four_segments_takes_the_time_of_four() {
+    let bits = flags("data").expect("a kind");
+    let ends = (node(1, 40_000), node(2, 2380));
+    let build = Build { seq: 1, ..Build::new(ends.0, ends.1, Proto::Tcp, bits, 4 * 1_460) };
+    for (more, late) in [("", 6_000), (", overhead: 24", 6_096)] {
+        let mut lab = Lab::of(&format!("{{ from: n1, do: {{ rate: {{ bits: 8mbit{more} }} }} }}"));
+        lab.send(Nanos::ZERO, &Packet::gso(&build, 1_500));
+        lab.run_until(ms(10));
+        assert_eq!(lab.fates[0].late(), Nanos::from_micros(late), "{more}");
+    }
 }
 
 /// In no stretch of time more arrives than its burst and what its rate passes: that is what a token

@@ -1,11 +1,13 @@
-//! Naive twins of what remembers: a bottleneck, slots and a gap, each computed for every packet from
-//! the list of all packets before it, with no state of its own. Both have to agree on each packet.
+//! Naive twins of what remembers: a bottleneck, slots and a gap, each computed for every packet
+//! from the list of all packets before it, with no state of its own. Both have to agree on each.
 
 use crate::engine_support::lab::{End, Fate, Lab, udp};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use raftq::engine::dice::{Draw, rule_key};
 use raftq::packet::{LinkId, NodeId};
 use raftq::time::Nanos;
+use std::fmt::Write;
 
 /// A packet of the list: when it comes, from a port of n1 or n2 to n3, and how long it is.
 #[derive(Clone, Copy, Debug)]
@@ -27,18 +29,27 @@ impl Sent {
     }
 }
 
+/// Half of the lists are on a grid of 100 us and 100 bytes, so that times and limits meet exactly.
 fn packets() -> impl Strategy<Value = Vec<Sent>> {
     let pause = prop_oneof![4 => 0_u64..300_000, 2 => Just(0), 1 => 0_u64..20_000_000];
-    let one = (pause, 1_u8..3, 0_u16..2, prop_oneof![0_usize..1_472, Just(972)]);
-    prop::collection::vec(one, 1..80).prop_map(|list| {
+    let payload = prop_oneof![0_usize..1_472, Just(972)];
+    let one = (pause, 1_u8..3, 0_u16..2, payload);
+    (prop::collection::vec(one, 1..80), any::<bool>()).prop_map(|(list, grid)| {
         let mut at = 0;
         list.into_iter()
             .map(|(pause, from, port, payload)| {
-                at += pause;
-                Sent { at, from, port: 40_000 + port, payload }
+                at += if grid { pause - pause % 100_000 } else { pause };
+                let payload = if grid { payload - payload % 100 + 72 } else { payload };
+                Sent { at, from, port: 40_000 + port, payload: payload.min(1_472) }
             })
             .collect()
     })
+}
+
+/// A time, often one of the grid.
+fn time(range: std::ops::Range<u64>) -> impl Strategy<Value = u64> {
+    (range, any::<bool>())
+        .prop_map(|(time, grid)| if grid { (time / 100_000).max(1) * 100_000 } else { time })
 }
 
 fn play(rule: &str, list: &[Sent]) -> Lab {
@@ -86,10 +97,11 @@ impl Bucket {
         let bits = 8_000_000_000 / byte;
         let mut rule = format!("{{ to: n3, do: {{ rate: {{ bits: {bits}bit, limit: {limit}ns");
         if *burst > 0 {
-            rule += &format!(", burst: {burst}");
+            write!(rule, ", burst: {burst}").expect("a string takes everything");
         }
         if *cell > 0 {
-            rule += &format!(", cell: {cell}, cell_overhead: {cell_overhead}");
+            write!(rule, ", cell: {cell}, cell_overhead: {cell_overhead}")
+                .expect("a string takes everything");
         }
         let per = if *per_flow { "flow" } else { "link" };
         rule + &format!(", overhead: {overhead}, per: {per} }} }} }}")
@@ -118,7 +130,8 @@ fn buckets() -> impl Strategy<Value = Bucket> {
     let byte = prop::sample::select(vec![100_u64, 800, 1_000, 8_000]);
     let cell = prop_oneof![Just((0_u64, 0_u64)), Just((48, 5)), (1_u64..200, 0_u64..20)];
     let burst = prop_oneof![Just(0_u64), 1_u64..10_000];
-    (byte, burst, 1_000_u64..20_000_000, 0_u64..100, cell, any::<bool>()).prop_map(
+    let overhead = prop_oneof![Just(0_u64), 1_u64..100];
+    (byte, burst, time(1_000..5_000_000), overhead, cell, any::<bool>()).prop_map(
         |(byte, burst, limit, overhead, (cell, cell_overhead), per_flow)| Bucket {
             byte,
             burst,
@@ -137,9 +150,9 @@ fn slots(list: &[Sent], every: u64, packets: usize, bytes: u64) -> Vec<u64> {
     let mut due = Vec::new();
     for sent in list {
         let of_link = |(_, members): &&mut (u64, Vec<Sent>)| members[0].from == sent.from;
-        let last = slots.iter_mut().filter(of_link).next_back();
+        let open = slots.iter_mut().rfind(of_link);
         let mut from = sent.at;
-        if let Some((begins, members)) = last.filter(|(begins, _)| *begins > sent.at) {
+        if let Some((begins, members)) = open.filter(|(begins, _)| *begins > sent.at) {
             let used: u64 = members.iter().map(Sent::bytes).sum();
             if members.len() < packets && used + sent.bytes() <= bytes {
                 members.push(*sent);
@@ -183,7 +196,13 @@ fn overtakers(list: &[Sent], chance: u64, gap: usize) -> Vec<bool> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        // The same lists for good; with another number others.
+        rng_seed: RngSeed::Fixed(7),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_bottleneck_is_a_token_bucket(list in packets(), bucket in buckets()) {
@@ -195,16 +214,16 @@ proptest! {
     #[test]
     fn slots_are_what_they_are_made_of(
         list in packets(),
-        every in 1_000_u64..5_000_000,
+        every in time(1_000..5_000_000),
         packets in prop_oneof![Just(usize::MAX), 1_usize..8],
         bytes in prop_oneof![Just(u64::MAX), 500_u64..5_000],
     ) {
         let mut rule = format!("{{ to: n3, do: {{ slot: {{ every: {every}ns");
         if packets < usize::MAX {
-            rule += &format!(", packets: {packets}");
+            write!(rule, ", packets: {packets}").expect("a string takes everything");
         }
         if bytes < u64::MAX {
-            rule += &format!(", bytes: {bytes}");
+            write!(rule, ", bytes: {bytes}").expect("a string takes everything");
         }
         let lab = play(&(rule + " } } }"), &list);
         let found: Vec<_> = lab.fates.iter().filter_map(arrival).collect();
@@ -214,7 +233,7 @@ proptest! {
     #[test]
     fn a_gap_is_what_lies_between_two_that_overtake(
         list in packets(),
-        by in 1_000_u64..5_000_000,
+        by in time(1_000..5_000_000),
         chance in 1_u64..=100,
         gap in 2_usize..7,
     ) {
