@@ -4,7 +4,9 @@ mod live_lab;
 mod measure_lab;
 
 use live_lab::{Family, Net, Raftq, Shape};
-use measure_lab::{FROM, Got, Sink, await_nothing_held, count, greet, numbers, send, transfer};
+use measure_lab::{
+    FROM, Got, Sink, await_matched, await_nothing_held, count, greet, numbers, send, transfer,
+};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -176,4 +178,23 @@ fn bulk_that_is_reordered_arrives_out_of_order_and_whole() {
         assert!(early >= 50, "{early}\n{ending}");
         assert!(ending.of_rule("overtake", "acted") >= (BULK / 1_460) as u64, "{ending}");
     }
+}
+
+/// There is room for 4,096 copies; those beyond are left out, and told.
+#[test]
+fn copies_that_there_is_no_room_for_are_told() {
+    const MANY: u32 = 4_200;
+    let net = Net::new(Shape::Namespaces, 2);
+    let what = "{ duplicate: { chance: 100%, delay: 2s } }";
+    let raftq = Raftq::attach(&net, &one_rule("twice", what), &["--json"]);
+    let sink = Sink::open(&net, 1, Family::V4);
+    send(&net, (0, 1), Family::V4, (MANY, Duration::from_micros(50), 64));
+    await_matched(&raftq, "twice", MANY);
+    await_nothing_held(&raftq);
+    let ending = raftq.interrupt();
+    ending.must_be_clean(0);
+    assert_eq!(sink.end().len(), MANY as usize + 4_096);
+    assert_eq!(ending.total("injected"), 4_096, "{ending}");
+    assert_eq!(ending.total("copies_lost"), u64::from(MANY) - 4_096, "{ending}");
+    assert!(ending.stderr.contains("no room to keep them"), "{ending}");
 }

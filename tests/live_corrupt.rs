@@ -177,3 +177,24 @@ fn a_range_of_a_datagram_is_changed_and_delayed() {
         });
     }
 }
+
+/// There is room for 4,096 that are held; those beyond go on as they were, and that is told.
+#[test]
+fn what_there_is_no_room_to_damage_is_told() {
+    const MANY: u32 = 4_200;
+    let net = Net::new(Shape::Namespaces, 2);
+    let rules = format!(
+        "rules:\n  - {{ name: damage, from: n1, to: n2, where: {{ port: {FROM} }}, do: \
+         [{{ corrupt: {{ bytes: 8..9, checksum: right }} }}, {{ delay: 2s }}] }}\n"
+    );
+    let raftq = Raftq::attach(&net, &rules, &["--json"]);
+    let sink = Sink::open(&net, 1, Family::V4);
+    send(&net, (0, 1), Family::V4, (MANY, Duration::from_micros(50), 64));
+    let got = sink.await_count(MANY as usize);
+    let ending = raftq.interrupt();
+    ending.must_be_clean(0);
+    let was = pattern(64)[8];
+    assert_eq!(got.iter().filter(|got| got.bytes[8] != was).count(), 4_096, "{ending}");
+    assert_eq!(ending.total("undamaged"), u64::from(MANY) - 4_096, "{ending}");
+    assert!(ending.stderr.contains("were to be damaged"), "{ending}");
+}

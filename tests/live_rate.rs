@@ -6,7 +6,8 @@ mod measure_lab;
 
 use live_lab::{Family, Net, Raftq, Shape};
 use measure_lab::{
-    FROM, Got, Moved, Sink, await_nothing_held, count, numbers, send, transfer, transfers,
+    FROM, Got, Moved, Sink, await_nothing_held, be_patient, count, numbers, send, transfer,
+    transfers,
 };
 use std::time::Duration;
 
@@ -238,4 +239,27 @@ fn a_slot_takes_no_more_packets_than_it_has_room_for() {
     }
     let whole = got[49].at.saturating_sub(got[0].at);
     assert!(whole >= Duration::from_millis(9 * 40 - 15), "ten slots within {whole:?}");
+}
+
+/// Twenty segments of a GSO packet are twenty packets to a slot.
+#[test]
+fn bulk_in_slots_keeps_its_order_and_its_rate() {
+    for shape in [Shape::Namespaces, Shape::Bridge] {
+        let net = Net::new(shape, 2);
+        be_patient(&net, 2);
+        let rules = one_rule("slots", "", "{ slot: { every: 10ms, packets: 20 } }");
+        let raftq = Raftq::attach(&net, &rules, &["--json"]);
+        let len = BULK / 8;
+        let moved = transfer(&net, (0, 1), Family::V4, len);
+        let ending = raftq.interrupt();
+        moved.must_be_intact(len);
+        ending.must_be_clean(0);
+        // Of 1,448 bytes each.
+        let share = moved.rate() / (20.0 * 1_448.0 * 8.0 / 0.010);
+        println!("{shape:?}: {:.1} % of what slots take", share * 100.0);
+        assert!((0.8..=1.02).contains(&share), "{share}\n{ending}");
+        assert_eq!(count(&net, 0, "TcpRetransSegs"), 0, "{ending}");
+        assert_eq!(count(&net, 1, "TcpExtTCPOFOQueue"), 0, "{ending}");
+        assert!(ending.of_rule("slots", "acted") >= (len / 1_460) as u64, "{ending}");
+    }
 }

@@ -100,6 +100,9 @@ pub struct Totals {
     pub unhealed: Count,
     /// Copies of packets that could not be kept, or not be sent.
     pub copies_lost: Count,
+    /// Packets that were to be damaged and could not be: not all of their bytes were at hand, or
+    /// there was no room to keep what was to go instead of them.
+    pub undamaged: Count,
     /// Flows that had to be forgotten early because the table was full.
     pub flows_evicted: Count,
 }
@@ -171,6 +174,7 @@ impl Counters {
             (&old.stalled, &new.stalled),
             (&old.unhealed, &new.unhealed),
             (&old.copies_lost, &new.copies_lost),
+            (&old.undamaged, &new.undamaged),
             (&old.flows_evicted, &new.flows_evicted),
         ]);
     }

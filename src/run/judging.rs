@@ -109,7 +109,10 @@ impl Judging<'_> {
             (answer, fate) = match changed {
                 Some(bytes) => (Answer::Replace(bytes, mark), Fate::Corrupted),
                 // Only a whole packet can be changed.
-                None => (answer, fate),
+                None => {
+                    self.engine.counters().totals.undamaged.add(1);
+                    (answer, fate)
+                }
             };
         }
         if let Some(tracer) = &mut self.wiring.tracer {
@@ -137,6 +140,9 @@ impl Judging<'_> {
         if keep.trim && slot.is_none() {
             self.engine.drop_untrimmed(&facts);
             return (Answer::Drop, Fate::Dropped);
+        }
+        if decision.extras.damage.is_some() && slot.is_none() {
+            self.engine.counters().totals.undamaged.add(1);
         }
         let mark = mark.map(|value| Mark { value, mask: u32::MAX });
         if self.engine.hold(token, facts, keep, (slot, mark)).is_err() {

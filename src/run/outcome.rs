@@ -153,6 +153,8 @@ pub struct Totals {
     pub not_injected: u64,
     /// Copies of packets for which there was no room.
     pub copies_lost: u64,
+    /// Packets that were to be damaged and could not be.
+    pub undamaged: u64,
     /// Flows forgotten early.
     pub flows_evicted: u64,
     /// Verdicts that the kernel refused.
@@ -237,6 +239,7 @@ impl Outcome {
             injected: detached.ended.injected.sent,
             not_injected: detached.ended.injected.failed,
             copies_lost: count.copies_lost.get(),
+            undamaged: count.undamaged.get(),
             flows_evicted: count.flows_evicted.get(),
             refused: detached.ended.faults.refused,
             garbled: detached.ended.faults.garbled,
@@ -364,6 +367,11 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
          is, as long as nothing was heard of its receiver",
     );
     warn(totals.copies_lost, "copies of packets were left out: there was no room to keep them");
+    warn(
+        totals.undamaged,
+        "packets were to be damaged and went on as they were: their bytes were not at hand, or \
+         there was no room to keep others instead",
+    );
     warn(totals.garbled, "messages of the kernel could not be read; their packets stay unanswered");
     warn(totals.flows_evicted, "flows were forgotten early: more were open than raftq keeps");
     let (lost, answers_lost) = traced.map_or((0, 0), |t| (t.lost, t.answers_lost));

@@ -80,18 +80,30 @@ pub fn be_patient(net: &Net, nodes: usize) {
 
 /// Waits until a raftq holds nothing any more: whatever was to leave later has left at its time.
 pub fn await_nothing_held(raftq: &Raftq<'_>) {
+    await_answer(raftq, "/v1/status", "held", |held| held == 0);
+}
+
+/// Waits until a rule has matched so many segments.
+pub fn await_matched(raftq: &Raftq<'_>, rule: &str, count: u32) {
+    let target = format!("/v1/rules/{rule}");
+    await_answer(raftq, &target, "matched", |matched| matched >= u64::from(count));
+}
+
+fn await_answer(raftq: &Raftq<'_>, target: &str, field: &str, enough: impl Fn(u64) -> bool) {
     let files = fs::read_dir(raftq.file("run")).expect("its folder").flatten();
     let mut paths = files.map(|file| file.path());
     let socket = paths.find(|path| path.extension().is_some_and(|e| e == "sock"));
     let socket = socket.expect("a control socket");
-    let question = Question { method: "GET", target: "/v1/status", body: None };
-    let none = wait_for("nothing to be held", LIMIT, STEP, || {
+    let question = Question { method: "GET", target, body: None };
+    let mut last = None;
+    let found = wait_for(&format!("{field} of {target}"), LIMIT, STEP, || {
         let (status, body) = ask(&socket, &question, Nanos::from_secs(8)).expect("an answer");
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-        let status: Value = serde_json::from_slice(&body).expect("a document");
-        (status["held"].as_u64() == Some(0)).then_some(())
+        let answer: Value = serde_json::from_slice(&body).expect("a document");
+        last = answer[field].as_u64();
+        last.filter(|n| enough(*n))
     });
-    none.expect("it leaves at its time");
+    found.unwrap_or_else(|e| panic!("{e}: it was {last:?} last"));
 }
 
 /// Bytes at whose places any other bytes show.
