@@ -9,7 +9,7 @@ use super::flows::{Dialler, FlowId};
 use super::waiting::{Answer, PATIENCE, Question, WAITING_MAX, Waiting};
 use super::{Decision, Engine, Facts, Heard, Keep, Release, Token, Verdict, walk};
 use crate::packet::{LinkId, NodeId, PacketView};
-use crate::rules::table::Unattributed;
+use crate::rules::table::{Mark, Unattributed};
 use crate::time::Nanos;
 
 /// When to ask again who holds a socket that no node seems to hold: its process may have
@@ -78,13 +78,13 @@ impl Engine {
         }
     }
 
-    /// Takes a packet in until its sender is known. Returns the question to ask, where it
+    /// Takes a packet in, which bears `mark`, until its sender is known. Returns the question to ask, where it
     /// has not been asked already. Fails where too many wait: the user's choice then
     /// applies at once (`drop`).
     pub fn wait(
         &mut self,
         now: Nanos,
-        token: Token,
+        (token, mark): (Token, u32),
         view: &PacketView,
         decision: &Decision,
     ) -> Result<Option<Question>, TooMany> {
@@ -105,6 +105,7 @@ impl Engine {
             peer,
             to_peer,
             facts,
+            mark,
         });
         let flow = self.flows.get_mut(id);
         flow.waiting += 1;
@@ -181,7 +182,8 @@ impl Engine {
         facts.changeable = false;
         let link = Some(facts.link);
         let decision = self.judge(now, start, facts, &[]);
-        let mark = decision.extras.mark;
+        let whole = |mark: Mark| Mark { value: mark.of(waiting.mark), mask: u32::MAX };
+        let mark = decision.extras.mark.map(whole);
         match decision.verdict {
             Verdict::Hold(keep) => {
                 let keep = Keep { trim: false, ..keep };

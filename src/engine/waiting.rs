@@ -53,4 +53,6 @@ pub(super) struct Waiting {
     pub(super) to_peer: bool,
     /// Its link is filled in when the other end is known.
     pub(super) facts: Facts,
+    /// The mark that it bears.
+    pub(super) mark: u32,
 }

@@ -96,7 +96,7 @@ impl Judging<'_> {
             (Verdict::Hold(_), Some(facts)) => {
                 self.keep(token, packet, view, (decision, facts, mark))
             }
-            (Verdict::Ask { .. }, Some(_)) => self.ask(token, view, decision),
+            (Verdict::Ask { .. }, Some(_)) => self.ask((token, packet.mark), view, decision),
             (Verdict::Hold(_) | Verdict::Ask { .. }, None) => (Answer::Accept, Fate::Accepted),
         };
         if let (Some(copies), Some(facts)) = (decision.extras.copies, decision.facts) {
@@ -156,7 +156,7 @@ impl Judging<'_> {
     /// Has somebody find out who sent a packet.
     fn ask(
         &mut self,
-        token: Token,
+        token: (Token, u32),
         view: &PacketView,
         decision: &Decision,
     ) -> (Answer<'static>, Fate) {

@@ -294,7 +294,7 @@ impl Player {
                     Err(_) => "drop, too many held".to_owned(),
                 }
             }
-            Verdict::Ask { .. } => match self.engine().wait(now, token, view, decision) {
+            Verdict::Ask { .. } => match self.engine().wait(now, (token, 0), view, decision) {
                 Ok(Some(question)) => {
                     let (local, remote) = (question.local, question.remote);
                     self.questions.insert(token.id, question);

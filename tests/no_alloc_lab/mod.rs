@@ -154,7 +154,7 @@ impl Bench {
                     ways.overflowed += 1;
                 }
             }
-            Verdict::Ask { .. } => match engine.wait(now, token, &view, &decision) {
+            Verdict::Ask { .. } => match engine.wait(now, (token, 0), &view, &decision) {
                 Ok(Some(question)) => {
                     questions.push(question);
                     ways.asked += 1;

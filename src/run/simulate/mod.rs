@@ -265,7 +265,7 @@ impl<'a> Simulation<'a> {
             (Verdict::Ask { .. }, _) => {
                 // A recording does not tell who holds a socket.
                 let mut drop = false;
-                match self.engine.wait(now, token, view, &decision) {
+                match self.engine.wait(now, (token, 0), view, &decision) {
                     Ok(Some(question)) => {
                         let (flow, generation) = (question.flow, question.generation);
                         let mut out = |release: Release| drop = release.drop;
