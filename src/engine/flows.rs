@@ -81,6 +81,8 @@ pub struct Flow {
     pub waiting: u32,
     /// How far each direction's bytes have come, where rules ask for that.
     pub track: [Track; 2],
+    /// Whether a RST was sent into it: what was in flight behind that may be reset again.
+    pub is_reset: bool,
     isn: u32,
     seen: Nanos,
 }
@@ -97,6 +99,7 @@ impl Flow {
             generation,
             waiting: 0,
             track: [Track::default(); 2],
+            is_reset: false,
             isn,
             seen: now,
         }

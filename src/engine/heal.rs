@@ -124,8 +124,10 @@ impl Engine {
                 }
                 resets.waiting.push(rst);
             }
-            plan.counters.totals.resets.add(1);
             let flow = flows.get_mut(id);
+            if !std::mem::replace(&mut flow.is_reset, true) {
+                plan.counters.totals.resets.add(1);
+            }
             for direction in [0, 1] {
                 if flow.held[usize::from(direction)] > 0 {
                     let generation = flow.generation;

@@ -174,6 +174,15 @@ impl Engine {
         seq
     }
 
+    /// A RST is sent into a connection, which counts once.
+    #[inline(never)]
+    pub(super) fn count_reset(&mut self, flow: Option<FlowId>) {
+        let counted = |id| std::mem::replace(&mut self.flows.get_mut(id).is_reset, true);
+        if !flow.is_some_and(counted) {
+            self.plan.counters.totals.resets.add(1);
+        }
+    }
+
     /// Whether packets are held that a reset has left behind.
     #[inline]
     #[must_use]

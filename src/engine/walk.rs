@@ -77,6 +77,9 @@ impl Engine {
             End::Reset => Some(walk.seq.unwrap_or_else(|| self.reset(&facts))),
             _ => None,
         };
+        if reset_to.is_some() {
+            self.count_reset(facts.flow);
+        }
         if !self.plan.heals.is_empty() && matches!(walk.end, End::Drop | End::Trim) {
             self.starve(walk.rule.unwrap_or(u16::MAX), &facts);
         }
@@ -86,7 +89,6 @@ impl Engine {
         let trim = match walk.end {
             End::Drop | End::Reset | End::Reject(_) => {
                 link.dropped.add(segments);
-                self.plan.counters.totals.resets.add(u64::from(reset_to.is_some()));
                 let verdict = match (reset_to, walk.end) {
                     (Some(seq), _) => Verdict::Reset { seq },
                     (None, End::Reject(with)) => Verdict::Reject(with),
