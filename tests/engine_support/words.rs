@@ -89,9 +89,10 @@ impl TableLines {
         let endpoint = |node: &Node| node.endpoints[0].socket_addr();
         let nodes = self.table.nodes.iter();
         let nodes: Vec<_> = nodes.map(|n| format!("{}: \"{}\"", n.name, endpoint(n))).collect();
-        let rules: String = self.yaml.iter().map(|rule| format!("  - {rule}\n")).collect();
+        let rules = self.yaml.join("\n  - ");
         let nodes = nodes.join(", ");
-        let text = format!("cluster: {{ protocol: etcd, nodes: {{ {nodes} }} }}\nrules:\n{rules}");
+        let cluster = format!("cluster: {{ protocol: etcd, nodes: {{ {nodes} }} }}");
+        let text = format!("{cluster}\nrules:\n  - {rules}\n");
         let compiled = raftq::rules::compile("a script", &text, &[]).unwrap_or_else(|wrong| {
             panic!("{wrong:?}");
         });
