@@ -354,6 +354,50 @@ fn messages_events_stalls_and_resets_allocate_nothing() {
     assert_eq!(former.len(), 5, "tables were adopted");
 }
 
+/// So many rules that ports are looked up; some start and end together, some one by one, some are
+/// used up.
+#[test]
+fn long_lists_allocate_nothing() {
+    let mut text = String::from("nodes 3\n");
+    for i in 0..200 {
+        let (port, at) = (2_300 + i, 1 + i / 100 * i);
+        text += &format!("rule p{i}: any port {port} drop at {at}ms for 3ms every 400ms\n");
+        text += &format!(
+            "rule u{i}: any udp port {port} nth 2 first 3 drop data for 50ms every 60ms\n"
+        );
+        text += &format!("rule c{i}: n1 -> n2 port {port} chance 1% drop\n");
+    }
+    text += "rule all: any chance 10% delay 3ms at 5ms for 9ms every 15ms\n";
+    let lines = table(&text);
+    let address = |node, port| match port {
+        0 => format!("10.77.0.{}:2380", node + 1),
+        _ => format!("10.77.0.{}:{}", node + 1, port - 27_700),
+    };
+    let packets = packets(4_000, address, 3);
+    let mut bench = Bench::new(&lines, Limits { queues: 2, held: 300, flows: 150 });
+    let mut reloads: Vec<_> = (0..4).map(|_| prepared(&lines, Some(&lines))).collect();
+    let mut former = Vec::with_capacity(4);
+    let mut work = |rounds: std::ops::Range<u64>| {
+        for round in rounds {
+            let now = Nanos::from_micros(round * 700);
+            bench.round(now);
+            for i in 0..32 {
+                let packet = &packets[(round as usize * 32 + i) % packets.len()];
+                bench.packet(now, packet, 0);
+            }
+            if round % 500 == 499 {
+                former.extend(reloads.pop().map(|plan| bench.engine.adopt(plan, now)));
+            }
+        }
+    };
+    work(0..100);
+    assert_eq!(calls(|| work(100..1_600)), 0, "calls of the allocator in 48,000 packets");
+    assert!(bench.ways.edges > 2_000 && bench.ways.dropped > 50, "{:?}", bench.ways);
+    let used = bench.engine.counters().rules.iter().filter(|rule| rule.matched.get() > 2).count();
+    assert!(used > 5, "{used} rules met packets");
+    assert_eq!(former.len(), 3, "tables were adopted");
+}
+
 #[test]
 fn letters_to_and_from_the_loop_allocate_nothing() {
     let end = engine_support::packet::end("127.0.0.1:2381");

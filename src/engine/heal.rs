@@ -7,7 +7,7 @@
 
 use super::flows::{FlowId, Flows};
 use super::stalls::Orphans;
-use super::{Engine, Facts};
+use super::{Engine, Facts, Prepared};
 use crate::packet::{Endpoint, Proto};
 
 /// Resets that wait to be sent; further ones are left out, and counted.
@@ -32,28 +32,37 @@ pub(super) struct Starved {
     pub(super) rule: u16,
     /// A bit for each place of the table of flows.
     flows: Box<[u64]>,
+    /// Whether any of them may be set.
+    any: bool,
 }
 
 impl Starved {
     pub(super) fn new(rule: u16, flows: usize) -> Self {
-        Self { rule, flows: vec![0; flows.div_ceil(64)].into() }
+        Self { rule, flows: vec![0; flows.div_ceil(64)].into(), any: false }
     }
 
     pub(super) fn forget(&mut self, id: FlowId) {
-        self.flows[id.0 as usize / 64] &= !(1 << (id.0 % 64));
+        if self.any {
+            self.flows[id.0 as usize / 64] &= !(1 << (id.0 % 64));
+        }
     }
 
     fn note(&mut self, id: FlowId) {
         self.flows[id.0 as usize / 64] |= 1 << (id.0 % 64);
+        self.any = true;
     }
 
     pub(super) fn inherit(&mut self, old: &Self) {
-        self.flows.copy_from_slice(&old.flows);
+        if old.any {
+            self.flows.copy_from_slice(&old.flows);
+            self.any = true;
+        }
     }
 
     /// Takes all out.
     fn take(&mut self) -> impl Iterator<Item = FlowId> {
-        self.flows.iter_mut().enumerate().flat_map(|(i, word)| {
+        let some = if std::mem::take(&mut self.any) { &mut *self.flows } else { &mut [] };
+        some.iter_mut().enumerate().flat_map(|(i, word)| {
             let bits = std::mem::take(word);
             (0..64)
                 .filter(move |bit| bits & (1 << bit) != 0)
@@ -78,7 +87,7 @@ impl Engine {
     /// A rule has dropped something of a flow, which it will have to heal.
     #[inline(never)]
     pub(super) fn starve(&mut self, rule: u16, facts: &Facts) {
-        starve(&mut self.plan.heals, &mut self.flows, rule, facts);
+        starve(&mut self.plan, &mut self.flows, rule, facts);
     }
 
     /// All rules end: resets what they starved.
@@ -90,15 +99,14 @@ impl Engine {
 
     /// Another table is in force: what rules of the same name have starved they still have; what
     /// others did is healed.
-    pub(super) fn keep_heals(&mut self, old: &mut super::Prepared) {
+    pub(super) fn keep_heals(&mut self, old: &mut Prepared) {
         for former in &mut old.heals {
-            let name = &old.table.rules[usize::from(former.rule)].name;
-            let rules = &self.plan.table.rules;
-            let same = |heal: &&mut Starved| rules[usize::from(heal.rule)].name == *name;
-            if let Some(heal) = self.plan.heals.iter_mut().find(same) {
-                heal.inherit(former);
-            } else {
-                self.heal_all(former);
+            let heir = self.plan.heir(former.rule);
+            let heals = &mut self.plan.heals;
+            let at = heir.and_then(|rule| heals.binary_search_by_key(&rule, |h| h.rule).ok());
+            match at {
+                Some(at) => heals[at].inherit(former),
+                None => self.heal_all(former),
             }
         }
     }
@@ -106,8 +114,9 @@ impl Engine {
     /// A rule has ended: resets what it starved.
     #[inline(never)]
     pub(super) fn heal(&mut self, rule: u16) {
-        let Some(at) = self.plan.heals.iter().position(|heal| heal.rule == rule) else { return };
-        let none = Starved { rule, flows: Box::default() };
+        let heals = &self.plan.heals;
+        let Ok(at) = heals.binary_search_by_key(&rule, |heal| heal.rule) else { return };
+        let none = Starved { rule, flows: Box::default(), any: false };
         let mut starved = std::mem::replace(&mut self.plan.heals[at], none);
         self.heal_all(&mut starved);
         self.plan.heals[at] = starved;
@@ -153,9 +162,9 @@ impl Engine {
 }
 
 /// Notes that a rule has dropped something of a flow, where it is one that heals.
-pub(super) fn starve(heals: &mut [Starved], flows: &mut Flows, rule: u16, facts: &Facts) {
+pub(super) fn starve(plan: &mut Prepared, flows: &mut Flows, rule: u16, facts: &Facts) {
     let (Some(id), Proto::Tcp) = (facts.flow, facts.proto) else { return };
-    let Some(starved) = heals.iter_mut().find(|heal| heal.rule == rule) else { return };
+    let Some(starved) = plan.starved(rule, id) else { return };
     starved.note(id);
     let track = &mut flows.get_mut(id).track[usize::from(facts.direction)];
     if facts.behind != facts.seq {

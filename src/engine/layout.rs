@@ -9,8 +9,6 @@
 mod classes;
 mod index;
 
-pub(super) use index::Cursor;
-
 use super::Facts;
 use super::dice::rule_key;
 use super::memory::{self, Cells};
@@ -21,7 +19,7 @@ use crate::rules::table::{
     Window,
 };
 use crate::time::Nanos;
-use index::{Gate, Index};
+use index::{Cursor, Gate, Index};
 use std::ops::Range;
 
 /// So many rules go in and out one by one; of more, the lists that they are on are written anew.
@@ -133,6 +131,14 @@ impl List {
     }
 }
 
+/// Where a walk of a link's rules stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walked {
+    class: u16,
+    ports: [u16; 2],
+    at: Cursor,
+}
+
 /// A rule that started or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
@@ -242,20 +248,24 @@ impl Layout {
     /// Begins to walk the active rules of the packet's link that its transport and ports do not
     /// rule out.
     #[inline]
-    pub(super) fn begin(&self, facts: &Facts) -> Cursor {
-        self.list(facts.link).active.begin(facts.proto, [facts.src_port, facts.dst_port])
+    pub(super) fn begin(&self, facts: &Facts) -> Walked {
+        let (class, ports) =
+            (self.class_of[usize::from(facts.link.0)], [facts.src_port, facts.dst_port]);
+        let at = self.lists[usize::from(class)].active.begin(facts.proto, ports);
+        Walked { class, ports, at }
     }
 
     /// The next of these rules, in file order.
     #[inline]
-    pub(super) fn next_open(&self, facts: &Facts, at: &mut Cursor) -> Option<u16> {
-        self.list(facts.link).active.next([facts.src_port, facts.dst_port], at)
+    pub(super) fn next_open(&self, walked: &mut Walked) -> Option<u16> {
+        self.lists[usize::from(walked.class)].active.next(walked.ports, &mut walked.at)
     }
 
     /// Goes on behind a rule that the walk itself has put out.
-    pub(super) fn resume(&self, facts: &Facts, behind: u16) -> Cursor {
-        let ports = [facts.src_port, facts.dst_port];
-        self.list(facts.link).active.resume(facts.proto, ports, behind)
+    pub(super) fn resume(&self, facts: &Facts, behind: u16) -> Walked {
+        let walked = self.begin(facts);
+        let active = &self.list(facts.link).active;
+        Walked { at: active.resume(facts.proto, walked.ports, behind), ..walked }
     }
 
     /// What the rules of a link need of such a packet, where that is single segments or all bytes.

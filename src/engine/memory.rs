@@ -45,6 +45,9 @@ pub(super) struct Memory {
     link_columns: usize,
     flows: Vec<u64>,
     links: Vec<u64>,
+    /// Whether any word of a flow or of a link was asked for: what is not in use is not even read.
+    used_flows: Vec<bool>,
+    used_links: Vec<bool>,
 }
 
 impl Memory {
@@ -54,6 +57,8 @@ impl Memory {
             link_columns,
             flows: vec![0; flow_columns * 2 * FLOWS_MAX],
             links: vec![0; link_columns * links],
+            used_flows: vec![false; FLOWS_MAX],
+            used_links: vec![false; links],
         }
     }
 
@@ -62,39 +67,61 @@ impl Memory {
     pub(super) fn of(&mut self, cells: Cells, facts: &Facts) -> Option<&mut [u64]> {
         let (first, count) = (cells.first as usize, cells.count as usize);
         if cells.per_link {
-            let at = usize::from(facts.link.0) * self.link_columns + first;
+            let link = usize::from(facts.link.0);
+            self.used_links[link] = true;
+            let at = link * self.link_columns + first;
             return self.links.get_mut(at..at + count);
         }
-        let row = facts.flow?.0 as usize * 2 + usize::from(facts.direction);
+        let flow = facts.flow?.0 as usize;
+        self.used_flows[flow] = true;
+        let row = flow * 2 + usize::from(facts.direction);
         let at = row * self.flow_columns + first;
         self.flows.get_mut(at..at + count)
     }
 
     /// A flow takes a place: nothing is remembered of it.
     pub(super) fn new_flow(&mut self, id: FlowId) {
-        let width = self.flow_columns * 2;
-        let at = id.0 as usize * width;
-        self.flows[at..at + width].fill(0);
-    }
-
-    /// Takes over what an action remembered in another table.
-    pub(super) fn inherit(&mut self, cells: Cells, old: &Self, former: Cells, flows: usize) {
-        let (to, from) = (cells.first as usize, former.first as usize);
-        let (rows, width, old_width) = if cells.per_link {
-            let rows = self.links.len() / self.link_columns.max(1);
-            (rows, self.link_columns, old.link_columns)
-        } else {
-            (flows * 2, self.flow_columns, old.flow_columns)
-        };
-        let (new, old) = if cells.per_link {
-            (&mut self.links, &old.links)
-        } else {
-            (&mut self.flows, &old.flows)
-        };
-        let count = cells.count as usize;
-        for row in 0..rows {
-            let (to, from) = (row * width + to, row * old_width + from);
-            new[to..to + count].copy_from_slice(&old[from..from + count]);
+        let flow = id.0 as usize;
+        if std::mem::take(&mut self.used_flows[flow]) {
+            let width = self.flow_columns * 2;
+            wipe(&mut self.flows[flow * width..(flow + 1) * width]);
         }
     }
+
+    /// Takes over what an action remembered in another table, of the first so many flows.
+    pub(super) fn inherit(&mut self, cells: Cells, old: &Self, former: Cells, flows: usize) {
+        let (to, from) = (cells.first as usize, former.first as usize);
+        let count = cells.count as usize;
+        let mut take = |row: usize| {
+            let (new, width, old, old_width) = if cells.per_link {
+                (&mut self.links, self.link_columns, &old.links, old.link_columns)
+            } else {
+                (&mut self.flows, self.flow_columns, &old.flows, old.flow_columns)
+            };
+            let (to, from) = (row * width + to, row * old_width + from);
+            let words = new[to..to + count].iter_mut().zip(&old[from..from + count]);
+            words.filter(|(new, old)| new != old).for_each(|(new, old)| *new = *old);
+        };
+        if count == 0 {
+            return;
+        }
+        if cells.per_link {
+            for link in (0..old.used_links.len()).filter(|&link| old.used_links[link]) {
+                take(link);
+                self.used_links[link] = true;
+            }
+            return;
+        }
+        for flow in (0..flows).filter(|&flow| old.used_flows[flow]) {
+            take(flow * 2);
+            take(flow * 2 + 1);
+            self.used_flows[flow] = true;
+        }
+    }
+}
+
+/// Zeroes without touching the memory of what is zero.
+pub(super) fn wipe<T: Copy + Default + PartialEq>(words: &mut [T]) {
+    let zero = T::default();
+    words.iter_mut().filter(|word| **word != zero).for_each(|word| *word = zero);
 }

@@ -158,14 +158,13 @@ impl Engine {
         let same_patterns = plan.table.patterns == self.plan.table.patterns;
         plan.keep_draws(&mut self.plan, self.flows.len());
         std::mem::swap(&mut self.plan, &mut plan);
-        let former = |old| self.plan.former.iter().position(|f| *f == Some(usize::from(old)));
-        self.stalls.renumber(|old| former(old).map(|rule| rule as u16));
+        self.stalls.renumber(|old| self.plan.heir(old));
         if self.held.has_rules() || !same_patterns {
             // A rule that is gone holds nothing; what it held goes with the next look at rules.
             let gone = u16::MAX;
             self.held.rearrange(|all| {
                 for std::cmp::Reverse(held) in all {
-                    held.by = held.by.map(|old| former(old).map_or(gone, |rule| rule as u16));
+                    held.by = held.by.map(|old| self.plan.heir(old).unwrap_or(gone));
                     held.facts.patterns &= if same_patterns { u32::MAX } else { 0 };
                 }
             });
@@ -464,7 +463,7 @@ impl Engine {
                 return false;
             }
             plan.counters.link(facts.link).dropped.add(u64::from(facts.segments));
-            heal::starve(&mut plan.heals, flows, rule, &facts);
+            heal::starve(plan, flows, rule, &facts);
             let_go(flows, held);
             release(Release { drop: true, ..Release::of(held) });
             true

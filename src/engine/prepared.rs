@@ -8,13 +8,14 @@ use super::flows::{FLOWS_MAX, FlowId, Flows};
 use super::heal::Starved;
 use super::identity::Identity;
 use super::layout::{Edge, Layout};
-use super::memory::Memory;
+use super::memory::{Memory, wipe};
 use super::{Facts, walk};
 use crate::observe::Leaders;
 use crate::packet::NodeId;
 use crate::rules::table::{OpenSides, Rule, Table};
 use crate::time::Nanos;
 use crate::wire::Message;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Room for what events start and end between two looks at the rules.
@@ -29,6 +30,8 @@ pub struct Prepared {
     pub(super) counters: Arc<Counters>,
     /// For each rule, its index in the table before, found by name.
     pub(super) former: Vec<Option<usize>>,
+    /// The other way round: for each rule of the table before, its index in this one.
+    heirs: Vec<Option<u16>>,
     /// Rules that have just become active, or changed while they were: their drops still
     /// have to be applied to what is held.
     pub(super) fresh: Vec<u16>,
@@ -50,6 +53,8 @@ pub struct Prepared {
     /// Matching segments so far: per flow, direction and drawing rule. Untouched pages of
     /// it cost nothing.
     draws: Vec<u32>,
+    /// Whether anything was drawn or starved of a flow.
+    used: Vec<bool>,
     /// What single actions remember.
     pub(super) memory: Memory,
 }
@@ -72,11 +77,12 @@ impl Prepared {
             "a table takes over from one with the same nodes in the same order"
         );
         let layout = Layout::new(&table);
-        let index_in = |name: &str| former?.rules.iter().position(|rule| rule.name == name);
+        let (former, heirs) = kin(&table, former);
         Box::new(Self {
             identity: Identity::new(&table.nodes, shares_stack),
             counters: Arc::new(Counters::new(table.rules.len(), table.links())),
-            former: table.rules.iter().map(|rule| index_in(&rule.name)).collect(),
+            former,
+            heirs,
             // Once for the adoption, and once for an edge at the same time.
             fresh: Vec::with_capacity(table.rules.len() * 2 + EDGES_MAX),
             ended: Vec::with_capacity(table.rules.len() + EDGES_MAX),
@@ -99,6 +105,7 @@ impl Prepared {
             ),
             connections: vec![0; table.links()],
             draws: vec![0; layout.columns * 2 * FLOWS_MAX],
+            used: vec![false; FLOWS_MAX],
             layout,
             table,
         })
@@ -114,6 +121,11 @@ impl Prepared {
     #[must_use]
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// The rule that goes on for one of the table before.
+    pub(super) fn heir(&self, old: u16) -> Option<u16> {
+        self.heirs.get(usize::from(old)).copied().flatten()
     }
 
     /// Takes over what events have brought about for rules of the former table.
@@ -221,14 +233,17 @@ impl Prepared {
             std::mem::swap(&mut self.connections, &mut old.connections);
         }
         self.keep_memory(old, flows);
+        self.used.copy_from_slice(&old.used);
         let (width, old_width) = (self.layout.columns, old.layout.columns);
         for (i, former) in self.former.iter().enumerate() {
             let column = self.layout.steps[i].column;
             let former = former.and_then(|f| old.layout.steps.get(f)).and_then(|s| s.column);
             let (Some(column), Some(former)) = (column, former) else { continue };
-            for row in 0..flows * 2 {
-                self.draws[row * width + column as usize] =
-                    old.draws[row * old_width + former as usize];
+            for flow in (0..flows).filter(|&flow| old.used[flow]) {
+                for row in [flow * 2, flow * 2 + 1] {
+                    self.draws[row * width + column as usize] =
+                        old.draws[row * old_width + former as usize];
+                }
             }
         }
     }
@@ -251,10 +266,19 @@ impl Prepared {
     /// A flow takes a place: its draws start anew.
     pub(super) fn new_flow(&mut self, id: FlowId) {
         self.memory.new_flow(id);
-        self.heals.iter_mut().for_each(|heal| heal.forget(id));
-        let width = self.layout.columns * 2;
-        let at = id.0 as usize * width;
-        self.draws[at..at + width].fill(0);
+        if std::mem::take(&mut self.used[id.0 as usize]) {
+            self.heals.iter_mut().for_each(|heal| heal.forget(id));
+            let width = self.layout.columns * 2;
+            let at = id.0 as usize * width;
+            wipe(&mut self.draws[at..at + width]);
+        }
+    }
+
+    /// What a rule has starved, if it heals that by resets; and the flow is one to be forgotten.
+    pub(super) fn starved(&mut self, rule: u16, id: FlowId) -> Option<&mut Starved> {
+        let at = self.heals.binary_search_by_key(&rule, |heal| heal.rule).ok()?;
+        self.used[id.0 as usize] = true;
+        self.heals.get_mut(at)
     }
 
     /// Numbers a packet's connection among those of its link, when its first packet comes;
@@ -282,6 +306,7 @@ impl Prepared {
         if let Some(id) = facts.flow {
             let direction = usize::from(facts.direction);
             draw.connection = flows.get(id).connection[direction];
+            self.used[id.0 as usize] = true;
             let row = (id.0 as usize * 2 + direction) * self.layout.columns;
             let segments = &mut self.draws[row + column];
             draw.segment = segments.wrapping_add(1);
@@ -337,7 +362,7 @@ impl Prepared {
         // What an earlier rule accepts never comes to this one. Where that is by chance, the
         // roll was made when the packet came and is not known any more: this one applies.
         let mut at = self.layout.begin(facts);
-        while let Some(other) = self.layout.next_open(facts, &mut at).filter(|&r| r < rule) {
+        while let Some(other) = self.layout.next_open(&mut at).filter(|&r| r < rule) {
             let step = &self.layout.steps[usize::from(other)];
             if step.accepts && walk::matches(step, facts, flows, start) {
                 return false;
@@ -355,6 +380,23 @@ impl Prepared {
         }
         drops
     }
+}
+
+/// Rules that have their names from the table before: for each of this one its index there, and the
+/// other way round.
+fn kin(table: &Table, former: Option<&Table>) -> (Vec<Option<usize>>, Vec<Option<u16>>) {
+    let old = former.map_or(&[][..], |former| &former.rules);
+    let named: HashMap<&str, usize> =
+        old.iter().enumerate().map(|(i, rule)| (rule.name.as_str(), i)).collect();
+    let index = |rule: &Rule| named.get(rule.name.as_str()).copied();
+    let former: Vec<Option<usize>> = table.rules.iter().map(index).collect();
+    let mut heirs = vec![None; old.len()];
+    for (i, old) in former.iter().enumerate() {
+        if let Some(old) = old {
+            heirs[*old] = Some(i as u16);
+        }
+    }
+    (former, heirs)
 }
 
 fn rules_that(table: &Table, is: impl Fn(&Rule) -> bool) -> Vec<u16> {

@@ -13,7 +13,7 @@ use raftq::wire::{Entry, Message};
 use std::sync::Arc;
 
 /// How often each way was taken.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Ways {
     pub(crate) accepted: u64,
     pub(crate) dropped: u64,

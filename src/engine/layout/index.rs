@@ -14,7 +14,7 @@ use crate::packet::Proto;
 /// A class of more rules has its ports looked up.
 const WALKED_MAX: usize = 8;
 
-/// What stands behind an index, and ports as the rules name them.
+/// A packet's ports.
 type Ports = [u16; 2];
 
 /// What of a rule's `where` can be asked without looking the rule up.
@@ -36,7 +36,7 @@ fn of_proto(proto: Proto) -> usize {
     usize::from(proto == Proto::Udp)
 }
 
-/// A rule in a group. Sixteen of them fit a cache line.
+/// A rule in a group. Sixteen fit a cache line.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     rule: u16,
@@ -83,7 +83,7 @@ impl Lane {
 
 /// Where a walk stands. Rules that go in or out make it worthless, see [`Index::resume`].
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Cursor {
+pub(super) struct Cursor {
     /// The rules without ports, or all.
     first: Lane,
     /// Those of the packet's ports.
@@ -211,26 +211,23 @@ impl Index {
     pub(super) fn begin(&self, proto: Proto, ports: Ports) -> Cursor {
         let half = of_proto(proto);
         let first = self.first.lane(half);
-        let mut cursor = Cursor { first, ports: [Lane::default(); 2], merges: false };
-        if self.apart[half] > 0 {
-            self.find(half, ports, &mut cursor);
+        if self.apart[half] == 0 {
+            return Cursor { first, ports: [Lane::default(); 2], merges: false };
         }
-        cursor
+        let ports = self.find(half, ports);
+        Cursor { first, ports, merges: ports.iter().any(|lane| !lane.is_over()) }
     }
 
+    /// What is in under these ports.
     #[inline(never)]
-    fn find(&self, half: usize, ports: Ports, cursor: &mut Cursor) {
+    fn find(&self, half: usize, [src, dst]: Ports) -> [Lane; 2] {
         let lane = |port: u16| {
             let slot = self.slots[self.place(port)];
             // No packet has port 0, unless somebody made it on purpose.
             let found = slot.port == port && port != 0;
             if found { self.groups[usize::from(slot.group)].lane(half) } else { Lane::default() }
         };
-        cursor.ports[0] = lane(ports[0]);
-        if ports[1] != ports[0] {
-            cursor.ports[1] = lane(ports[1]);
-        }
-        cursor.merges = !cursor.ports[0].is_over() || !cursor.ports[1].is_over();
+        [lane(src), if dst == src { Lane::default() } else { lane(dst) }]
     }
 
     /// The next of them, in file order.
@@ -240,11 +237,19 @@ impl Index {
             return self.merge(cursor);
         }
         let Lane { at, end } = cursor.first;
-        let rest = &self.entries[at as usize..end as usize];
-        let is_open = |entry: &Entry| entry.port == 0 || ports.contains(&entry.port);
-        let skip = rest.iter().position(is_open)?;
-        cursor.first.at += skip as u32 + 1;
-        Some(rest[skip].rule)
+        if at == end {
+            return None;
+        }
+        let rest = self.entries.get(at as usize..end as usize)?;
+        let [src, dst] = ports;
+        let is_open = |e: &Entry| e.port == 0 || e.port == src || e.port == dst;
+        for (behind, entry) in (at + 1..).zip(rest) {
+            if is_open(entry) {
+                cursor.first.at = behind;
+                return Some(entry.rule);
+            }
+        }
+        None
     }
 
     #[inline(never)]
