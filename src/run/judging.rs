@@ -106,14 +106,12 @@ impl Judging<'_> {
         if let Some(damage) = damage {
             let changed =
                 self.parcels.write(|out| mangle::corrupt(packet.bytes, view, &damage, out));
-            (answer, fate) = match changed {
-                Some(bytes) => (Answer::Replace(bytes, mark), Fate::Corrupted),
+            if let Some(bytes) = changed {
+                (answer, fate) = (Answer::Replace(bytes, mark), Fate::Corrupted);
+            } else {
                 // Only a whole packet can be changed.
-                None => {
-                    self.engine.counters().totals.undamaged.add(1);
-                    (answer, fate)
-                }
-            };
+                self.engine.counters().totals.undamaged.add(1);
+            }
         }
         if let Some(tracer) = &mut self.wiring.tracer {
             tracer.note(self.now, token, view, decision, fate);
@@ -190,8 +188,8 @@ impl Judging<'_> {
             _ => return,
         };
         for _ in 0..count {
-            let copied = self.parcels.put(|out| mangle::copy(packet.bytes, view, out));
-            let Some(slot) = copied else {
+            let kept = self.parcels.put(|out| mangle::copy(packet.bytes, view, out));
+            let Some(slot) = kept else {
                 self.engine.counters().totals.copies_lost.add(1);
                 continue;
             };
