@@ -45,11 +45,8 @@ fn everywhere(test: impl Fn(&Net, Family)) {
 fn is_sent_again(net: &Net, family: Family, what: &str, delays: bool) {
     let (moved, ending) = damaged(net, family, what);
     moved.must_be_intact(BULK);
-    let acted = match delays {
-        // A delay acts on all of them.
-        true => discarded(net, 1).0,
-        false => ending.of_rule("damage", "acted"),
-    };
+    // A delay acts on all of them.
+    let acted = if delays { discarded(net, 1).0 } else { ending.of_rule("damage", "acted") };
     let again = count(net, 0, "TcpRetransSegs");
     println!("{:?} {family:?} {what}: {acted} damaged, {again} sent again", net.shape);
     assert!((25..=100).contains(&acted), "1 % of 5,800 are 58\n{ending}");
@@ -78,7 +75,7 @@ fn is_read(net: &Net, family: Family, what: &str) -> u64 {
     assert_eq!(moved.bytes.len(), BULK);
     let changes = moved.changes();
     println!("{:?} {family:?} {what}: {} bits changed", net.shape, changes.len());
-    assert!(changes.iter().all(|(_, change)| change.count_ones() == 1), "{changes:?}");
+    assert!(changes.iter().all(|(_, change)| change.is_power_of_two()), "{changes:?}");
     assert_eq!(discarded(net, 1), (0, 0), "nobody but the program notices\n{ending}");
     assert_eq!(count(net, 0, "TcpRetransSegs"), 0, "{ending}");
     if !what.contains("delay") {

@@ -63,11 +63,11 @@ fn what_tcp_loses_it_sends_again_behind_a_bridge() {
 }
 
 /// Which of many datagrams a loss lets arrive, and what raftq counted.
-fn survivors(shape: Shape, family: Family, of: u32, loss: &str) -> (Vec<u32>, Ending) {
+fn survivors(shape: Shape, family: Family, of: u32, model: &str) -> (Vec<u32>, Ending) {
     let net = Net::new(shape, 2);
     let rules = format!(
         "seed: 5\nrules:\n  - {{ name: lose, from: n1, to: n2, where: {{ port: {FROM} }}, \
-         do: {{ loss: {loss} }} }}\n"
+         do: {{ loss: {model} }} }}\n"
     );
     let raftq = Raftq::attach(&net, &rules, &["--json"]);
     let sink = Sink::open(&net, 1, family);

@@ -249,7 +249,7 @@ impl Sink {
         let (got, ends) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (into, end) = (Arc::clone(&got), Arc::clone(&ends));
         let thread = std::thread::spawn(move || {
-            let mut bytes = [0; 65_536];
+            let mut bytes = vec![0; 65_536];
             loop {
                 // Asked before reading: what had come by then is taken in.
                 let over = end.load(Ordering::Acquire);
@@ -340,7 +340,7 @@ pub fn send(
             let due = start + every * n;
             let early = due.saturating_sub(now());
             if early >= Duration::from_millis(2) {
-                pause(early - Duration::from_millis(1));
+                pause(early.saturating_sub(Duration::from_millis(1)));
             }
             while now() < due {
                 std::hint::spin_loop();

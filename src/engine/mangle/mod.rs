@@ -77,7 +77,7 @@ pub fn reset(
     })
 }
 
-/// Writes a copy of the packet `bytes` into `out`, as it would be on the wire, and returns its length.
+/// Writes into `out` a copy of the packet `bytes`, as it would be on the wire; returns its length.
 ///
 /// A queue has packets whose checksum the kernel would complete on their way out; nobody completes
 /// that of a copy. `None` where `bytes` is not the whole packet, or nothing is to be made of it.
