@@ -142,7 +142,7 @@ fn a_time_lets_them_go() {
     let (lines, answers): (Vec<_>, Vec<_>) = lines.partition(|line| line.get("len").is_some());
     let t = |line: &Value| line["t"].as_f64().expect("a time");
     let held = lines.iter().filter(|line| line["rule"] == "keep").count();
-    assert!(held >= 30 && held < 200, "{held} were held");
+    assert!((30..200).contains(&held), "{held} were held");
     assert_eq!(ending.of_rule("keep", "acted"), held as u64, "{ending}");
     assert_eq!(ending.link("n1", "n2", "delayed"), held as u64, "{ending}");
     assert_eq!(answers.len(), held);

@@ -54,7 +54,7 @@ fn said(text: &str) -> Vec<(f64, f64)> {
     spans.sort_by(|a, b| a.0.total_cmp(&b.0));
     // Where something else begins meanwhile lint begins a new section.
     spans.dedup_by(|next, former| {
-        let goes_on = former.1 == next.0;
+        let goes_on = next.0 - former.1 < 1e-9;
         former.1 = if goes_on { next.1 } else { former.1 };
         goes_on
     });
@@ -85,9 +85,9 @@ fn packets_are_hit_when_lint_says() {
     let trace = folder.path().join("trace.jsonl");
     let args = ["--json", "--trace", trace.to_str().expect("UTF-8")];
     let raftq = Raftq::attach(&net, RULES, &args);
-    let mut lint = Command::new(RAFTQ);
-    lint.arg("lint").arg(raftq.rules()).arg("--cluster").arg(raftq.cluster());
-    let output = lint.output().expect("it runs");
+    let mut command = Command::new(RAFTQ);
+    command.arg("lint").arg(raftq.rules()).arg("--cluster").arg(raftq.cluster());
+    let output = command.output().expect("it runs");
     let text = String::from_utf8(output.stdout).expect("text");
     let spans = said(&text);
     assert!(spans.len() >= 4, "{spans:?}\n{text}");
