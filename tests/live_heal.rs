@@ -7,8 +7,9 @@ mod live_lab;
 mod switch_lab;
 
 use fault_lab::{Pair, RESET, counters, errno, pair, pair_at};
-use live_lab::{Family, LIMIT, Net, Raftq, STEP, Shape};
+use live_lab::{Family, LIMIT, Net, Raftq, STEP, Shape, await_more};
 use raftq_harness::clock::{now, since, wait_for};
+use raftq_harness::probe::What;
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -126,6 +127,35 @@ fn a_cut_with_resets_is_over_when_it_ends() {
             }
             let told = healed.iter().map(|(_, took)| *took).max().expect("two");
             assert!(told * 2 < slowest, "{told:?} with resets, {slowest:?} without");
+        }
+    }
+}
+
+/// Nodes that share a stack, too: an answer that does not come is waited for, till both ends are
+/// told.
+#[test]
+fn both_ends_are_told_in_every_shape() {
+    for shape in Shape::ALL {
+        let net = Net::new(shape, 2);
+        for &family in net.families() {
+            let mut server = net.serve(1, "tcp", family);
+            let raftq = Raftq::attach(&net, &rules("heal: reset"), &["--json"]);
+            let socket = socket(&raftq);
+            let args = "--count 1000 --every 5ms --timeout 20s";
+            let mut asker = net.talk("ask", ("tcp", family), (0, 1), args);
+            await_more(&mut asker, What::Answered, 5, 0);
+            must_switch(&socket, "cut", &json!({ "switch": "on" }));
+            let acted = || {
+                let (_, rule) = api_lab::call(&socket, "GET", "/v1/rules/cut", None);
+                rule["acted"].as_u64() >= Some(2)
+            };
+            wait_for("it to be cut", LIMIT, STEP, || acted().then_some(())).expect("it is");
+            must_switch(&socket, "cut", &json!({ "switch": "off" }));
+            fault_lab::await_errno(&mut asker, RESET);
+            fault_lab::await_errno(&mut server, RESET);
+            let ending = raftq.interrupt();
+            ending.must_be_clean(0);
+            assert_eq!(ending.total("resets"), 1, "{shape:?} {family:?}\n{ending}");
         }
     }
 }

@@ -36,8 +36,11 @@ fn must_have_hit(raftq: Raftq<'_>, hits: u64) {
     }
 }
 
+/// What is sent, and what is done to its socket before.
+type Datagram = (Vec<u8>, fn(&UdpSocket));
+
 /// Sends datagrams from n1 to n2; gives those that came before the last one, which must come.
-fn sieve(net: &Net, datagrams: &[(Vec<u8>, fn(&UdpSocket))]) -> Vec<Vec<u8>> {
+fn sieve(net: &Net, datagrams: &[Datagram]) -> Vec<Vec<u8>> {
     let at = net.peer(1, V4);
     let (from, to) = (udp(net, 0, any_port(net, 0, V4)), udp(net, 1, at));
     for (bytes, prepare) in datagrams {
@@ -98,7 +101,7 @@ fn dscp_and_ecn_are_those_of_the_socket() {
     ] {
         let net = two();
         let raftq = attach(&net, where_, "drop");
-        let mut datagrams: Vec<(Vec<u8>, fn(&UdpSocket))> =
+        let mut datagrams: Vec<Datagram> =
             classes.iter().zip(0..).map(|(class, n)| (vec![n], *class)).collect();
         datagrams.push((vec![9], class::<0x20>));
         let came = sieve(&net, &datagrams).concat();
@@ -119,7 +122,7 @@ fn contains_looks_at_bytes_and_at_their_place() {
     ] {
         let net = two();
         let raftq = attach(&net, where_, "drop");
-        let mut datagrams: Vec<(Vec<u8>, fn(&UdpSocket))> =
+        let mut datagrams: Vec<Datagram> =
             texts.iter().map(|text| (text.to_vec(), plain as fn(&UdpSocket))).collect();
         datagrams.push((b"end".to_vec(), plain));
         let came = sieve(&net, &datagrams);

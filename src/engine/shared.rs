@@ -78,9 +78,9 @@ impl Engine {
         }
     }
 
-    /// Takes a packet in, which bears `mark`, until its sender is known. Returns the question to ask, where it
-    /// has not been asked already. Fails where too many wait: the user's choice then
-    /// applies at once (`drop`).
+    /// Takes a packet in, which bears `mark`, until its sender is known. Returns the question to
+    /// ask, where it has not been asked already. Fails where too many wait: the user's choice
+    /// then applies at once (`drop`).
     pub fn wait(
         &mut self,
         now: Nanos,
