@@ -135,7 +135,6 @@ impl List {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walked {
     class: u16,
-    ports: [u16; 2],
     at: Cursor,
 }
 
@@ -249,23 +248,24 @@ impl Layout {
     /// rule out.
     #[inline]
     pub(super) fn begin(&self, facts: &Facts) -> Walked {
-        let (class, ports) =
-            (self.class_of[usize::from(facts.link.0)], [facts.src_port, facts.dst_port]);
-        let at = self.lists[usize::from(class)].active.begin(facts.proto, ports);
-        Walked { class, ports, at }
+        let class = self.class_of[usize::from(facts.link.0)];
+        let active = &self.lists[usize::from(class)].active;
+        Walked { class, at: active.begin(facts.proto, [facts.src_port, facts.dst_port]) }
     }
 
     /// The next of these rules, in file order.
     #[inline]
-    pub(super) fn next_open(&self, walked: &mut Walked) -> Option<u16> {
-        self.lists[usize::from(walked.class)].active.next(walked.ports, &mut walked.at)
+    pub(super) fn next_open(&self, facts: &Facts, walked: &mut Walked) -> Option<u16> {
+        let active = &self.lists[usize::from(walked.class)].active;
+        active.next([facts.src_port, facts.dst_port], &mut walked.at)
     }
 
     /// Goes on behind a rule that the walk itself has put out.
     pub(super) fn resume(&self, facts: &Facts, behind: u16) -> Walked {
-        let walked = self.begin(facts);
-        let active = &self.list(facts.link).active;
-        Walked { at: active.resume(facts.proto, walked.ports, behind), ..walked }
+        let class = self.class_of[usize::from(facts.link.0)];
+        let active = &self.lists[usize::from(class)].active;
+        let ports = [facts.src_port, facts.dst_port];
+        Walked { class, at: active.resume(facts.proto, ports, behind) }
     }
 
     /// What the rules of a link need of such a packet, where that is single segments or all bytes.

@@ -41,81 +41,92 @@ pub(super) fn words(action: &Action) -> (u32, bool) {
 /// All of a table's words.
 #[derive(Debug)]
 pub(super) struct Memory {
-    flow_columns: usize,
-    link_columns: usize,
-    flows: Vec<u64>,
-    links: Vec<u64>,
-    /// Whether any word of a flow or of a link was asked for: what is not in use is not even read.
-    used_flows: Vec<bool>,
-    used_links: Vec<bool>,
+    /// A row for each direction of each flow.
+    flows: Words,
+    links: Words,
+}
+
+/// Rows of words, and which rows and which actions' columns anybody has asked for: what nobody
+/// has is neither written nor read.
+#[derive(Debug)]
+struct Words {
+    cells: Vec<u64>,
+    rows: Vec<bool>,
+    columns: Vec<bool>,
+}
+
+impl Words {
+    fn new(columns: usize, rows: usize) -> Self {
+        let cells = vec![0; columns * rows];
+        Self { cells, rows: vec![false; rows], columns: vec![false; columns] }
+    }
+
+    #[inline]
+    fn of(&mut self, row: usize, cells: Cells) -> Option<&mut [u64]> {
+        let (first, count) = (cells.first as usize, cells.count as usize);
+        *self.columns.get_mut(first)? = true;
+        *self.rows.get_mut(row)? = true;
+        let at = row * self.columns.len() + first;
+        self.cells.get_mut(at..at + count)
+    }
+
+    fn forget(&mut self, row: usize) {
+        if std::mem::take(&mut self.rows[row]) {
+            let width = self.columns.len();
+            wipe(&mut self.cells[row * width..(row + 1) * width]);
+        }
+    }
+
+    fn inherit(&mut self, cells: Cells, old: &Self, former: Cells, rows: usize) {
+        if !old.columns.get(former.first as usize).is_some_and(|used| *used) {
+            return;
+        }
+        for row in (0..rows.min(old.rows.len())).filter(|&row| old.rows[row]) {
+            let from = row * old.columns.len() + former.first as usize;
+            let former = &old.cells[from..from + cells.count as usize];
+            if former.iter().any(|word| *word != 0) {
+                if let Some(new) = self.of(row, cells) {
+                    new.copy_from_slice(former);
+                }
+            }
+        }
+    }
 }
 
 impl Memory {
     pub(super) fn new(flow_columns: usize, link_columns: usize, links: usize) -> Self {
-        Self {
-            flow_columns,
-            link_columns,
-            flows: vec![0; flow_columns * 2 * FLOWS_MAX],
-            links: vec![0; link_columns * links],
-            used_flows: vec![false; FLOWS_MAX],
-            used_links: vec![false; links],
-        }
+        let flows = Words::new(flow_columns, 2 * FLOWS_MAX);
+        Self { flows, links: Words::new(link_columns, links) }
     }
 
-    /// The words of an action for a packet; none where they are a flow's and it has none.
+    /// The words of an action for a packet; none where it has none, or they are a flow's and there
+    /// is none.
     #[inline]
     pub(super) fn of(&mut self, cells: Cells, facts: &Facts) -> Option<&mut [u64]> {
-        let (first, count) = (cells.first as usize, cells.count as usize);
-        if cells.per_link {
-            let link = usize::from(facts.link.0);
-            self.used_links[link] = true;
-            let at = link * self.link_columns + first;
-            return self.links.get_mut(at..at + count);
+        if cells.count == 0 {
+            return None;
         }
-        let flow = facts.flow?.0 as usize;
-        self.used_flows[flow] = true;
-        let row = flow * 2 + usize::from(facts.direction);
-        let at = row * self.flow_columns + first;
-        self.flows.get_mut(at..at + count)
+        if cells.per_link {
+            return self.links.of(usize::from(facts.link.0), cells);
+        }
+        self.flows.of(facts.flow?.0 as usize * 2 + usize::from(facts.direction), cells)
     }
 
     /// A flow takes a place: nothing is remembered of it.
     pub(super) fn new_flow(&mut self, id: FlowId) {
-        let flow = id.0 as usize;
-        if std::mem::take(&mut self.used_flows[flow]) {
-            let width = self.flow_columns * 2;
-            wipe(&mut self.flows[flow * width..(flow + 1) * width]);
-        }
+        self.flows.forget(id.0 as usize * 2);
+        self.flows.forget(id.0 as usize * 2 + 1);
     }
 
     /// Takes over what an action remembered in another table, of the first so many flows.
     pub(super) fn inherit(&mut self, cells: Cells, old: &Self, former: Cells, flows: usize) {
-        let (to, from) = (cells.first as usize, former.first as usize);
-        let count = cells.count as usize;
-        let mut take = |row: usize| {
-            let (new, width, old, old_width) = if cells.per_link {
-                (&mut self.links, self.link_columns, &old.links, old.link_columns)
-            } else {
-                (&mut self.flows, self.flow_columns, &old.flows, old.flow_columns)
-            };
-            let (to, from) = (row * width + to, row * old_width + from);
-            let words = new[to..to + count].iter_mut().zip(&old[from..from + count]);
-            words.filter(|(new, old)| new != old).for_each(|(new, old)| *new = *old);
-        };
-        if count == 0 {
+        if cells.count == 0 {
             return;
         }
         if cells.per_link {
-            for link in (0..old.used_links.len()).filter(|&link| old.used_links[link]) {
-                take(link);
-                self.used_links[link] = true;
-            }
-            return;
-        }
-        for flow in (0..flows).filter(|&flow| old.used_flows[flow]) {
-            take(flow * 2);
-            take(flow * 2 + 1);
-            self.used_flows[flow] = true;
+            self.links.inherit(cells, &old.links, former, usize::MAX);
+        } else {
+            self.flows.inherit(cells, &old.flows, former, flows * 2);
         }
     }
 }

@@ -53,8 +53,10 @@ pub struct Prepared {
     /// Matching segments so far: per flow, direction and drawing rule. Untouched pages of
     /// it cost nothing.
     draws: Vec<u32>,
-    /// Whether anything was drawn or starved of a flow.
+    /// Whether anything was drawn or starved of a flow, and which columns of draws are in use:
+    /// what is not is neither written nor read.
     used: Vec<bool>,
+    drawn: Vec<bool>,
     /// What single actions remember.
     pub(super) memory: Memory,
 }
@@ -106,6 +108,7 @@ impl Prepared {
             connections: vec![0; table.links()],
             draws: vec![0; layout.columns * 2 * FLOWS_MAX],
             used: vec![false; FLOWS_MAX],
+            drawn: vec![false; layout.columns],
             layout,
             table,
         })
@@ -239,10 +242,14 @@ impl Prepared {
             let column = self.layout.steps[i].column;
             let former = former.and_then(|f| old.layout.steps.get(f)).and_then(|s| s.column);
             let (Some(column), Some(former)) = (column, former) else { continue };
+            let (column, former) = (column as usize, former as usize);
+            if !old.drawn[former] {
+                continue;
+            }
+            self.drawn[column] = true;
             for flow in (0..flows).filter(|&flow| old.used[flow]) {
                 for row in [flow * 2, flow * 2 + 1] {
-                    self.draws[row * width + column as usize] =
-                        old.draws[row * old_width + former as usize];
+                    self.draws[row * width + column] = old.draws[row * old_width + former];
                 }
             }
         }
@@ -307,6 +314,7 @@ impl Prepared {
             let direction = usize::from(facts.direction);
             draw.connection = flows.get(id).connection[direction];
             self.used[id.0 as usize] = true;
+            self.drawn[column] = true;
             let row = (id.0 as usize * 2 + direction) * self.layout.columns;
             let segments = &mut self.draws[row + column];
             draw.segment = segments.wrapping_add(1);
@@ -362,7 +370,7 @@ impl Prepared {
         // What an earlier rule accepts never comes to this one. Where that is by chance, the
         // roll was made when the packet came and is not known any more: this one applies.
         let mut at = self.layout.begin(facts);
-        while let Some(other) = self.layout.next_open(&mut at).filter(|&r| r < rule) {
+        while let Some(other) = self.layout.next_open(facts, &mut at).filter(|&r| r < rule) {
             let step = &self.layout.steps[usize::from(other)];
             if step.accepts && walk::matches(step, facts, flows, start) {
                 return false;

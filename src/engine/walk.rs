@@ -148,7 +148,7 @@ impl Engine {
         };
         let (plan, flows, silence) = (&mut *self.plan, &self.flows, &mut self.silence);
         let mut at = plan.layout.begin(facts);
-        while let Some(rule) = plan.layout.next_open(&mut at) {
+        while let Some(rule) = plan.layout.next_open(facts, &mut at) {
             if !matches(&plan.layout.steps[usize::from(rule)], facts, flows, start) {
                 continue;
             }

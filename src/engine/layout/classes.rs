@@ -112,7 +112,7 @@ mod tests {
         let table = table(RULES);
         let (class_of, lists) = of(&table);
         for (link, wanted) in slow(&table).iter().enumerate() {
-            assert_eq!(&*lists[usize::from(class_of[link])], wanted, "{}", link);
+            assert_eq!(&*lists[usize::from(class_of[link])], wanted, "{link}");
         }
         // Of a node to itself; from n1 to n2 and n3, to others; between n2 and n3; of these to n4;
         // all others.

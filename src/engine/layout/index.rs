@@ -12,7 +12,7 @@
 use crate::packet::Proto;
 
 /// A class of more rules has its ports looked up.
-const WALKED_MAX: usize = 8;
+const WALKED_MAX: usize = 5;
 
 /// A packet's ports.
 type Ports = [u16; 2];
@@ -27,7 +27,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    fn is_for(&self, half: usize) -> bool {
+    fn is_for(self, half: usize) -> bool {
         self.proto.is_none_or(|proto| of_proto(proto) == half)
     }
 }
@@ -343,7 +343,9 @@ mod tests {
         let gates: Vec<Gate> =
             (0..20_000).map(|i| Gate { rule: i, port: i + 1, proto: None }).collect();
         let mut index = Index::new(gates.iter().copied());
-        gates.iter().for_each(|gate| index.put(*gate, true));
+        for gate in &gates {
+            index.put(*gate, true);
+        }
         for gate in &gates {
             let other = gates[(usize::from(gate.rule) * 7 + 1) % gates.len()];
             let mut wanted = vec![gate.rule, other.rule];
