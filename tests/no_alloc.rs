@@ -361,11 +361,12 @@ fn long_lists_allocate_nothing() {
     let mut text = String::from("nodes 3\n");
     for i in 0..200 {
         let (port, at) = (2_300 + i, 1 + i / 100 * i);
-        text += &format!("rule p{i}: any port {port} drop at {at}ms for 3ms every 400ms\n");
-        text += &format!(
-            "rule u{i}: any udp port {port} nth 2 first 3 drop data for 50ms every 60ms\n"
-        );
-        text += &format!("rule c{i}: n1 -> n2 port {port} chance 1% drop\n");
+        let rules = [
+            format!("rule p{i}: any port {port} drop at {at}ms for 3ms every 400ms\n"),
+            format!("rule u{i}: any udp port {port} nth 2 first 3 drop data for 50ms every 60ms\n"),
+            format!("rule c{i}: n1 -> n2 port {port} chance 1% drop\n"),
+        ];
+        text.extend(rules);
     }
     text += "rule all: any chance 10% delay 3ms at 5ms for 9ms every 15ms\n";
     let lines = table(&text);
