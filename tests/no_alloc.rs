@@ -535,16 +535,17 @@ fn messages_events_stalls_and_resets_allocate_nothing() {
 /// used up.
 #[test]
 fn long_lists_allocate_nothing() {
-    let mut text = String::from("nodes 3\n");
-    for i in 0..200 {
+    let rules = |i| {
         let (port, at) = (2_300 + i, 1 + i / 100 * i);
-        text += &format!("rule p{i}: any port {port} drop at {at}ms for 3ms every 400ms\n");
-        text += &format!(
-            "rule u{i}: any udp port {port} nth 2 first 3 drop data for 50ms every 60ms\n"
-        );
-        text += &format!("rule c{i}: n1 -> n2 port {port} chance 1% drop\n");
-    }
-    text += "rule all: any chance 10% delay 3ms at 5ms for 9ms every 15ms\n";
+        format!(
+            "rule p{i}: any port {port} drop at {at}ms for 3ms every 400ms
+             rule u{i}: any udp port {port} nth 2 first 3 drop data for 50ms every 60ms
+             rule c{i}: n1 -> n2 port {port} chance 1% drop\n"
+        )
+    };
+    let text: String = (0..200).map(rules).collect();
+    let text =
+        format!("nodes 3\n{text}rule all: any chance 10% delay 3ms at 5ms for 9ms every 15ms");
     let lines = table(&text);
     let address = |node, port| match port {
         0 => format!("10.77.0.{}:2380", node + 1),

@@ -84,10 +84,9 @@ impl Words {
         for row in (0..rows.min(old.rows.len())).filter(|&row| old.rows[row]) {
             let from = row * old.columns.len() + former.first as usize;
             let former = &old.cells[from..from + cells.count as usize];
-            if former.iter().any(|word| *word != 0) {
-                if let Some(new) = self.of(row, cells) {
-                    new.copy_from_slice(former);
-                }
+            let any = former.iter().any(|word| *word != 0);
+            if let Some(new) = any.then(|| self.of(row, cells)).flatten() {
+                new.copy_from_slice(former);
             }
         }
     }
