@@ -5,7 +5,7 @@
 //! facts.rs      what a packet is judged by;  verdict.rs  what is said of it
 //! identity.rs   who sent a packet, who gets it
 //! flows.rs      which connection it belongs to
-//! layout.rs     which rules are active on its link
+//! layout.rs     which rules are active on its link, by its ports (layout/)
 //! walk.rs       what those rules make of it;  divert.rs  what has to come again cut up first
 //! impair.rs     what single actions make of it;  memory.rs  what they remember
 //! held.rs       packets that wait until they are due;  silence.rs  nodes that say nothing
