@@ -36,7 +36,7 @@ struct Outcome {
 
 /// Writes something about every 50 ms until it is told, by that or by what it reads, that the
 /// connection is over, or until something comes although the cut is `over`.
-fn talk(mut stream: TcpStream, over: &AtomicBool) -> Outcome {
+fn talk(stream: &mut TcpStream, over: &AtomicBool) -> Outcome {
     let start = now();
     let mut reader = stream.try_clone().expect("descriptors are left");
     reader.set_read_timeout(Some(Duration::from_millis(50))).expect("it may");
@@ -71,13 +71,14 @@ fn cut_while_they_talk(
     let at = net.peer(1, family);
     let listener = net.node(1).inside(|| TcpListener::bind(at)).expect("inside");
     let listener = listener.expect("the port is free");
-    let Pair { client, server } = pair_at(net, 0, &listener);
+    let Pair { mut client, mut server } = pair_at(net, 0, &listener);
     let mut quiet = pair_at(net, 0, &listener);
     quiet.client.write_all(b"before").expect("it may");
     quiet.server.read_exact(&mut [0; 6]).expect("it comes");
     let over = &AtomicBool::new(false);
     let (end, outcomes) = std::thread::scope(|scope| {
-        let talkers = [client, server].map(|end| scope.spawn(move || talk(end, over)));
+        // Both stay open till the other one is told: what closes with bytes unread sends a RST.
+        let talkers = [&mut client, &mut server].map(|end| scope.spawn(move || talk(end, over)));
         must_switch(&socket, "cut", &json!({ "switch": "on" }));
         let start = now();
         wait_for("the cut to last", LIMIT, STEP, || (since(start) >= CUT).then_some(()))
