@@ -32,6 +32,9 @@ macro_rules! fixtures {
 }
 
 fixtures! {
+    payloads_that_are_too_short,
+    a_bottleneck_that_nothing_passes,
+    rules_that_come_back_at_once,
     a_bottleneck_is_held_to_the_queue,
     a_reorder_needs_something_to_overtake,
     a_table_of_delays_must_be_there,

@@ -202,3 +202,13 @@ fn no_matrix_is_wider_than_a_terminal() {
         }
     }
 }
+
+#[test]
+fn the_matrix_of_what_looks_the_same_for_ever_ends() {
+    let text = "cluster: { nodes: { a: 10.0.0.1:1, b: 10.0.0.2:1 } }
+rules:
+  - { do: drop, for: 1s, every: 1s }
+";
+    let shown = matrix(&rules::compile("a text", text, &[]).expect("good rules").table);
+    assert!(shown.contains("more changes, not shown"), "{shown}");
+}

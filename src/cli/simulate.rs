@@ -81,6 +81,11 @@ pub(super) fn run(args: &SimulateArgs) -> ExitCode {
                 Failure::Rules(why) => {
                     refuse(&format!("raftq: {}: {}\n", args.rules.display(), why.trim_end()))
                 }
+                Failure::Gap(number) => refuse(&format!(
+                    "raftq: {pcap}: packet {number} comes more than 6 hours after the one before \
+                     it\n  help: time is gone through as it was recorded: cut the capture there, \
+                     or mend the packet's time\n"
+                )),
                 Failure::Output(_) => ExitCode::SUCCESS,
             }
         }

@@ -96,7 +96,7 @@ pub struct Totals {
     pub resets: Count,
     /// Segments dropped or trimmed because their direction of a connection was stalled.
     pub stalled: Count,
-    /// Connections that a cut has starved and that could not be reset at its end.
+    /// Ends of connections that a cut has starved and that could not be told at its end.
     pub unhealed: Count,
     /// Copies of packets that could not be kept, or not be sent.
     pub copies_lost: Count,

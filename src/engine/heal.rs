@@ -126,12 +126,10 @@ impl Engine {
         let Self { plan, flows, resets, stalls, seq, .. } = self;
         for id in starved.take() {
             for direction in [0, 1] {
-                let Some(rst) = rst(flows, id, direction) else { continue };
-                if resets.waiting.len() == RESETS_MAX {
-                    plan.counters.totals.unhealed.add(1);
-                    continue;
+                match rst(flows, id, direction) {
+                    Some(rst) if resets.waiting.len() < RESETS_MAX => resets.waiting.push(rst),
+                    _ => plan.counters.totals.unhealed.add(1),
                 }
-                resets.waiting.push(rst);
             }
             let flow = flows.get_mut(id);
             if !std::mem::replace(&mut flow.is_reset, true) {
@@ -179,7 +177,10 @@ pub(super) fn starve(plan: &mut Prepared, flows: &mut Flows, rule: u16, facts: &
 fn rst(flows: &Flows, id: FlowId, direction: usize) -> Option<Rst> {
     let flow = flows.get(id);
     let (own, other) = (&flow.track[direction], &flow.track[1 - direction]);
-    let seq = own.expects.or(other.lost).or(other.next)?;
+    // Who dials and was never answered believes a RST that acknowledges its SYN, whatever number
+    // it bears (RFC 9293, 3.10.7.3).
+    let dials = own.next.map(|_| 0);
+    let seq = own.expects.or(other.lost).or(other.next).or(dials)?;
     let ends = [flow.key.low, flow.key.high];
     let (dst, src) = (ends[direction], ends[1 - direction]);
     Some(Rst { src, dst, seq, ack: own.next.unwrap_or(0) })

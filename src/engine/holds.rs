@@ -50,8 +50,12 @@ impl Engine {
     /// Makes due what no rule holds any more, and puts each flow's order right.
     fn let_holds_go(&mut self, now: Nanos) {
         let (plan, flows) = (&self.plan, &mut self.flows);
-        let holds = |rule: u16| plan.layout.steps.get(usize::from(rule)).and_then(Step::holds);
-        let ended = |held: &Held| held.by.is_some_and(|rule| holds(rule).is_none());
+        // One that has ended may have become active anew at once.
+        let has_ended = |rule: u16| {
+            let step = plan.layout.steps.get(usize::from(rule));
+            step.and_then(Step::holds).is_none() || plan.ended.contains(&rule)
+        };
+        let ended = |held: &Held| held.by.is_some_and(has_ended);
         if !self.held.iter().any(ended) {
             return;
         }
@@ -60,7 +64,7 @@ impl Engine {
             for &rule in &plan.holding {
                 let step = &layout.steps[usize::from(rule)];
                 let reversed = step.hold().is_some_and(|hold| hold.reversed);
-                if reversed && step.holds().is_none() {
+                if reversed && has_ended(rule) {
                     reverse(all, rule);
                 }
             }
@@ -78,6 +82,9 @@ impl Engine {
                     let own = if held.by.is_some() { Nanos::MAX } else { held.own };
                     held.due = own.max(flow.last_due[to]);
                     flow.last_due[to] = held.due;
+                } else if held.by.is_none() && held.due == Nanos::MAX {
+                    // Its flow is another one by now: it waits behind nobody any more.
+                    held.due = held.own.max(now);
                 }
             }
         });

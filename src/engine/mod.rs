@@ -199,9 +199,10 @@ impl Engine {
         plan.untold.drain(..).for_each(&mut tell);
         let (counters, fresh) = (&plan.counters, &mut plan.fresh);
         let first = fresh.len();
-        let (heals, ended) = (&plan.heals, &mut plan.ended);
+        let minds = !plan.heals.is_empty() || !plan.holding.is_empty();
+        let ended = &mut plan.ended;
         plan.layout.advance(t, |edge| {
-            if !edge.active && !heals.is_empty() && ended.len() < ended.capacity() {
+            if !edge.active && minds && ended.len() < ended.capacity() {
                 ended.push(edge.rule);
             }
             if edge.active {
@@ -223,12 +224,13 @@ impl Engine {
             }
         }
         self.plan.fresh.clear();
-        while let Some(rule) = self.plan.ended.pop() {
-            self.heal(rule);
+        for i in 0..self.plan.ended.len() {
+            self.heal(self.plan.ended[i]);
         }
         if !self.plan.holding.is_empty() || self.held.has_rules() {
             self.end_holds(now, t);
         }
+        self.plan.ended.clear();
     }
 
     /// Judges one packet that completes no message, as far as anybody reads messages.

@@ -9,7 +9,7 @@
 //! expects (RFC 5961). So it takes the place of the earliest segment that has not arrived, and
 //! what is held of its direction is dropped.
 
-use super::held::Held;
+use super::held::{COPIES, Held};
 use super::{Engine, Facts, Release, flows::FlowId};
 use crate::time::Nanos;
 
@@ -162,7 +162,8 @@ impl Engine {
         let mut any = false;
         for held in self.held.iter().filter(|held| is_of(held, flow, generation, direction)) {
             any = true;
-            if is_behind(seq, held.facts.seq) {
+            // What a copy is of may have been delivered.
+            if held.token.queue != COPIES && is_behind(seq, held.facts.seq) {
                 seq = held.facts.seq;
             }
         }

@@ -108,8 +108,11 @@ impl Engine {
             None if trim => Verdict::Trim,
             None => Verdict::Accept,
         };
-        // What is trimmed has no payload to be changed, and its copies would be bare.
-        let extras = Extras { damage: walk.extras.damage.filter(|_| !trim), ..walk.extras };
+        // What is trimmed has no payload to be changed, and its copies would bring what it lost.
+        let mut extras = walk.extras;
+        if trim {
+            (extras.damage, extras.copies) = (None, None);
+        }
         decide(verdict, extras)
     }
 

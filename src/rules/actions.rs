@@ -113,7 +113,9 @@ pub(super) fn actions(
         };
         if matches!(action, Action::Reorder(_)) && !actions.iter().any(is_delay) {
             let help = "write a list: do: [{ delay: 10ms }, { reorder: 25% }]";
-            let wrong = Diagnostic::error("nothing is delayed here that a packet could overtake");
+            let wrong = Diagnostic::error(
+                "nothing stands before it in this rule that a packet could overtake",
+            );
             push(wrong.at(step.span).field("do.reorder").help(help));
         }
         if action.ends() {

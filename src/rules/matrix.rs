@@ -19,6 +19,9 @@ use std::fmt::Write;
 /// Phases that are shown.
 const PHASES_MAX: usize = 16;
 
+/// The most starts and ends that are looked at for them.
+const EDGES_MAX: usize = 1_000;
+
 /// Rules that are listed.
 const RULES_SHOWN_MAX: usize = 200;
 
@@ -83,7 +86,10 @@ fn phases(table: &Table, out: &mut String) {
     let mut now = Nanos::ZERO;
     let mut shown = 0;
     let mut marked = false;
+    // Rules that come back without end may look the same for ever.
+    let mut edges = 0;
     loop {
+        edges += 1;
         marked |= current.iter().any(|cell| cell.contains('?'));
         let edge = next_edge(table, now);
         let next = edge.map(|edge| (edge, cells(table, edge)));
@@ -100,7 +106,7 @@ fn phases(table: &Table, out: &mut String) {
                 break;
             }
         }
-        if shown == PHASES_MAX {
+        if shown == PHASES_MAX || edges == EDGES_MAX {
             let _ = writeln!(out, "\nfrom {} on: more changes, not shown", show(start));
             break;
         }

@@ -220,6 +220,13 @@ pub(super) fn only_tcp(entry: &RuleEntry, push: &mut impl FnMut(Diagnostic)) -> 
             Step::Reset | Step::Stall { .. } | Step::Impair(Impair::Reject(Reject::TcpReset))
         )
     };
+    let heals = |step: &&At<Step>| matches!(step.value, Step::Drop { heal: Some(_), .. });
+    let proto = entry.r#where.as_ref().and_then(|written| written.proto);
+    let udp = proto.filter(|proto| proto.value == Proto::Udp);
+    if let (Some(step), Some(udp)) = (entry.r#do.iter().find(heals), udp) {
+        let wrong = Diagnostic::error("UDP has no connections that could be reset at the end");
+        push(wrong.at(step.span).first(udp.span).field("do").help("leave `heal` out"));
+    }
     let Some(step) = entry.r#do.iter().find(of_tcp) else { return false };
     let proto = entry.r#where.as_ref().and_then(|written| written.proto);
     if let Some(proto) = proto.filter(|proto| proto.value == Proto::Udp) {

@@ -296,7 +296,7 @@ fn rate(reader: &mut Reader<'_>, node: &Node) -> Option<Impair> {
         let wrong = Diagnostic::error("if nothing may wait, nearly everything is dropped");
         reader.report(wrong.at(written.span).help("write how long packets may wait: 1s"));
     }
-    Some(Impair::Rate(Rate {
+    let rate = Rate {
         bits: fields.bits.value.0,
         overhead: fields.overhead.map_or(0, |at| at.value),
         cell: fields.cell.map_or(0, |at| at.value),
@@ -304,7 +304,15 @@ fn rate(reader: &mut Reader<'_>, node: &Node) -> Option<Impair> {
         burst: fields.burst.map_or(0, |at| at.value.0),
         limit,
         per: fields.per.map(|at| at.value).unwrap_or_default(),
-    }))
+    };
+    let one = rate.takes(1_500, 1);
+    let never = |at: &At<Nanos>| at.value > Nanos::ZERO && one > at.value && rate.burst < 1_500;
+    if let Some(written) = fields.limit.filter(never) {
+        let wrong = format!("a packet of 1500 bytes takes {}: none ever passes", show(one));
+        let help = "`limit` is how long a packet may wait, its own time on the line included";
+        reader.report(Diagnostic::warning(wrong).at(written.span).help(help));
+    }
+    Some(Impair::Rate(rate))
 }
 
 fn bits(reader: &mut Reader<'_>, node: &Node) -> Option<At<Bits>> {

@@ -155,6 +155,8 @@ pub struct Totals {
     pub copies_lost: u64,
     /// Packets that were to be damaged and could not be.
     pub undamaged: u64,
+    /// Ends of connections that a cut has starved and that could not be told at its end.
+    pub unhealed: u64,
     /// Flows forgotten early.
     pub flows_evicted: u64,
     /// Verdicts that the kernel refused.
@@ -240,6 +242,7 @@ impl Outcome {
             not_injected: detached.ended.injected.failed,
             copies_lost: count.copies_lost.get(),
             undamaged: count.undamaged.get(),
+            unhealed: count.unhealed.get(),
             flows_evicted: count.flows_evicted.get(),
             refused: detached.ended.faults.refused,
             garbled: detached.ended.faults.garbled,
@@ -371,6 +374,11 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
         totals.undamaged,
         "packets were to be damaged and went on as they were: their bytes were not at hand, or \
          there was no room to keep others instead",
+    );
+    warn(
+        totals.unhealed,
+        "ends of connections that a cut has starved were not reset: too many, or nothing was known \
+         of what they expect",
     );
     warn(totals.garbled, "messages of the kernel could not be read; their packets stay unanswered");
     warn(totals.flows_evicted, "flows were forgotten early: more were open than raftq keeps");

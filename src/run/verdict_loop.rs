@@ -261,6 +261,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         self.let_go(now, |engine, reports, out| {
             let tell = |edge| drop(reports.send(Report::Edge(edge)));
             engine.advance(now, tell, &mut |r| out.answer(r));
+            // What a cut that healed has left behind must not come before its resets.
+            engine.drop_orphans(&mut |r| out.answer(r));
             engine.release(now, &mut |r| out.answer(r));
         })?;
         self.send_resets(now)

@@ -37,6 +37,9 @@ use words::Fate;
 /// The engine's time of the first packet: its clock has no time before.
 const ZERO: Nanos = Nanos::from_secs(1);
 
+/// The longest silence in a capture: what rules do meanwhile is gone through one by one.
+const GAP_MAX: Nanos = Nanos::from_secs(6 * 3_600);
+
 /// Compiles the rules with these roles.
 pub type Bind<'a> = &'a dyn Fn(Roles) -> Result<Compiled, Report>;
 
@@ -47,6 +50,8 @@ pub enum Failure {
     Capture(Unread),
     /// The rules ask for what a recording cannot tell.
     Rules(String),
+    /// This packet comes too long after the one before it.
+    Gap(u64),
     /// Nobody takes the output.
     Output(io::Error),
 }
@@ -128,6 +133,9 @@ impl<'a> Simulation<'a> {
         while let Some(recorded) = capture.next_packet().map_err(Failure::Capture)? {
             let first = *first.get_or_insert(recorded.at_ns);
             let at = ZERO + Nanos(recorded.at_ns.saturating_sub(first));
+            if at.saturating_sub(self.now) > GAP_MAX && recorded.at_ns > first {
+                return Err(Failure::Gap(recorded.number));
+            }
             self.backwards += u64::from(recorded.at_ns < first || at < self.now);
             self.pass_time(at.max(self.now), say)?;
             self.take(&recorded, say)?;
