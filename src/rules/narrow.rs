@@ -2,6 +2,7 @@
 //! single packet. Part of the compiled table.
 
 use super::about::Bounds;
+use crate::packet::tcp_flags;
 
 /// Each `None` matches everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,3 +87,18 @@ pub const PATTERNS_MAX: usize = 32;
 
 /// The most bytes of a pattern.
 pub const PATTERN_MAX: usize = 256;
+
+/// The words of TCP flags, and their bits.
+pub(super) const FLAGS: [(&str, u8); 8] = [
+    ("fin", tcp_flags::FIN),
+    ("syn", tcp_flags::SYN),
+    ("rst", tcp_flags::RST),
+    ("psh", tcp_flags::PSH),
+    ("ack", tcp_flags::ACK),
+    ("urg", tcp_flags::URG),
+    ("ece", tcp_flags::ECE),
+    ("cwr", tcp_flags::CWR),
+];
+
+/// The words of the two bits of RFC 3168, by their value.
+pub(super) const ECN: [&str; 4] = ["not_ect", "ect1", "ect0", "ce"];

@@ -4,10 +4,9 @@ use super::diagnostic::{Diagnostic, nearest, quote};
 use super::document::{Node, Value};
 use super::fields::Reader;
 use super::file::{At, Where};
-use super::narrow::{Flags, PATTERN_MAX};
+use super::narrow::{ECN, FLAGS, Flags, PATTERN_MAX};
 use super::scalar::Refused;
 use super::written::ContainsFields;
-use crate::packet::tcp_flags;
 
 pub(super) const WHERE_KEYS: &[&str] = &[
     "proto",
@@ -32,20 +31,6 @@ pub(super) const WHERE_KEYS: &[&str] = &[
     "chance",
 ];
 pub(super) const CONTAINS_KEYS: &[&str] = &["bytes", "at"];
-
-const FLAGS: [(&str, u8); 8] = [
-    ("fin", tcp_flags::FIN),
-    ("syn", tcp_flags::SYN),
-    ("rst", tcp_flags::RST),
-    ("psh", tcp_flags::PSH),
-    ("ack", tcp_flags::ACK),
-    ("urg", tcp_flags::URG),
-    ("ece", tcp_flags::ECE),
-    ("cwr", tcp_flags::CWR),
-];
-
-/// The two bits of RFC 3168, by their value.
-const ECN: [&str; 4] = ["not_ect", "ect1", "ect0", "ce"];
 
 pub(super) fn filter(reader: &mut Reader<'_>, node: &Node) -> Option<Where> {
     let object = reader.object(node, "`where`", WHERE_KEYS)?;

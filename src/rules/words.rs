@@ -1,10 +1,9 @@
 //! Actions and conditions on packets in words, for the link matrix.
 
 use super::impair::{Losing, Lot, Part, Per, Until};
-use super::narrow::{Dialled, Narrow, Pattern};
+use super::narrow::{Dialled, ECN, FLAGS, Narrow, Pattern};
 use super::scalar::show;
 use super::table::{Action, Bounds, Delay, Distribution, Loss, Order, Rule, Table, What};
-use crate::packet::tcp_flags;
 use crate::time::Nanos;
 use std::fmt::Write as _;
 
@@ -197,25 +196,15 @@ pub(super) fn narrow(table: &Table, of: &Narrow) -> Vec<String> {
     words.extend(of.payload.map(|payload| format!("{} bytes of payload", bounds(payload))));
     words.extend(of.offset.map(|offset| format!("bytes {} of the stream", bounds(offset))));
     if let Some(flags) = of.flags {
-        const NAMES: [(&str, u8); 8] = [
-            ("fin", tcp_flags::FIN),
-            ("syn", tcp_flags::SYN),
-            ("rst", tcp_flags::RST),
-            ("psh", tcp_flags::PSH),
-            ("ack", tcp_flags::ACK),
-            ("urg", tcp_flags::URG),
-            ("ece", tcp_flags::ECE),
-            ("cwr", tcp_flags::CWR),
-        ];
         let of = |sign: &str, bits: u8| {
-            let named = NAMES.into_iter().filter(|(_, bit)| bits & bit != 0);
+            let named = FLAGS.into_iter().filter(|(_, bit)| bits & bit != 0);
             named.map(|(name, _)| format!("{sign}{name}")).collect::<Vec<_>>()
         };
         words.push([of("", flags.set), of("!", flags.clear)].concat().join(" "));
     }
     words.extend(of.dscp.map(|dscp| format!("dscp {dscp}")));
     words.extend(of.ecn.map(|codes| {
-        let names = ["not_ect", "ect1", "ect0", "ce"].into_iter().enumerate();
+        let names = ECN.into_iter().enumerate();
         let meant = names.filter(|(i, _)| codes & (1 << i) != 0).map(|(_, name)| name);
         format!("ecn {}", meant.collect::<Vec<_>>().join(" or "))
     }));
