@@ -6,7 +6,7 @@
 use super::held::Held;
 use super::layout::Step;
 use super::{Engine, order};
-use crate::rules::table::{Event, Hold, Until};
+use crate::rules::table::{Action, Event, Hold, Until};
 use crate::time::Nanos;
 use std::cmp::Reverse;
 
@@ -109,10 +109,10 @@ fn reverse(all: &mut [Reverse<Held>], rule: u16) {
     }
 }
 
-/// Whether a rule's hold is to be kept in mind.
-pub(super) fn of(actions: &[crate::rules::table::Action]) -> Option<Hold> {
+/// How a rule with these actions holds packets, if it does.
+pub(super) fn of(actions: &[Action]) -> Option<Hold> {
     actions.iter().find_map(|action| match action {
-        crate::rules::table::Action::Hold(hold) => Some(*hold),
+        Action::Hold(hold) => Some(*hold),
         _ => None,
     })
 }

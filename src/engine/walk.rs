@@ -367,8 +367,10 @@ fn impair(
             hit
         }
         Action::Corrupt(corrupt) => {
-            let damaged = damaged(&corrupt, facts, seed, draw);
-            let hit = damaged.filter(|_| impair::hits(corrupt.lot, seed, draw, memory));
+            let part = damageable(&corrupt, facts);
+            let hit = part.filter(|_| impair::hits(corrupt.lot, seed, draw, memory));
+            // What it is changed by is drawn only for those that are hit.
+            let hit = hit.map(|damage| Damage { bits: draw.and(2).bits(seed), ..damage });
             walk.extras.damage = hit.or(walk.extras.damage);
             hit.is_some()
         }
@@ -402,15 +404,14 @@ fn impair(
     }
 }
 
-/// How a packet would be changed; `None` where it has nothing there.
-fn damaged(corrupt: &Corrupt, facts: &Facts, seed: u64, draw: Draw) -> Option<Damage> {
+/// What of a packet would be changed, by nothing yet; `None` where it has nothing there.
+fn damageable(corrupt: &Corrupt, facts: &Facts) -> Option<Damage> {
     let len = facts.payload_len();
-    let bits = draw.and(2).bits(seed);
     let (from, to, one_bit) = match corrupt.part {
         Part::Bit => (0, len, true),
         Part::Bytes { from, to } => (u32::from(from), u32::from(to).min(len), false),
     };
     let fixes_checksum = corrupt.fixes_checksum;
     let some = facts.changeable && from < to;
-    some.then_some(Damage { from, to, bits, one_bit, fixes_checksum })
+    some.then_some(Damage { from, to, bits: 0, one_bit, fixes_checksum })
 }
