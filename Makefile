@@ -4,11 +4,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 SCENARIOS := sanity clients restart partition slow flaky wan pause membership snapshot storm
 
-.PHONY: help setup build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all \
+.PHONY: help setup setup-dev build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all \
 	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode bench-table lint clean-host
 
 help:
 	@echo 'make setup       install what is missing (apt), unpack etcd and NATS into .tools/'
+	@echo 'make setup-dev   the same, and a browser, tshark and npm for tests and lints'
 	@echo 'make build       release build of everything'
 	@echo 'make demo        start a Raft cluster, cut its leader off, kill another; was it right?'
 	@echo 'make demo-etcd   attach to a real etcd cluster, cut its leader off, and heal it'
@@ -33,6 +34,9 @@ help:
 setup:
 	@tools/setup.sh
 
+setup-dev:
+	@tools/setup.sh dev
+
 build:
 	@tools/run.sh user cargo build --release --workspace
 
@@ -42,7 +46,7 @@ demo: setup build
 demo-etcd: setup build
 	@tools/run.sh root $(TARGET)/release/raftq-demo --raftq $(TARGET)/release/raftq $(DEMO_ARGS)
 
-test: setup
+test: setup-dev
 	@tools/test.sh all
 
 test-deaths: setup
@@ -91,7 +95,7 @@ bench-decode: setup build
 bench-table: setup build
 	@tools/run.sh user $(TARGET)/release/raftq-bench table
 
-lint: setup
+lint: setup-dev
 	@tools/run.sh user cargo fmt --all --check
 	@tools/run.sh user cargo clippy --workspace --all-targets --quiet -- -D warnings
 	@if tools/run.sh user sh -c 'command -v cargo-deny' >/dev/null; then \

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 5  main.rs, cli/        arguments to calls; nothing else
-//! 4  run/                 threads, schedule, publication, attach, guardian, results
+//! 4  run/ report/         threads, schedule, attach, guardian; what a run tells its readers
 //! 3  kernel/              queue socket, iptables, namespaces, socket owners, clock  (the only I/O)
 //! 2  engine/ observe/     decide, hold, release; what messages tell                (pure)
 //! 1  rules/ wire/         YAML -> table; bytes -> Raft messages                    (pure)
@@ -19,6 +19,7 @@ pub mod engine;
 pub mod kernel;
 pub mod observe;
 pub mod packet;
+pub mod report;
 pub mod rules;
 pub mod run;
 pub mod time;

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Installs what a fresh Debian or Ubuntu machine lacks; quick, and without apt, where nothing is.
+# setup.sh [dev]: installs what a fresh Debian or Ubuntu machine lacks; quick, and without apt,
+# where nothing is. `dev` adds what only raftq's own tests and lints need: a browser for the
+# report, tshark, and npm for the page's packages.
 #
 # Systems under test are unpacked into .tools/ and not installed: Debian's packages start
 # services on the ports that a test's own nodes have. Newer releases than Debian's come from
@@ -8,6 +10,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
+for_whom=${1:-user}
 
 ETCD=.tools/etcd
 NATS=.tools/nats
@@ -21,6 +24,10 @@ missing() {
     [ -e /usr/include/stdio.h ] || echo libc6-dev
     python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
     pkg-config --exists libnetfilter_queue 2>/dev/null || echo libnetfilter-queue-dev
+    [ "$for_whom" = dev ] || return 0
+    for pair in chromium:chromium chromium-driver:chromedriver tshark:tshark npm:npm; do
+        command -v "${pair#*:}" >/dev/null || echo "${pair%%:*}"
+    done
 }
 
 has_etcd() { [ -x "$ETCD/usr/bin/etcd" ] && [ -x "$ETCD/usr/bin/etcdctl" ]; }
