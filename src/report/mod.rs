@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! story.rs   everything on one timeline, as the page is told
+//! junit.rs   a run as a suite of tests
 //! ```
 
+pub mod junit;
 pub mod story;
