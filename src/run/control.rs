@@ -2,6 +2,7 @@
 //! look now and then at whether the rules still stand. None of it is on a packet's way.
 
 mod listing;
+mod measuring;
 mod switching;
 
 use super::attach::{self, Options};
@@ -22,7 +23,7 @@ use crate::kernel::poll::{self, Poller};
 use crate::kernel::signals::{Signals, Wish};
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, signals};
-use crate::observe::Turn;
+use crate::observe::{Invariant, Turn};
 use crate::packet::NodeId;
 use crate::rules::table::{Rule, Window};
 use crate::rules::{Compiled, Report as RuleReport, Table};
@@ -129,6 +130,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         undecided: false,
         broken: false,
         terminals: terminals(),
+        violations: [0; Invariant::ALL.len()],
     };
     control.tell_warnings();
     if let Err(trouble) = control.go() {
@@ -173,6 +175,8 @@ struct Control<'a> {
     undecided: bool,
     broken: bool,
     terminals: usize,
+    /// Violations that were told, by their invariant's place in `ALL`.
+    violations: [u64; Invariant::ALL.len()],
 }
 
 impl Control<'_> {
@@ -283,7 +287,8 @@ impl Control<'_> {
 
     /// Violations are told when they are seen; the result has their evidence.
     fn tell_alarms(&mut self) {
-        while let Some(said) = self.attached.alarm() {
+        while let Some((invariant, said)) = self.attached.alarm() {
+            self.violations[invariant as usize] += 1;
             let t = clock::now().saturating_sub(self.attached.start);
             self.status.warn(&format!("violated on the wire: {said}"));
             self.tell(&Happened::rule(t, "invariants", &said));

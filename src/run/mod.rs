@@ -20,6 +20,7 @@ mod lanes;
 mod listening;
 mod loads;
 pub mod mailbox;
+pub mod metrics;
 pub mod outcome;
 pub mod parcels;
 mod phases;

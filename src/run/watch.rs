@@ -9,7 +9,7 @@
 use super::wire_outcome::WireOutcome;
 use crate::kernel::queue::Packet;
 use crate::observe::file::{self, Header};
-use crate::observe::{Alarm, Event, Observer, Seen, Watched};
+use crate::observe::{Alarm, Event, Invariant, Observer, Seen, Watched};
 use crate::packet::{LinkId, NodeId, PacketView};
 use crate::rules::Table;
 use crate::time::Nanos;
@@ -175,7 +175,7 @@ pub struct Watcher {
     finished: Arc<AtomicBool>,
     thread: Option<JoinHandle<Ended>>,
     births: Sender<Event>,
-    alarms: Receiver<String>,
+    alarms: Receiver<(Invariant, String)>,
 }
 
 /// Opens both ends for a table that names a protocol; `None` where it does not.
@@ -217,9 +217,9 @@ impl Watcher {
         Births(self.births.clone())
     }
 
-    /// The next violation that was not told yet, in a sentence.
+    /// The next violation that was not told yet: of what, and in a sentence.
     #[must_use]
-    pub fn alarm(&self) -> Option<String> {
+    pub fn alarm(&self) -> Option<(Invariant, String)> {
         self.alarms.try_recv().ok()
     }
 
@@ -257,7 +257,7 @@ struct Watch {
     sink: Option<Sink>,
     /// Alarms that were told so far.
     told: usize,
-    tell: Sender<String>,
+    tell: Sender<(Invariant, String)>,
 }
 
 impl Watch {
@@ -338,7 +338,7 @@ impl Watch {
     fn see(&mut self, event: &Event) {
         self.observer.see(event);
         for alarm in &self.observer.alarms()[self.told..] {
-            let _ = self.tell.send(alarm.said.clone());
+            let _ = self.tell.send((alarm.invariant, alarm.said.clone()));
         }
         self.told = self.observer.alarms().len();
         if let Some(sink) = &mut self.sink {
