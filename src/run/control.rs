@@ -16,6 +16,7 @@ use super::phases;
 use super::serve::Server;
 use super::status::{self, Status};
 use super::switches::Switches;
+use super::tone::Line;
 use crate::engine::Turned;
 use crate::kernel::door::Door;
 use crate::kernel::poll::{self, Poller};
@@ -70,15 +71,19 @@ pub struct Run<'a> {
 }
 
 /// Turns how far the rules are into a status line.
-pub type Beside<'a> = &'a dyn Fn(&Progress) -> Option<String>;
+pub type Beside<'a> = &'a dyn Fn(&Progress) -> Option<Line>;
 
 /// How far the rules are.
 #[derive(Debug)]
 pub struct Progress {
     /// What is left until they have ended; none where that is not known.
     pub left: Option<Nanos>,
+    /// How much of their time is over, from 0 to 1, where that is known.
+    pub share: Option<f64>,
     /// The rules and faults that are active.
     pub active: Vec<String>,
+    /// Who leads, and in which term, as far as somebody was heard or asked.
+    pub leader: Option<(String, Option<u64>)>,
 }
 
 /// Attaches, runs and detaches.
@@ -285,7 +290,7 @@ impl Control<'_> {
     fn tell_alarms(&mut self) {
         while let Some(said) = self.attached.alarm() {
             let t = clock::now().saturating_sub(self.attached.start);
-            self.status.warn(&format!("violated on the wire: {said}"));
+            self.status.violated(&said);
             self.tell(&Happened::rule(t, "invariants", &said));
         }
     }
@@ -390,7 +395,13 @@ impl Control<'_> {
         let rules = self.status.active(table).map(str::to_owned);
         let active = rules.chain(self.disturb.active()).collect();
         let left = self.until.map(|until| until.saturating_sub(now));
-        let Some(line) = beside(&Progress { left, active }) else { return false };
+        let share = self.until.map(|until| {
+            let all = until.saturating_sub(self.attached.start).as_secs_f64();
+            if all > 0.0 { t.as_secs_f64() / all } else { 1.0 }
+        });
+        let name = |node: NodeId| table.nodes[usize::from(node.0)].name.clone();
+        let leader = self.disturb.leads().map(|(node, term)| (name(node), term));
+        let Some(line) = beside(&Progress { left, share, active, leader }) else { return false };
         if self.status.is_due(now) {
             self.status.put_line(&line);
         }
