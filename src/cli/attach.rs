@@ -152,6 +152,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         }),
         listen: args.listen,
         host,
+        record: None,
         told: None,
         beside: None,
     };

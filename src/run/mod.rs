@@ -1,5 +1,6 @@
 //! Threads, schedule, publication: what turns the parts into a running raftq.
 
+mod activations;
 pub mod api;
 pub mod asker;
 pub mod attach;
@@ -11,6 +12,7 @@ mod cluster_host;
 pub mod control;
 pub mod disturb;
 pub mod experiment;
+pub mod facts;
 pub mod found;
 pub mod guardian;
 pub mod healing;
@@ -24,7 +26,9 @@ pub mod outcome;
 pub mod parcels;
 mod phases;
 pub mod reach;
+pub mod recorder;
 pub mod replay;
+pub mod sampler;
 pub mod schedule;
 pub mod serve;
 pub mod signalled;
@@ -33,6 +37,7 @@ pub mod spin;
 pub mod status;
 pub mod summary;
 pub mod switches;
+pub mod timeline;
 pub mod trace;
 pub mod verdict;
 pub mod verdict_loop;

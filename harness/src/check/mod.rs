@@ -28,7 +28,7 @@ use serde::Serialize;
 use std::fmt;
 use std::path::Path;
 
-pub use evidence::{Evidence, Line};
+pub use evidence::{Evidence, Line, text as call_text};
 
 /// How much work a verdict may take.
 #[derive(Debug, Clone, Copy)]
