@@ -27,7 +27,8 @@ use crate::packet::{LinkId, NodeId};
 use crate::rules::table::{Fault, NodeBits, ProcessAction};
 use crate::rules::{self, Compiled, Roles, Source, Table};
 use crate::time::Nanos;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,26 +51,37 @@ pub struct Hosted<'a> {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Happened {
     /// When, on the rules' clock.
-    #[serde(rename = "t_ns", serialize_with = "nanos")]
+    #[serde(rename = "t_ns", with = "nanos")]
+    #[schemars(with = "u64")]
     pub t: Nanos,
     /// The rule or fault.
     pub rule: String,
     /// What became of it.
     pub what: String,
     /// The nodes that it is about.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
     /// The same for machines; `events.jsonl` has it.
     #[serde(skip)]
     pub fact: Option<Fact>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn nanos<S: serde::Serializer>(t: &Nanos, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_u64(t.0)
+/// A time as the number of its nanoseconds.
+mod nanos {
+    use super::Nanos;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(t: &Nanos, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u64(t.0)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(d: D) -> Result<Nanos, D::Error> {
+        u64::deserialize(d).map(Nanos)
+    }
 }
 
 /// Stands where the rule's name does, for what nodes did by themselves.

@@ -45,3 +45,4 @@ pub mod verdict_text;
 pub mod watch;
 pub mod wire_check;
 pub mod wire_outcome;
+pub mod words;

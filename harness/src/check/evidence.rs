@@ -11,7 +11,8 @@ use super::operation::{Object, Operation};
 use super::search::{Found, decide, without_unseen};
 use super::state::{Action, State};
 use crate::history::{Call, Function};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The most searches that making it smaller may take.
@@ -21,7 +22,7 @@ const TRIES: usize = 600;
 const SMALL: Budget = Budget { configurations: 20_000 };
 
 /// Why a promise was not kept.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// The object it is about, such as `key r3.0`.
     pub object: String,
@@ -32,7 +33,7 @@ pub struct Evidence {
 }
 
 /// One call of the evidence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// Who called.
     pub process: u64,
