@@ -31,6 +31,7 @@ pub mod replay;
 pub mod sampler;
 pub mod schedule;
 pub mod serve;
+pub mod session;
 pub mod signalled;
 pub mod simulate;
 pub mod spin;

@@ -95,6 +95,7 @@ pub struct Summary {
     /// Each check.
     pub findings: Vec<Finding>,
     /// Clocks and phases.
+    #[serde(default)]
     pub timeline: Timeline,
     /// When the fault phase began and ended, in nanoseconds of the run's clock.
     pub faults_ns: (u64, u64),
