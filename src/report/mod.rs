@@ -10,6 +10,7 @@
 //! logs.rs     excerpts of nodes' logs
 //! bands.rs    what was done;  lanes.rs  what nodes were;  moments.rs  points in time
 //! thin.rs     streams of which only so much is kept
+//! page.rs     the page: the verdict in plain HTML, everything else drawn from the story
 //! ```
 //!
 //! All of it is a function of the folder: made again, it comes to the same bytes.
@@ -22,6 +23,7 @@ mod known;
 mod lanes;
 mod logs;
 mod moments;
+pub mod page;
 mod said;
 pub mod story;
 mod tell;
@@ -37,12 +39,12 @@ use std::path::{Path, PathBuf};
 use story::Story;
 
 /// The page's name in a run's folder.
-pub const REPORT: &str = "story.json";
+pub const REPORT: &str = "report.html";
 
 /// Writes the page of a run to `out`, or into its folder; where it is then.
 pub fn write(story: &Story, folder: &Path, out: Option<&Path>) -> Result<PathBuf, Unreadable> {
     let path = out.map_or_else(|| folder.join(REPORT), Path::to_owned);
-    let page = serde_json::to_string(story).unwrap_or_default() + "\n";
+    let page = page::page(story);
     let unwritable = |e: io::Error| {
         let why = format!("{} cannot be written ({e})", path.display());
         Unreadable::new(why, "name another file with --out")
