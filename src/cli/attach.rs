@@ -1,14 +1,17 @@
 //! `raftq --rules FILE`: attach to a running cluster.
 
+use super::report;
+use super::run::{bad_input, is_free};
 use crate::kernel::restore::Flavour;
-use crate::rules::{Inputs, Report, Roles, SetArg};
+use crate::rules::{Inputs, Report, Roles, SetArg, Table};
 use crate::run::attach::{Options, QueueKind};
 use crate::run::control::{self, Run};
 use crate::run::disturb::Hosted;
 use crate::run::found::Found;
 use crate::run::host::{Host, Unasked};
-use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
+use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, Outcome, VIOLATED};
 use crate::run::reach::Reach;
+use crate::run::session::Session;
 use crate::run::signalled::Signalled;
 use crate::run::{status, summary};
 use crate::time::Nanos;
@@ -62,8 +65,12 @@ pub(super) struct AttachArgs {
     trace: Option<PathBuf>,
     /// Log every Raft message to this file, a JSON line each, where the cluster names its protocol;
     /// `raftq check` judges it again
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
     wire: Option<PathBuf>,
+    /// Leave a folder with everything that happened, and a report of it: events, Raft's messages
+    /// where the cluster names its protocol, summary.json, report.html
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Tell only warnings and the result
     #[arg(long, short)]
     quiet: bool,
@@ -118,6 +125,10 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
             return ExitCode::from(BAD_INPUT);
         }
     };
+    let session = match open(args, &inputs, &table, found.as_ref()) {
+        Ok(session) => session,
+        Err(code) => return code,
+    };
     let host: Option<(Arc<dyn Host>, Reach)> = match (args.allow_process_faults, &found) {
         (true, _) => Some((Arc::new(Signalled::new(found.clone())), Reach::Signals)),
         (false, Some(found)) => Some((Arc::<Found>::clone(found), Reach::Nothing)),
@@ -141,7 +152,7 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
                 FlavourArg::Legacy => Flavour::Legacy,
             }),
             trace: args.trace.as_deref(),
-            wire: args.wire.as_deref(),
+            wire: args.wire.as_deref().or(session.as_ref().and_then(Session::wire)),
         },
         lasts: args.lasts,
         quiet: args.quiet,
@@ -152,29 +163,65 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         }),
         listen: args.listen,
         host,
+        record: session.as_ref().map(Session::recorder),
         told: None,
         beside: None,
     };
-    match control::run(table, &run) {
-        Ok(outcome) => {
-            let outcome = outcome.judged();
-            for warning in &outcome.warnings[outcome.told..] {
-                status::put(&format!("raftq: warning: {warning}\n"));
-            }
-            let text = if args.json {
-                serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
-            } else {
-                summary::summary(&outcome, status::width())
-            };
-            // A reader that has gone away has seen what it wanted.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::from(outcome.exit_code)
-        }
+    let outcome = control::run(table, &run);
+    drop(run);
+    match outcome {
+        Ok(outcome) => ended(args, outcome.judged(), session),
         Err(trouble) => {
             status::put(&format!("raftq: {trouble}\n"));
+            if let Some(session) = session {
+                session.abandon();
+            }
             ExitCode::from(ENVIRONMENT)
         }
     }
+}
+
+/// Says what came of it, and closes the folder.
+fn ended(args: &AttachArgs, outcome: Outcome, session: Option<Session>) -> ExitCode {
+    for warning in &outcome.warnings[outcome.told..] {
+        status::put(&format!("raftq: warning: {warning}\n"));
+    }
+    let mut text = if args.json {
+        serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
+    } else {
+        summary::summary(&outcome, status::width())
+    };
+    let mut code = outcome.exit_code;
+    match session.map(|session| session.close(outcome).1) {
+        None => {}
+        Some(Ok(folder)) => {
+            let line = report::line(&folder);
+            text += if args.json { "" } else { &line };
+        }
+        // It was asked for, and is not there.
+        Some(Err(why)) => {
+            status::put(&format!("raftq: the folder of this session is not whole: {why}\n"));
+            code = if code == VIOLATED { code } else { ENVIRONMENT };
+        }
+    }
+    // A reader that has gone away has seen what it wanted.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+/// The folder of this session, where one is asked for.
+fn open(
+    args: &AttachArgs,
+    inputs: &Inputs,
+    table: &Table,
+    found: Option<&Arc<Found>>,
+) -> Result<Option<Session>, ExitCode> {
+    let Some(folder) = &args.out else { return Ok(None) };
+    let refuse =
+        |why: &dyn std::fmt::Display| bad_input(&format!("raftq: {}: {why}\n", folder.display()));
+    is_free(folder).map_err(|why| refuse(&why))?;
+    let session = Session::open(folder, inputs, table, args.adapter.as_deref(), found);
+    session.map(Some).map_err(|e| refuse(&format!("{e}; name another --out")))
 }
 
 /// The cluster at `--attach`, if it is named so; else the exit code.

@@ -7,6 +7,7 @@ mod doctor;
 mod lint;
 mod node;
 mod replay;
+mod report;
 mod rules;
 mod run;
 mod simulate;
@@ -43,6 +44,8 @@ enum Command {
     Rules(rules::RulesArgs),
     /// Run again what a folder has, and say how alike the two are
     Replay(replay::ReplayArgs),
+    /// Make a run's report again from its folder
+    Report(report::ReportArgs),
     /// Judge stored histories: were they linearizable, was anything lost
     Check(check::CheckArgs),
     /// Say what this host lacks, and the command that mends it
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Ok(Cli { command: Some(Command::Run(args)), .. }) => run::run(&args),
         Ok(Cli { command: Some(Command::Rules(args)), .. }) => rules::run(&args),
         Ok(Cli { command: Some(Command::Replay(args)), .. }) => replay::run(&args),
+        Ok(Cli { command: Some(Command::Report(args)), .. }) => report::run(&args),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
         Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),

@@ -17,3 +17,14 @@ pub fn stamp() -> String {
     jiff::Timestamp::from_second(t.tv_sec())
         .map_or_else(|_| t.tv_sec().to_string(), |at| at.strftime("%Y%m%dT%H%M%SZ").to_string())
 }
+
+/// The time of day, UTC, that it was at this moment of [`now`]'s clock, as RFC 3339 has it; to the
+/// millisecond.
+#[must_use]
+pub fn day_at(moment: Nanos) -> String {
+    let t = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists on Linux");
+    let real = i128::from(t.tv_sec()) * 1_000_000_000 + i128::from(t.tv_nsec());
+    let then = real - i128::from(now().0) + i128::from(moment.0);
+    jiff::Timestamp::from_nanosecond(then)
+        .map_or_else(|_| String::new(), |at| at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+}

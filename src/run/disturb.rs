@@ -15,6 +15,7 @@ mod by_name;
 mod successor;
 
 use super::binding;
+use super::facts::Fact;
 use super::host::{Done, Host, Job, Worker};
 use super::mailbox::Order;
 use super::reach::Reach;
@@ -63,6 +64,9 @@ pub struct Happened {
     /// The nodes that it is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
+    /// The same for machines; `events.jsonl` has it.
+    #[serde(skip)]
+    pub fact: Option<Fact>,
 }
 
 /// A time as the number of its nanoseconds.
@@ -93,7 +97,13 @@ impl Happened {
     /// Of a rule.
     #[must_use]
     pub fn rule(t: Nanos, rule: &str, what: &str) -> Self {
-        Self { t, rule: rule.to_owned(), what: what.to_owned(), nodes: Vec::new() }
+        Self { t, rule: rule.to_owned(), what: what.to_owned(), nodes: Vec::new(), fact: None }
+    }
+
+    /// The same with what it says to machines.
+    #[must_use]
+    pub fn with(self, fact: Option<Fact>) -> Self {
+        Self { fact, ..self }
     }
 }
 
@@ -328,7 +338,8 @@ impl<'a> Disturb<'a> {
                 let table = binding::bound(table, i, &bound.rules[i], window);
                 let who = self.who(&table.rules[i].links);
                 let by = leader.map_or(String::new(), |leader| self.source(leader));
-                self.note(t, &name, &format!("bound: {}{by}", who.join(", ")), who);
+                let what = format!("bound: {}{by}", who.join(", "));
+                self.note_fact(t, &name, &what, who, Fact::Bound { by: plain(&by) });
                 Ok(Some(table))
             }
             What::Fault(i) => {
@@ -396,7 +407,8 @@ impl<'a> Disturb<'a> {
         let silent = if fault.action.silences() { "; silent from here on" } else { "" };
         let source = &self.under_way[i].source;
         let what = format!("{} {}{source}{by}{silent}", fault.action.name(), names.join(", "));
-        self.note(t, &fault.name, &what, names);
+        let fact = Fact::Ordered { action: fault.action.name().into(), undo: false };
+        self.note_fact(t, &fault.name, &what, names, fact);
         for &node in &nodes {
             let job = Job { fault: i, action: fault.action, node, undo: false };
             // A node that comes back in another way than its crash would end is heard again.
@@ -422,7 +434,9 @@ impl<'a> Disturb<'a> {
         let victims = std::mem::take(&mut self.under_way[i].victims);
         let names: Vec<String> = victims.iter().map(|&node| self.names[node].clone()).collect();
         if let Some(undone) = fault.action.undone_by() {
-            self.note(t, &fault.name, &format!("over, {undone}: {}", names.join(", ")), names);
+            let what = format!("over, {undone}: {}", names.join(", "));
+            let fact = Fact::Ordered { action: fault.action.name().into(), undo: true };
+            self.note_fact(t, &fault.name, &what, names, fact);
             for node in victims {
                 self.order(Job { fault: i, action: fault.action, node, undo: true });
             }
@@ -483,10 +497,12 @@ impl<'a> Disturb<'a> {
         if result.is_ok() && (job.undo || job.action.undone_by().is_none()) {
             self.undone = Some(t);
         }
+        let (action, failed) = (job.action.name().to_owned(), result.is_err());
         if let Err(why) = result {
             self.failures.push(format!("`{rule}` was not done to {node}: {why}"));
         }
-        self.note(t, &rule, &what, vec![node]);
+        let fact = Fact::Done { action, undo: job.undo, failed };
+        self.note_fact(t, &rule, &what, vec![node], fact);
     }
 
     /// At the end, at `t`: waits for what was ordered, a while, and says which faults were never
@@ -549,7 +565,13 @@ impl<'a> Disturb<'a> {
 
     fn note(&mut self, t: Nanos, rule: &str, what: &str, nodes: Vec<String>) {
         let (rule, what) = (rule.to_owned(), what.to_owned());
-        self.happened.push(Happened { t, rule, what, nodes });
+        self.happened.push(Happened { t, rule, what, nodes, fact: None });
+    }
+
+    /// The same with what it says to machines.
+    fn note_fact(&mut self, t: Nanos, rule: &str, what: &str, nodes: Vec<String>, fact: Fact) {
+        self.note(t, rule, what, nodes);
+        self.happened.last_mut().expect("it was just put there").fact = Some(fact);
     }
 
     /// Who said that it leads, for people.
@@ -565,6 +587,11 @@ impl<'a> Disturb<'a> {
     fn who(&self, links: &[LinkId]) -> Vec<String> {
         binding::who(&self.names, links)
     }
+}
+
+/// What stands in brackets behind other words, by itself.
+fn plain(by: &str) -> String {
+    by.trim().trim_start_matches('(').trim_end_matches(')').to_owned()
 }
 
 impl UnderWay {

@@ -1,5 +1,6 @@
 //! Threads, schedule, publication: what turns the parts into a running raftq.
 
+mod activations;
 pub mod api;
 pub mod asker;
 pub mod attach;
@@ -11,6 +12,7 @@ mod cluster_host;
 pub mod control;
 pub mod disturb;
 pub mod experiment;
+pub mod facts;
 pub mod found;
 pub mod guardian;
 pub mod healing;
@@ -25,15 +27,19 @@ pub mod parcels;
 mod phases;
 mod progress;
 pub mod reach;
+pub mod recorder;
 pub mod replay;
+pub mod sampler;
 pub mod schedule;
 pub mod serve;
+pub mod session;
 pub mod signalled;
 pub mod simulate;
 pub mod spin;
 pub mod status;
 pub mod summary;
 pub mod switches;
+pub mod timeline;
 pub mod tone;
 pub mod trace;
 pub mod verdict;
