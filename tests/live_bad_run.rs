@@ -87,6 +87,9 @@ fn interrupted(text: &str, word: &str, signals: &[Signal]) -> (Option<i32>, Stri
     assert!(since(begin) < SOON, "{word}: {:?}", since(begin));
     no_orphans();
     let said = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let junit = quick_junit::Report::deserialize_from_str(&said("run/junit.xml"));
+    let junit = junit.expect("machines are told as well");
+    assert!(junit.errors > 0 && junit.failures == 0, "it did not pass: {junit:?}");
     (status.code(), said("out") + &said("err"))
 }
 

@@ -197,7 +197,7 @@ fn messages_have_their_fates(story: &Value, out: &Path) {
 /// The page is there, and is made again from the files alone.
 fn the_page_is_made_again(ran: &Ran) {
     let page = ran.out.join(REPORT);
-    assert!(ran.stdout.contains(&format!("the report is {}", page.display())), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!("  report    {}", page.display())), "{}", ran.stdout);
     let first = fs::read(&page).expect("the page");
     fs::remove_file(&page).expect("it goes");
     let (code, stdout, stderr) = report(&ran.out, &[]);
@@ -260,7 +260,7 @@ rules:
     let (code, stdout, stderr) = attach(&out);
     assert_eq!(code, Some(0), "{stderr}");
     let page = out.join(REPORT);
-    assert!(stdout.contains(&format!("the report is {}", page.display())), "{stdout}");
+    assert!(stdout.contains(&format!("  report    {}", page.display())), "{stdout}");
     for name in ["rules.yaml", "cluster.yaml", "seed", "events.jsonl", "wire.jsonl", REPORT] {
         assert!(out.join(name).is_file(), "{name} is missing");
     }

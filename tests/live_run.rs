@@ -24,6 +24,9 @@ fn a_healthy_cluster_holds_and_its_folder_has_everything() {
     }
     let summary = stored(&ran.out);
     assert_eq!(summary.verdict.word(), "holds");
+    let junit = fs::read_to_string(ran.out.join("junit.xml")).expect("a suite");
+    let junit = quick_junit::Report::deserialize_from_str(&junit).expect("JUnit's XML");
+    assert_eq!((junit.failures, junit.errors, junit.tests), (0, 0, summary.findings.len() + 2));
     // The same verdict from the file alone.
     let again = Command::new(RAFTQ).arg("check").arg(ran.out.join("history.jsonl")).output();
     let again = again.expect("raftq runs");

@@ -21,8 +21,8 @@ use std::process::ExitCode;
 /// Without a command it attaches to a running cluster and applies a rule file; it detaches
 /// when the last rule has ended, after --for, or on Ctrl-C, and leaves the host as it was.
 ///
-/// Exit codes: 0 holds, 2 undecided (packets were lost, a cut leaked, raftq was stopped), 3 a
-/// rule never matched, 4 bad input, 5 the host did not do its part.
+/// Exit codes: 0 holds, 1 violated, 2 undecided (packets were lost, a cut leaked, raftq was
+/// stopped), 3 a rule never matched, 4 bad input, 5 failed (the host did not do its part).
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Cli {

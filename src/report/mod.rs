@@ -11,6 +11,7 @@
 //! bands.rs    what was done;  lanes.rs  what nodes were;  moments.rs  points in time
 //! thin.rs     streams of which only so much is kept
 //! page.rs     the page: the verdict in plain HTML, everything else drawn from the story
+//! junit.rs    a run as a suite of tests
 //! ```
 //!
 //! All of it is a function of the folder: made again, it comes to the same bytes.
@@ -19,6 +20,7 @@ mod bands;
 mod clocks;
 mod events;
 mod history;
+pub mod junit;
 mod known;
 mod lanes;
 mod logs;

@@ -17,11 +17,12 @@ use super::recorder::Recorder;
 use super::replay::Recipe;
 use super::sampler::{self, Sampler};
 use super::status::Status;
-use super::verdict::{Findings, Judged, Recovery, Summary};
+use super::verdict::{Findings, Judged, Recovery, SUMMARY, Summary};
 use crate::kernel::door::Door;
 use crate::kernel::signals::Signals;
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
+use crate::report::junit::{self, JUNIT, Made};
 use crate::rules::scenario::{CheckWord, Scenario, TopologyWord};
 use crate::rules::{Compiled, Diagnostic, Report, Roles, Table};
 use crate::time::Nanos;
@@ -147,11 +148,42 @@ impl Experiment {
             // Not even a node was started: nothing in it says more than the error does.
             let _ = fs::remove_dir_all(&self.folder);
         }
-        match result {
+        let result = match result {
             Err(Failure::Environment(_)) if interrupted() => {
                 Err(Failure::Interrupted(self.interrupted_while(course.phase.get())))
             }
             result => result,
+        };
+        self.tell_machines(result, course.epoch)
+    }
+
+    /// Writes what machines read. A verdict that does not reach them is as good as none.
+    fn tell_machines(
+        &self,
+        result: Result<Summary, Failure>,
+        epoch: Duration,
+    ) -> Result<Summary, Failure> {
+        let took = Nanos(since(epoch));
+        let made = Made { began: clock::date_before(took), took: Duration::from_nanos(took.0) };
+        match result {
+            Ok(mut summary) => {
+                if let Err(why) = summary.write(&self.folder) {
+                    summary.unwritten(SUMMARY, &why.to_string());
+                }
+                if let Err(why) = junit::write(&self.folder, junit::suite(&summary, &made)) {
+                    summary.unwritten(JUNIT, &why);
+                    // Told in the result in any case.
+                    let _ = summary.write(&self.folder);
+                }
+                Ok(summary)
+            }
+            Err(failure) => {
+                if self.folder.exists() {
+                    // The error itself is told, and the exit code says it, too.
+                    let _ = junit::write(&self.folder, junit::failed(self, &failure, &made));
+                }
+                Err(failure)
+            }
         }
     }
 
@@ -262,11 +294,7 @@ impl Course<'_> {
                 .warnings
                 .push("events are left out: their file is as large as it may be".into());
         }
-        let mut summary = Summary::new(run, outcome, findings, (from, to), timeline);
-        if let Err(why) = summary.write(&run.folder) {
-            summary.unwritten(&why.to_string());
-        }
-        Ok(summary)
+        Ok(Summary::new(run, outcome, findings, (from, to), timeline))
     }
 
     /// A phase of the run begins.

@@ -3,7 +3,7 @@
 
 use super::disturb::Happened;
 use super::experiment::{Experiment, exit_code};
-use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
+use super::outcome::{ENVIRONMENT, Outcome, VIOLATED};
 use super::timeline::Timeline;
 use super::wire_outcome::WireOutcome;
 use super::words::{CheckVerdict, RunVerdict};
@@ -136,13 +136,7 @@ impl Summary {
         nothing_judged(&mut findings);
         let any = |verdict| findings.iter().any(|finding: &Finding| finding.verdict == verdict);
         let code = exit_code(&network, any(CheckVerdict::Violated), any(CheckVerdict::Undecided));
-        let verdict = match code {
-            HOLDS => RunVerdict::Holds,
-            VIOLATED => RunVerdict::Violated,
-            UNDECIDED => RunVerdict::Undecided,
-            NEVER_MATCHED => RunVerdict::NeverMatched,
-            _ => RunVerdict::Failed,
-        };
+        let verdict = RunVerdict::of(code).unwrap_or(RunVerdict::Failed);
         let scenario = &run.scenario;
         Self {
             version: VERSION,
@@ -169,9 +163,9 @@ impl Summary {
         }
     }
 
-    /// The verdict stands, but not in a file: the host did not do its part.
-    pub(super) fn unwritten(&mut self, why: &str) {
-        let detail = format!("summary.json could not be written: {why}");
+    /// The verdict stands, but not in its file: the host did not do its part.
+    pub(super) fn unwritten(&mut self, file: &str, why: &str) {
+        let detail = format!("{file} could not be written: {why}");
         self.findings.push(Finding {
             check: "run".into(),
             verdict: CheckVerdict::Undecided,

@@ -1,5 +1,6 @@
 //! The words in which results stand, in `summary.json` as in output.
 
+use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, UNDECIDED, VIOLATED};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -56,6 +57,19 @@ pub enum RunVerdict {
 }
 
 impl RunVerdict {
+    /// The one behind an exit code; none where the code is one of bad input, or raftq has no such.
+    #[must_use]
+    pub const fn of(exit_code: u8) -> Option<Self> {
+        Some(match exit_code {
+            HOLDS => Self::Holds,
+            VIOLATED => Self::Violated,
+            UNDECIDED => Self::Undecided,
+            NEVER_MATCHED => Self::NeverMatched,
+            ENVIRONMENT => Self::Failed,
+            _ => return None,
+        })
+    }
+
     /// Its word in files and in output.
     #[must_use]
     pub const fn word(self) -> &'static str {
