@@ -2,6 +2,7 @@
 //! look now and then at whether the rules still stand. None of it is on a packet's way.
 
 mod listing;
+mod looking;
 mod switching;
 
 use super::attach::{self, Options};
@@ -27,6 +28,7 @@ use crate::packet::NodeId;
 use crate::rules::table::{Rule, Window};
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
+use looking::Recent;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -124,6 +126,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         aside,
         told: 0,
         phases_told: None,
+        recent: Recent::default(),
         at_the_end: Vec::new(),
         rules_removed: false,
         undecided: false,
@@ -167,6 +170,8 @@ struct Control<'a> {
     told: usize,
     /// Until when phases were told.
     phases_told: Option<Nanos>,
+    /// What happened last, for whoever looks in.
+    recent: Recent,
     /// Warnings for the end, when a person looks at the result.
     at_the_end: Vec<String>,
     rules_removed: bool,
@@ -300,7 +305,8 @@ impl Control<'_> {
         self.phases_told = Some(t);
     }
 
-    fn tell(&self, happened: &Happened) {
+    fn tell(&mut self, happened: &Happened) {
+        self.recent.note(happened);
         if let Some(told) = self.run.told {
             told(happened);
         }
@@ -346,8 +352,10 @@ impl Control<'_> {
 
     /// Tells those warnings that have not been told.
     fn tell_warnings(&mut self) {
+        let t = self.t();
         for warning in &self.attached.warnings[self.told..] {
             self.status.warn(warning);
+            self.recent.note(&looking::of_raftq(t, &format!("warning: {warning}")));
         }
         self.told = self.attached.warnings.len();
     }
