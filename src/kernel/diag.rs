@@ -109,7 +109,7 @@ impl Diag {
             // A socket bound to a device is hidden from a lookup that does not name the
             // device. A dump compares only ports and shows it.
             let all = StateFlags::all() - StateFlags::LISTEN;
-            self.dump(Proto::Tcp, &all, (local, remote), ExtensionFlags::empty(), |sock| {
+            self.dump(Proto::Tcp, &all, (local, remote), &ExtensionFlags::empty(), |sock| {
                 found = found.or(Some(sock).filter(exact));
             })?;
         }
@@ -123,7 +123,7 @@ impl Diag {
     pub(super) fn senders(&mut self, local: Endpoint, remote: Endpoint) -> io::Result<Vec<Sock>> {
         let mut found = Vec::new();
         let any = Endpoint { addr: remote.addr, port: 0 };
-        self.dump(Proto::Udp, &StateFlags::all(), (local, any), ExtensionFlags::empty(), |sock| {
+        self.dump(Proto::Udp, &StateFlags::all(), (local, any), &ExtensionFlags::empty(), |sock| {
             let free = sock.remote.port == 0;
             if sock.covers(local).is_some() && (free || sock.remote == remote) {
                 found.push(sock);
@@ -140,15 +140,14 @@ impl Diag {
         each: impl FnMut(Sock),
     ) -> io::Result<()> {
         let any = Endpoint { addr: 0, port: 0 };
-        let none = ExtensionFlags::empty();
-        self.dump(proto, states, (any, any), none, each)
+        self.dump(proto, states, (any, any), &ExtensionFlags::empty(), each)
     }
 
     /// Every established TCP connection of both families, with what was measured of it.
     pub(super) fn measured(&mut self, each: impl FnMut(Sock)) -> io::Result<()> {
         let any = Endpoint { addr: 0, port: 0 };
-        let info = ExtensionFlags::INFO;
-        self.dump(Proto::Tcp, &StateFlags::ESTABLISHED, (any, any), info, each)
+        let states = StateFlags::ESTABLISHED;
+        self.dump(Proto::Tcp, &states, (any, any), &ExtensionFlags::INFO, each)
     }
 
     /// Goes through both families; a port of 0 stands for any port. Addresses are for the
@@ -158,7 +157,7 @@ impl Diag {
         proto: Proto,
         states: &StateFlags,
         (local, remote): (Endpoint, Endpoint),
-        extensions: ExtensionFlags,
+        extensions: &ExtensionFlags,
         mut each: impl FnMut(Sock),
     ) -> io::Result<()> {
         for family in [AF_INET, AF_INET6] {

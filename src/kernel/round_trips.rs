@@ -61,8 +61,7 @@ struct Sharing {
 
 /// The stacks of all nodes.
 pub struct Stacks {
-    nodes: Vec<Node>,
-    stacks: Vec<Stack>,
+    all: Vec<Stack>,
     /// Nodes by an address that is theirs alone.
     by_addr: FxHashMap<u128, Option<NodeId>>,
     by_end: FxHashMap<Endpoint, NodeId>,
@@ -81,7 +80,7 @@ impl Stacks {
                 *place = place.filter(|other| *other == id);
             }
         }
-        let (mut stacks, mut troubles, mut seen) = (Vec::new(), Vec::new(), FxHashSet::default());
+        let (mut all, mut troubles, mut seen) = (Vec::new(), Vec::new(), FxHashSet::default());
         for id in (0..nodes.len()).map(|i| NodeId(i as u16)) {
             if seen.contains(&id) {
                 continue;
@@ -89,19 +88,19 @@ impl Stacks {
             match open(nodes, id, plan) {
                 Ok(stack) => {
                     seen.extend(stack.local.iter().copied());
-                    stacks.push(stack);
+                    all.push(stack);
                 }
                 Err(trouble) => troubles.push(trouble),
             }
         }
-        (Self { nodes: nodes.to_vec(), stacks, by_addr, by_end }, troubles)
+        (Self { all, by_addr, by_end }, troubles)
     }
 
     /// What the kernel has measured by now, by sender and receiver.
     pub fn look(&mut self) -> io::Result<Vec<RoundTrip>> {
-        let Self { nodes, stacks, by_addr, by_end } = self;
+        let Self { all, by_addr, by_end } = self;
         let mut trips: FxHashMap<(NodeId, NodeId), RoundTrip> = FxHashMap::default();
-        for stack in stacks {
+        for stack in all {
             let mut socks: Vec<(Sock, Measured)> = Vec::new();
             let is_ours =
                 |sock: &Sock| by_end.contains_key(&sock.local) || by_end.contains_key(&sock.remote);
@@ -121,7 +120,7 @@ impl Stacks {
                 let alone = Some(stack.local[0]).filter(|_| stack.local.len() == 1);
                 let from = alone.or_else(|| who(sock.local, sock.remote));
                 let (Some(from), Some(to)) = (from, who(sock.remote, sock.local)) else { continue };
-                if from != to && usize::from(to.0) < nodes.len() {
+                if from != to {
                     let trip = trips.entry((from, to)).or_insert_with(|| RoundTrip::none(from, to));
                     trip.add(measured);
                 }

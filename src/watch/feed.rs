@@ -7,7 +7,7 @@ use crate::run::snapshot::Snapshot;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use serde_json::{Value, json};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// How often the view looks.
@@ -74,7 +74,7 @@ pub fn look(socket: &Path, rules_from: usize) -> Result<Value, Failed> {
     client::call(COMMAND, socket, "GET", &format!("/v1/watch?rules_from={rules_from}"), None)
 }
 
-fn keep_looking(socket: &PathBuf, wanted: &Receiver<usize>, tell: &Sender<Fed>) {
+fn keep_looking(socket: &Path, wanted: &Receiver<usize>, tell: &Sender<Fed>) {
     let mut from = 0;
     loop {
         let fed = match look(socket, from) {

@@ -63,21 +63,17 @@ pub(super) fn foot<'a>(scene: &Scene<'_>, width: u16) -> Line<'a> {
     if let Source::Over(why) = &scene.view.source {
         return Line::styled(cut(&format!("{why}; any key leaves"), width), theme.chosen());
     }
-    match &scene.view.said {
-        Some((tone, words)) => {
-            let style = match tone {
-                Tone::Waits => theme.late(),
-                Tone::Done => theme.good(),
-                Tone::Refused => theme.bad(),
-            };
-            Line::styled(cut(words, width), style)
-        }
-        None => {
-            let leaves = if scene.view.own { "q detaches" } else { "q leaves" };
-            let keys = format!(
-                "{leaves}  space switches a rule  a auto  Tab pane  z zoom  m cells  p hold  ? keys"
-            );
-            Line::styled(cut(&keys, width), theme.faint())
-        }
+    if let Some((tone, words)) = &scene.view.said {
+        let style = match tone {
+            Tone::Waits => theme.late(),
+            Tone::Done => theme.good(),
+            Tone::Refused => theme.bad(),
+        };
+        return Line::styled(cut(words, width), style);
     }
+    let leaves = if scene.view.own { "q detaches" } else { "q leaves" };
+    let keys = format!(
+        "{leaves}  space switches a rule  a auto  Tab pane  z zoom  m cells  p hold  ? keys"
+    );
+    Line::styled(cut(&keys, width), theme.faint())
 }
