@@ -1,13 +1,18 @@
 //! `raftq --rules FILE`: attach to a running cluster.
 
+mod own;
+
+pub(super) use own::OwnArgs;
+
 use crate::kernel::restore::Flavour;
-use crate::rules::{Inputs, Report, Roles, SetArg};
+use crate::kernel::trouble::Trouble;
+use crate::rules::{Inputs, Report, Roles, SetArg, Table};
 use crate::run::attach::{Options, QueueKind};
 use crate::run::control::{self, Run};
 use crate::run::disturb::Hosted;
 use crate::run::found::Found;
 use crate::run::host::{Host, Unasked};
-use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
+use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, Outcome};
 use crate::run::reach::Reach;
 use crate::run::signalled::Signalled;
 use crate::run::{status, summary};
@@ -21,7 +26,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Arguments of attaching.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct AttachArgs {
     /// The rule file
@@ -78,9 +83,10 @@ pub(super) struct AttachArgs {
     no_realtime: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum QueueArg {
     /// raftq's own netlink socket
+    #[default]
     Raw,
     /// The `nfq` crate
     Nfq,
@@ -94,6 +100,15 @@ enum FlavourArg {
 
 /// Attaches, and prints what came of it.
 pub(super) fn run(args: &AttachArgs) -> ExitCode {
+    prepared(args, |table, run| {
+        let result = control::run(table, &run);
+        let told = result.as_ref().map_or(0, |outcome| outcome.told);
+        tell(result, told, args.json)
+    })
+}
+
+/// Reads everything, and hands over the table and how it is to be run; else says what is wrong.
+fn prepared(args: &AttachArgs, go: impl FnOnce(Table, Run<'_>) -> ExitCode) -> ExitCode {
     let color = status::color();
     let found = match find(args) {
         Ok(found) => found.map(Arc::new),
@@ -154,14 +169,20 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         host,
         told: None,
         beside: None,
+        behind: None,
     };
-    match control::run(table, &run) {
+    go(table, run)
+}
+
+/// Prints what came of it; as many of the warnings as `told` were seen already.
+fn tell(result: Result<Outcome, Trouble>, told: usize, json: bool) -> ExitCode {
+    match result {
         Ok(outcome) => {
             let outcome = outcome.judged();
-            for warning in &outcome.warnings[outcome.told..] {
+            for warning in &outcome.warnings[told..] {
                 status::put(&format!("raftq: warning: {warning}\n"));
             }
-            let text = if args.json {
+            let text = if json {
                 serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
             } else {
                 summary::summary(&outcome, status::width())
@@ -195,8 +216,11 @@ fn find(args: &AttachArgs) -> Result<Option<Found>, ExitCode> {
 
 /// The files, and the cluster that was found.
 fn read(args: &AttachArgs, found: Option<&Found>) -> Result<Inputs, Report> {
-    let rules = args.rules.as_deref().unwrap_or_else(|| std::path::Path::new(""));
-    let inputs = Inputs::read(rules, args.cluster.as_deref(), &args.sets)?;
+    let cluster = args.cluster.as_deref();
+    let inputs = match &args.rules {
+        Some(rules) => Inputs::read(rules, cluster, &args.sets)?,
+        None => Inputs::without_rules(cluster, &args.sets)?,
+    };
     let inputs = Inputs { seed: args.seed, ..inputs };
     let Some(found) = found else { return Ok(inputs) };
     Ok(Inputs { cluster: Some(found.cluster()), roles: Some(Roles::imagined()), ..inputs })

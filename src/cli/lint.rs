@@ -2,10 +2,11 @@
 
 use crate::rules::{self, Compiled, Inputs, Report, SetArg};
 use crate::run::outcome::BAD_INPUT;
+use crate::run::status;
 use serde_json::json;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -73,8 +74,7 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
         let files = results.iter().map(|(path, result)| file_json(path, result));
         return print(&format!("{:#}\n", files.collect::<serde_json::Value>()), failed);
     }
-    let color = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = status::color();
     let mut out = String::new();
     for (path, result) in &results {
         let report = match result {

@@ -2,7 +2,7 @@
 
 use super::run::{self, Job};
 use crate::run::replay::{Comparison, Recipe};
-use crate::run::verdict_text;
+use crate::run::{tone, verdict_text};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
         let both = json!({ "run": &summary, "compared": &compared });
         serde_json::to_string_pretty(&both).unwrap_or_default() + "\n"
     } else {
-        format!("{}{compared}", verdict_text::text(&summary))
+        format!("{}{compared}", verdict_text::text(&summary, tone::color(&io::stdout())))
     };
     // A reader that has gone away has seen what it wanted.
     let _ = io::stdout().write_all(text.as_bytes());

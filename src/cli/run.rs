@@ -7,7 +7,7 @@ use crate::run::experiment::{Experiment, Failure};
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, UNDECIDED};
 use crate::run::replay::Recipe;
 use crate::run::verdict::Summary;
-use crate::run::{status, verdict_text};
+use crate::run::{status, tone, verdict_text};
 use raftq_harness::adapter::Adapter;
 use raftq_harness::check::Budget;
 use std::fs;
@@ -101,7 +101,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
             let text = if args.json {
                 serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
             } else {
-                verdict_text::text(&summary)
+                verdict_text::text(&summary, tone::color(&io::stdout()))
             };
             // A reader that has gone away has seen what it wanted.
             let _ = io::stdout().write_all(text.as_bytes());

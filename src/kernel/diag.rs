@@ -123,12 +123,18 @@ impl Diag {
     pub(super) fn senders(&mut self, local: Endpoint, remote: Endpoint) -> io::Result<Vec<Sock>> {
         let mut found = Vec::new();
         let any = Endpoint { addr: remote.addr, port: 0 };
-        self.dump(Proto::Udp, &StateFlags::all(), (local, any), &ExtensionFlags::empty(), |sock| {
-            let free = sock.remote.port == 0;
-            if sock.covers(local).is_some() && (free || sock.remote == remote) {
-                found.push(sock);
-            }
-        })?;
+        self.dump(
+            Proto::Udp,
+            &StateFlags::all(),
+            (local, any),
+            &ExtensionFlags::empty(),
+            |sock| {
+                let free = sock.remote.port == 0;
+                if sock.covers(local).is_some() && (free || sock.remote == remote) {
+                    found.push(sock);
+                }
+            },
+        )?;
         Ok(found)
     }
 

@@ -25,7 +25,7 @@ pub struct Failed {
     pub code: u8,
     /// What is said.
     pub why: String,
-    /// Whether nobody is at the socket any more.
+    /// Whether nobody is there, or not any more.
     pub is_gone: bool,
 }
 
@@ -48,9 +48,16 @@ pub fn path_of_rule(name: &str) -> String {
 pub fn find(command: &str, run: Option<&str>) -> Result<PathBuf, Failed> {
     let folder = record::folder();
     let failed = |why: String| Failed::new(ENVIRONMENT, format!("{command}: {why}"));
-    let nobody = "start one: sudo raftq --rules FILE, or raftq run SCENARIO.yaml";
+    let nobody = || Failed {
+        is_gone: true,
+        ..failed(
+            "no raftq runs on this host; start one: sudo raftq --rules FILE, or raftq run \
+             SCENARIO.yaml"
+                .into(),
+        )
+    };
     let all = door::sockets().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => failed(format!("no raftq runs on this host; {nobody}")),
+        io::ErrorKind::NotFound => nobody(),
         io::ErrorKind::PermissionDenied => failed(format!(
             "{} is for raftq's own user; ask as that user: sudo {command} ...",
             folder.display()
@@ -75,7 +82,7 @@ pub fn find(command: &str, run: Option<&str>) -> Result<PathBuf, Failed> {
     }
     match (living.as_slice(), run) {
         ([(_, path, _)], _) => Ok(path.clone()),
-        ([], None) => Err(failed(format!("no raftq runs on this host; {nobody}"))),
+        ([], None) => Err(nobody()),
         ([], Some(id)) => Err(failed(format!("no raftq runs as {id}; leave --run out"))),
         (several, _) => {
             let mut why = "several raftqs run; say which one with --run:".to_owned();

@@ -17,12 +17,14 @@ use super::phases;
 use super::serve::Server;
 use super::status::{self, Status};
 use super::switches::Switches;
+use super::tone::Line;
+use super::wishes::{Behind, Wishes};
 use crate::engine::Turned;
+use crate::kernel::clock;
 use crate::kernel::door::Door;
 use crate::kernel::poll::{self, Poller};
-use crate::kernel::signals::{Signals, Wish};
+use crate::kernel::signals::Wish;
 use crate::kernel::trouble::Trouble;
-use crate::kernel::{clock, signals};
 use crate::observe::Turn;
 use crate::packet::NodeId;
 use crate::rules::table::{Rule, Window};
@@ -69,25 +71,31 @@ pub struct Run<'a> {
     /// Asked ten times a second what the status line is to show instead of packets; none where
     /// the run has to end.
     pub beside: Option<Beside<'a>>,
+    /// Whoever has the terminal, where that is not this; then it goes on until he says so, or its
+    /// time is over.
+    pub behind: Option<Behind<'a>>,
 }
 
 /// Turns how far the rules are into a status line.
-pub type Beside<'a> = &'a dyn Fn(&Progress) -> Option<String>;
+pub type Beside<'a> = &'a dyn Fn(&Progress) -> Option<Line>;
 
 /// How far the rules are.
 #[derive(Debug)]
 pub struct Progress {
     /// What is left until they have ended; none where that is not known.
     pub left: Option<Nanos>,
+    /// How much of their time is over, from 0 to 1, where that is known.
+    pub share: Option<f64>,
     /// The rules and faults that are active.
     pub active: Vec<String>,
+    /// Who leads, and in which term, as far as somebody was heard or asked.
+    pub leader: Option<(String, Option<u64>)>,
 }
 
 /// Attaches, runs and detaches.
 pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
-    let signals = signals::Signals::block()
-        .map_err(|e| Trouble::new(format!("signals cannot be heard ({e})"), ""))?;
-    let mut status = Status::new(run.quiet);
+    let wishes = Wishes::of(run.behind.as_ref())?;
+    let mut status = Status::new(run.quiet).mute(run.behind.is_some());
     let disturb = Disturb::new(&table, run.host.as_ref())?;
     // Before anything is disturbed: whoever asked for it may count on it.
     let loopback = run.listen.map(Door::loopback).transpose()?;
@@ -107,6 +115,9 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     ));
     let aside = std::mem::take(&mut attached.early);
     let server = switching::serve(&mut attached, loopback, &mut status)?;
+    if let Some(behind) = &run.behind {
+        (behind.ready)(attached.run_id());
+    }
     let mut control = Control {
         switches: Switches::new(Arc::clone(&attached.table)),
         server,
@@ -120,7 +131,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         attached,
         status,
         run,
-        signals,
+        wishes,
         next_look: Nanos::ZERO,
         pending: VecDeque::new(),
         aside,
@@ -151,7 +162,7 @@ struct Control<'a> {
     interrupted: bool,
     status: Status,
     run: &'a Run<'a>,
-    signals: Signals,
+    wishes: Wishes<'a>,
     until: Option<Nanos>,
     /// The same, by the rules alone.
     written: Option<Nanos>,
@@ -184,7 +195,7 @@ impl Control<'_> {
     fn go(&mut self) -> Result<(), Trouble> {
         let unable = |e: io::Error| Trouble::new(format!("cannot wait ({e})"), "");
         let mut poller = Poller::new().map_err(unable)?;
-        poller.add(self.signals.as_fd()).map_err(unable)?;
+        poller.add(self.wishes.as_fd()).map_err(unable)?;
         poller.add(self.attached.reports.bell.as_fd()).map_err(unable)?;
         if let Some(server) = &self.server {
             poller.add(server.calls.bell.as_fd()).map_err(unable)?;
@@ -201,7 +212,7 @@ impl Control<'_> {
                 .map_or(TICK, |at| (self.attached.start + at).saturating_sub(now));
             let wait = left.min(TICK).min(due).max(Nanos::from_millis(1));
             poller.wait(wait).map_err(unable)?;
-            while let Some(wish) = self.signals.next() {
+            while let Some(wish) = self.wishes.next() {
                 match wish {
                     Wish::End => {
                         self.interrupted = true;
@@ -230,6 +241,9 @@ impl Control<'_> {
     fn is_over(&self, now: Nanos) -> bool {
         let held = self.attached.counters.totals.held.get();
         let given = self.run.lasts.is_some();
+        if self.run.behind.is_some() && !given {
+            return false;
+        }
         let busy = held > 0 || self.disturb.is_busy();
         // What waits for a leader is not waited for without end.
         let patient = |until: Nanos| now < until + WAITING_MAX;
@@ -290,7 +304,7 @@ impl Control<'_> {
     fn tell_alarms(&mut self) {
         while let Some(said) = self.attached.alarm() {
             let t = clock::now().saturating_sub(self.attached.start);
-            self.status.warn(&format!("violated on the wire: {said}"));
+            self.status.violated(&said);
             self.tell(&Happened::rule(t, "invariants", &said));
         }
     }
@@ -398,7 +412,13 @@ impl Control<'_> {
         let rules = self.status.active(table).map(str::to_owned);
         let active = rules.chain(self.disturb.active()).collect();
         let left = self.until.map(|until| until.saturating_sub(now));
-        let Some(line) = beside(&Progress { left, active }) else { return false };
+        let share = self.until.map(|until| {
+            let all = until.saturating_sub(self.attached.start).as_secs_f64();
+            if all > 0.0 { t.as_secs_f64() / all } else { 1.0 }
+        });
+        let name = |node: NodeId| table.nodes[usize::from(node.0)].name.clone();
+        let leader = self.disturb.leads().map(|(node, term)| (name(node), term));
+        let Some(line) = beside(&Progress { left, share, active, leader }) else { return false };
         if self.status.is_due(now) {
             self.status.put_line(&line);
         }
@@ -458,7 +478,7 @@ impl Control<'_> {
             return Ok(());
         }
         self.status.warn("stopped: the cluster runs undisturbed until raftq is continued");
-        self.signals.stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
+        self.wishes.stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
         self.attached.come_back(&mut self.aside)?;
         self.status.warn("continued: the rules are in force again");
         self.note_pause(from, clock::now().saturating_sub(self.attached.start));

@@ -11,6 +11,7 @@ use super::disturb::{Happened, Hosted};
 use super::listening::Listening;
 use super::loads::{self, Ended, Loads};
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
+use super::progress::Standing;
 use super::reach::Reach;
 use super::replay::Recipe;
 use super::status::Status;
@@ -49,6 +50,9 @@ const HAPPENED_MAX: usize = 200;
 
 /// How long the fault phase goes on behind the last start of a rule, where rules have no end.
 const LASTS: Nanos = Nanos::from_secs(10);
+
+/// What is waited for no longer than this has no bar: somebody looks again and again.
+const SOON: Nanos = Nanos::from_millis(100);
 
 /// What happened, a line each.
 const EVENTS: &str = "events.jsonl";
@@ -223,7 +227,7 @@ impl Course<'_> {
         let netns = cluster.clients().path();
         let probe = Probe::start(cluster.size(), &sessions, Some(&netns), epoch)?;
         let hurry = Hurry(Arc::clone(&cluster));
-        self.warm_up(&loads)?;
+        self.warm_up(&cluster, &loads)?;
         drop(listening);
         let from = since(epoch);
         let Disturbed { outcome, done } = self.disturb(&cluster, host, &loads)?;
@@ -232,7 +236,7 @@ impl Course<'_> {
         let mut findings = Findings { interrupted: outcome.interrupted, ..Findings::default() };
         findings.done = done;
         let healed = self.heal(&cluster, outcome.healed.map_or(to, |at| nanos_since(epoch, at)))?;
-        findings.recovery = self.settle(&probe, healed, &loads, findings.interrupted)?;
+        findings.recovery = self.settle(&cluster, &probe, healed, &loads, findings.interrupted)?;
         self.phase.set("reading everything back");
         let limit = if findings.interrupted { READ_BACK_SHORT } else { READ_BACK_MAX };
         let ended = loads.end(&cluster, &sessions, epoch, limit)?;
@@ -270,12 +274,12 @@ impl Course<'_> {
         Ok(Arc::new(Cluster::start(&adapter, &options)?))
     }
 
-    fn warm_up(&self, loads: &Loads) -> Result<(), Failure> {
+    fn warm_up(&self, cluster: &Cluster, loads: &Loads) -> Result<(), Failure> {
         self.phase.set("warming up");
         let clients: u32 = self.run.scenario.loads.iter().map(|load| load.clients).sum();
         let warm_up = self.run.scenario.warm_up;
         self.say(&format!("{clients} clients call; warming up for {}", seconds(warm_up)));
-        self.wait(warm_up, "warm-up", loads)
+        self.wait(warm_up, "warming up", cluster, loads)
     }
 
     /// The fault phase.
@@ -319,7 +323,17 @@ impl Course<'_> {
         };
         let beside = |progress: &Progress| {
             let writable = !lost.load(Ordering::Relaxed) && loads.failure().is_none();
-            writable.then(|| line("faults", progress.left, loads, &progress.active))
+            writable.then(|| {
+                Standing {
+                    phase: "faults",
+                    left: progress.left,
+                    share: progress.share,
+                    leader: progress.leader.clone(),
+                    rate: loads.rate(clock::now()),
+                    active: &progress.active,
+                }
+                .line()
+            })
         };
         self.status.borrow_mut().clear();
         let trace = self.run.trace.then(|| self.run.folder.join("trace.jsonl"));
@@ -345,6 +359,7 @@ impl Course<'_> {
             host: Some(Hosted { host, reach: Reach::Everything, bind: Box::new(compile) }),
             told: Some(&told),
             beside: Some(&beside),
+            behind: None,
         };
         let outcome = control::run(compiled.table, &run)?;
         if lost.load(Ordering::Relaxed) {
@@ -369,6 +384,7 @@ impl Course<'_> {
     /// Lets clients go on, and waits until a write that was sent after healing succeeds.
     fn settle(
         &self,
+        cluster: &Cluster,
         probe: &Probe,
         healed: u64,
         loads: &Loads,
@@ -390,14 +406,20 @@ impl Course<'_> {
             if success.is_some() || since(self.epoch) >= healed.saturating_add(limit.0) {
                 break success.map(|at| at.saturating_sub(healed));
             }
-            self.wait(Nanos::from_millis(20), "recovery", loads)?;
+            self.wait(Nanos::from_millis(20), "healed", cluster, loads)?;
         };
-        self.wait(self.run.scenario.settle, "settling", loads)?;
+        self.wait(self.run.scenario.settle, "settling", cluster, loads)?;
         Ok(Some(Recovery { healed_ns: healed, after_ns: after, limit_ns: limit.0 }))
     }
 
     /// Lets time pass; an error if somebody wants raftq to end, or it makes no sense to go on.
-    fn wait(&self, time: Nanos, phase: &str, loads: &Loads) -> Result<(), Failure> {
+    fn wait(
+        &self,
+        time: Nanos,
+        phase: &str,
+        cluster: &Cluster,
+        loads: &Loads,
+    ) -> Result<(), Failure> {
         let end = clock::now() + time;
         loop {
             let now = clock::now();
@@ -413,7 +435,18 @@ impl Course<'_> {
             let left = end.saturating_sub(now);
             let mut status = self.status.borrow_mut();
             if status.is_due(now) {
-                status.put_line(&line(phase, Some(left), loads, &[]));
+                let leader = cluster.roles().leader();
+                let standing = Standing {
+                    phase,
+                    left: (time > SOON).then_some(left),
+                    share: (time > SOON).then(|| 1.0 - left.as_secs_f64() / time.as_secs_f64()),
+                    leader: leader.map(|(i, term)| {
+                        (cluster.places()[i].name.clone(), (term > 0).then_some(term))
+                    }),
+                    rate: loads.rate(now),
+                    active: &[],
+                };
+                status.put_line(&standing.line());
             }
             drop(status);
             poll::pause(left.min(Nanos::from_millis(50)));
@@ -438,16 +471,6 @@ impl Drop for Hurry {
             }
         }
     }
-}
-
-/// The status line: the phase, what is left of it, how fast clients are, and what is done to them.
-fn line(phase: &str, left: Option<Nanos>, loads: &Loads, active: &[String]) -> String {
-    let left = left.map_or(String::new(), |left| format!(", {:.0} s left", left.as_secs_f64()));
-    let mut line = format!("{phase}{left}: {} calls/s", loads.rate(clock::now()));
-    if !active.is_empty() {
-        let _ = write!(line, "  [{}]", active.join(", "));
-    }
-    line
 }
 
 /// Judges on a thread of its own, so that an interrupt is heard meanwhile: it has nothing to

@@ -60,6 +60,7 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
         host: None,
         told: None,
         beside: None,
+        behind: None,
     };
     let outcome = control::run(table, &run).map_err(|trouble| trouble.to_string())?;
     let mut answered = 0.0;
