@@ -58,7 +58,9 @@ impl Engine {
         heard: &[Message],
     ) -> Decision {
         let segments = u64::from(facts.segments);
-        self.plan.counters.link(facts.link).packets.add(segments);
+        let link = self.plan.counters.link(facts.link);
+        link.packets.add(segments);
+        link.bytes.add(u64::from(facts.len));
         self.plan.number_connection(&facts, &mut self.flows);
         if self.silence.covers(facts.link, self.plan.table.nodes.len()) {
             self.plan.counters.link(facts.link).dropped.add(segments);

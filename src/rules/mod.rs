@@ -115,6 +115,14 @@ impl Inputs {
         }
     }
 
+    /// The same without rules: everything passes until some are loaded.
+    pub fn without_rules(cluster: Option<&Path>, sets: &[SetArg]) -> Result<Self, Report> {
+        let cluster = cluster.map(Source::read).transpose();
+        let cluster = cluster.map_err(|wrong| Report::without_place(vec![wrong]))?;
+        let rules = Source::new("no rules", "rules: []\n");
+        Ok(Self { rules, cluster, sets: sets.to_vec(), roles: None, seed: None })
+    }
+
     /// Compiles. Either a whole table, or a report with every error.
     pub fn compile(self) -> Result<Compiled, Report> {
         let mut sink = Sink::default();

@@ -8,6 +8,7 @@ use super::asker::{self, KnownConnections};
 use super::attach::QueueKind;
 use super::guardian::Guardian;
 use super::mailbox::{Inbox, Order, Post, Report};
+use super::tally::Tally;
 use super::trace::{Names, TraceWriter, Traced};
 use super::verdict_loop::Ended;
 use super::watch::{self, Births, Watcher};
@@ -341,6 +342,12 @@ impl Attached {
     #[must_use]
     pub fn births(&self) -> Option<Births> {
         self.watcher.as_ref().map(Watcher::births)
+    }
+
+    /// What was heard on the wire so far, where it is watched.
+    #[must_use]
+    pub fn tally(&self) -> Option<&Tally> {
+        self.watcher.as_ref().map(Watcher::tally)
     }
 
     /// The next violation on the wire that was not told yet.

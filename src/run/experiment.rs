@@ -423,6 +423,7 @@ impl Course<'_> {
             record: Some(recorder),
             told: Some(&told),
             beside: Some(&beside),
+            behind: None,
         };
         let outcome = control::run(compiled.table, &run)?;
         if recorder.has_failed() {

@@ -61,6 +61,7 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
         record: None,
         told: None,
         beside: None,
+        behind: None,
     };
     let outcome = control::run(table, &run).map_err(|trouble| trouble.to_string())?;
     let mut answered = 0.0;
