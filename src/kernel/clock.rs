@@ -17,3 +17,11 @@ pub fn stamp() -> String {
     jiff::Timestamp::from_second(t.tv_sec())
         .map_or_else(|_| t.tv_sec().to_string(), |at| at.strftime("%Y%m%dT%H%M%SZ").to_string())
 }
+
+/// What has to be added to [`now`] for the time since 1970, as the clock on the wall has it.
+#[must_use]
+pub fn since_1970() -> Nanos {
+    let t = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists on Linux");
+    let wall = t.tv_sec().cast_unsigned() * 1_000_000_000 + t.tv_nsec().cast_unsigned();
+    Nanos(wall).saturating_sub(now())
+}

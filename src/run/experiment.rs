@@ -14,6 +14,7 @@ use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOL
 use super::reach::Reach;
 use super::replay::Recipe;
 use super::status::Status;
+use super::trace::{CaptureWord, Pcap};
 use super::verdict::{Findings, Judged, Recovery, Summary};
 use crate::kernel::door::Door;
 use crate::kernel::signals::Signals;
@@ -56,6 +57,9 @@ const EVENTS: &str = "events.jsonl";
 /// What was said on the wire, a line each.
 pub const WIRE: &str = "wire.jsonl";
 
+/// Packets with their bytes.
+pub const PCAP: &str = "wire.pcapng";
+
 /// How an experiment is to go.
 #[derive(Debug)]
 pub struct Experiment {
@@ -71,6 +75,8 @@ pub struct Experiment {
     pub quiet: bool,
     /// Whether every packet of the fault phase is written to the folder.
     pub trace: bool,
+    /// Which packets of the fault phase are written with their bytes, and the most bytes of them.
+    pub capture: (CaptureWord, u64),
     /// A loopback address at which the API is served during the fault phase.
     pub listen: Option<SocketAddr>,
     /// How much work judging may take.
@@ -181,6 +187,14 @@ impl Experiment {
         }
         self.recipe.write(&self.folder).map_err(failed)?;
         fs::write(self.folder.join("seed"), format!("{}\n", self.scenario.seed)).map_err(failed)
+    }
+
+    /// The file of packets at `path`, if one is to be written.
+    fn capture_to<'a>(&'a self, path: &'a Path) -> Option<Pcap<'a>> {
+        let (word, max) = self.capture;
+        let title = &self.scenario.name;
+        let pcap = Pcap { path, all: word == CaptureWord::All, max, title };
+        (word != CaptureWord::None).then_some(pcap)
     }
 
     /// Whether a check is asked for.
@@ -324,10 +338,19 @@ impl Course<'_> {
         self.status.borrow_mut().clear();
         let trace = self.run.trace.then(|| self.run.folder.join("trace.jsonl"));
         let trace = trace.as_deref();
+        let pcap = self.run.folder.join(PCAP);
+        let pcap = self.run.capture_to(&pcap);
         let wire = self.run.folder.join(WIRE);
         let wire = Some(wire.as_path());
         let run = Run {
-            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace, wire },
+            options: Options {
+                queue: QueueKind::Raw,
+                urgent: true,
+                flavour: None,
+                trace,
+                pcap,
+                wire,
+            },
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
