@@ -205,6 +205,25 @@ fn delays_agree(slow: &[&Frame], lines: &[Value], what: &str) {
     }
 }
 
+/// On a shared stack the first packet of each connection waits until its sender is known.
+#[test]
+fn a_packet_whose_sender_is_asked_for_names_its_rule_as_well() {
+    for shape in [Shape::Ports, Shape::Addresses] {
+        let net = Net::new(shape, 2);
+        for &family in net.families() {
+            let rules = "rules: [{ name: slow, from: n1, to: n2, do: { delay: 20ms } }]\n";
+            let capturing = Capturing::attach(&net, rules, &[]);
+            datagrams(&net, family, 50);
+            let (ending, frames, lines) = capturing.end();
+            let what = format!("{shape:?} {family:?}\n{ending}\n{frames:#?}");
+            let slow = by(&frames, "slow");
+            assert_eq!((slow.len(), ending.of_rule("slow", "acted")), (50, 50), "{what}");
+            assert!(slow.iter().any(|frame| frame.comment.contains("asked for first")), "{what}");
+            delays_agree(&slow, &lines, &what);
+        }
+    }
+}
+
 /// Every segment that was dropped comes again, and tshark knows it for what it is.
 #[test]
 fn what_was_dropped_is_seen_to_come_again() {
@@ -310,7 +329,7 @@ load: { workload: register, clients: 2, rate: 50 }
 warm_up: 200ms
 settle: 200ms
 rules:
-  - { name: slow, between: [n1, n2], do: { delay: 3ms }, for: 1s }
+  - { name: slow, between: [leader, rest], do: { delay: 3ms }, for: 1s }
 ";
 
 /// A run's folder has the file of its fault phase, unless nobody wants it.

@@ -86,7 +86,7 @@ fn a_link_with_a_chance_gets_segments_and_the_others_stay_fast() {
     let rolled = running.counters.rules[0].matched.get();
     assert!(rolled as usize >= BULK / 1_460, "{rolled} segments matched");
     must_be_in_order(&lab, running);
-    writer.finish();
+    assert!(writer.finish().untraced.is_none(), "it was written");
     let trace = std::fs::read_to_string(&path).expect("it can be read");
     let longest = |to: &str| {
         let lines = trace.lines().filter(|line| line.contains(&format!(r#""to":"{to}""#)));

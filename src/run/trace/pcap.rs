@@ -85,10 +85,13 @@ struct Frame {
     state: State,
 }
 
+/// What became of a packet, and the table that numbers its rule.
+type Answer = (Record, Arc<Table>);
+
 enum State {
     /// Its answer is not there.
     Waits,
-    Ready(Option<(Record, Arc<Table>)>),
+    Ready(Option<Box<Answer>>),
     /// It stands elsewhere, or nobody wants it.
     Gone,
 }
@@ -193,10 +196,10 @@ impl<W: Write> Pcapng<W> {
     pub(super) fn finish(mut self, lost: u64) -> Captured {
         self.captured.lost = lost;
         while let Some((_, frame)) = self.aside.pop_first() {
-            self.write(frame);
+            self.write(&frame);
         }
         while let Some(frame) = self.line.pop_front() {
-            self.write(frame);
+            self.write(&frame);
         }
         let words = self.last_words();
         if let Some(mut last) = self.last.take() {
@@ -246,29 +249,29 @@ impl<W: Write> Pcapng<W> {
     fn take_answer(&mut self, answer: Record, table: &Arc<Table>) {
         let Token { queue, id } = answer.token;
         if let Some(number) = self.waiting.remove(&(queue, id)) {
-            self.settle(number, Some((answer, Arc::clone(table))));
+            self.settle(number, Some(Box::new((answer, Arc::clone(table)))));
         }
     }
 
     /// A packet's answer is there, or will never be.
-    fn settle(&mut self, number: u64, answer: Option<(Record, Arc<Table>)>) {
+    fn settle(&mut self, number: u64, answer: Option<Box<Answer>>) {
         let place = number.checked_sub(self.first).map(|at| at as usize);
         let frame = match place {
             Some(at) => self.line.get_mut(at),
             None => self.aside.get_mut(&number),
         };
         let Some(frame) = frame else { return };
-        let fate = answer.as_ref().map(|(answer, _)| answer.fate);
+        let left = answer.as_ref().map(|answer| answer.0);
+        let fate = left.map(|answer| answer.fate);
         let unwanted = match (frame.record.fate, fate) {
             (_, Some(Fate::Segmented)) | (Fate::Own(Own::Copy), Some(Fate::Dropped)) => true,
             (Fate::Asked, Some(Fate::Accepted)) => {
-                let answer = answer.as_ref().map(|(answer, _)| answer);
-                let plain = |r: &Record| r.due.is_none() && r.extras.mark.is_none();
-                !self.all && answer.is_some_and(plain)
+                let plain = |r: Record| r.due.is_none() && r.extras.mark.is_none();
+                !self.all && left.is_some_and(plain)
             }
             _ => false,
         };
-        let at = answer.as_ref().map(|(answer, _)| answer.at);
+        let at = left.map(|answer| answer.at);
         frame.state = if unwanted { State::Gone } else { State::Ready(answer) };
         let moves = frame.record.fate == Fate::Own(Own::Copy) && !unwanted;
         if let (true, Some(at)) = (moves, at) {
@@ -283,7 +286,7 @@ impl<W: Write> Pcapng<W> {
             && let Some(frame) = self.aside.remove(&number)
         {
             self.kept -= frame.bytes.len() + FRAME;
-            self.write(frame);
+            self.write(&frame);
         }
     }
 
@@ -302,7 +305,7 @@ impl<W: Write> Pcapng<W> {
                 self.keep_within_bounds();
             } else {
                 self.kept -= frame.bytes.len() + FRAME;
-                self.write(frame);
+                self.write(&frame);
             }
         }
     }
@@ -313,15 +316,15 @@ impl<W: Write> Pcapng<W> {
             && let Some((_, oldest)) = self.aside.pop_first()
         {
             self.kept -= oldest.bytes.len() + FRAME;
-            self.write(oldest);
+            self.write(&oldest);
         }
     }
 
     /// A packet goes into the file, if there is room.
-    fn write(&mut self, frame: Frame) {
+    fn write(&mut self, frame: &Frame) {
         let answer = match &frame.state {
             State::Gone => return,
-            State::Ready(answer) => answer.as_ref(),
+            State::Ready(answer) => answer.as_deref(),
             State::Waits => None,
         };
         if self.out.is_none() {
@@ -330,7 +333,7 @@ impl<W: Write> Pcapng<W> {
         let untold = answer.is_none() && is_kept(frame.record.fate);
         let answer = answer.map(|(record, table)| Answered { record, table });
         let words = comment(&frame.record, &frame.table, answer);
-        let packet = self.packet(&frame, &words);
+        let packet = self.packet(frame, &words);
         let written = self.out.as_ref().map_or(0, |out| out.get_ref().bytes);
         let last = self.last.as_ref().map_or(0, Packet::size);
         self.full |= written + last + packet.size() + LAST_WORDS > self.max;
@@ -367,7 +370,7 @@ impl<W: Write> Pcapng<W> {
     fn interface(&self, frame: &Frame) -> u32 {
         let nodes = &self.nodes.nodes;
         let answer = match &frame.state {
-            State::Ready(Some((answer, _))) => answer.link,
+            State::Ready(Some(answer)) => answer.0.link,
             _ => None,
         };
         let ends = answer.or(frame.record.link).map(|link| link.ends(nodes.len()));

@@ -122,8 +122,8 @@ fn tshark_reads_packets_with_their_interface_time_and_number() {
         "1700001000.005000000|n2|1500|40|0x00000001|{id}|1|10.0.0.2|n1 -> n2: dropped by \"cut\""
     );
     let own = format!(
-        "1700001000.006000000|n1|40|40|0x00000002|{id}|1|10.0.0.2|n1 -> n2: raftq's RST of \"cut\": \
-         tells the segment's sender"
+        "1700001000.006000000|n1|40|40|0x00000002|{id}|1|10.0.0.2|n1 -> n2: raftq's RST of \
+         \"cut\": tells the segment's sender"
     );
     assert_eq!(tshark(&file, &fields), [dropped, own]);
     assert_eq!((captured.packets, captured.bytes), (2, file.len() as u64));
