@@ -22,6 +22,7 @@ mod judging;
 mod lanes;
 mod listening;
 mod loads;
+mod machines;
 pub mod mailbox;
 pub mod outcome;
 pub mod parcels;
