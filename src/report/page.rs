@@ -206,7 +206,10 @@ fn evidence(page: &mut String, story: &Story) {
         // Relative whatever it is called: a colon in it is no scheme behind a dot and a slash.
         let link = utf8_percent_encode(&file.name, PATH);
         let (name, what) = (text(&file.name), text(&file.what));
-        let _ = write!(page, "<li><a href=\"./{link}\">{name}</a> <span class=\"soft\">{what}</span></li>");
+        let _ = write!(
+            page,
+            "<li><a href=\"./{link}\">{name}</a> <span class=\"soft\">{what}</span></li>"
+        );
     }
     page.push_str("</ul>");
     for command in repeat {

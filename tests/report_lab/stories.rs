@@ -4,8 +4,8 @@ use super::traffic::{Down, Reign, calls, messages, nodes};
 use super::{Dice, MS, S};
 use raftq::report::story::{
     AlarmInfo, Band, ElectionInfo, ErrorCount, EvidenceInfo, EvidenceLine, Excerpt, FileInfo,
-    FindingInfo, Late, LinkSum, LoadInfo, MomentInfo, Outage, Phase, RecoveryInfo, RuleSum, RunInfo,
-    Span, Story, Total, VERSION, VerdictInfo,
+    FindingInfo, Late, LinkSum, LoadInfo, MomentInfo, Outage, Phase, RecoveryInfo, RuleSum,
+    RunInfo, Span, Story, Total, VERSION, VerdictInfo,
 };
 
 fn base(name: &str, length: i64, word: &str) -> Story {
@@ -185,8 +185,7 @@ pub fn holding() -> Story {
         Outage { from: 8_100 * MS, to: 9_400 * MS, ended: true },
         Outage { from: 17_010 * MS, to: 18_020 * MS, ended: true },
     ];
-    story.recovery =
-        Some(RecoveryInfo { healed: 27_002 * MS, after: 41 * MS, limit: 5 * S });
+    story.recovery = Some(RecoveryInfo { healed: 27_002 * MS, after: 41 * MS, limit: 5 * S });
     moment(&mut story, 17 * S, "died", 2, "was killed");
     moment(&mut story, 20 * S, "done", 2, "was started again");
     log(&mut story, 2, 17 * S, "n3 was killed");
@@ -227,8 +226,7 @@ pub fn violated() -> Story {
     ];
     let names = ["n1", "n2", "n3", "n4", "n5", "n6", "n7"];
     story.nodes = nodes(&names, &reigns, &downs, length);
-    let cut: Vec<_> =
-        (0..7).filter(|n| *n != 3).flat_map(|n| [(3, n), (n, 3)]).collect();
+    let cut: Vec<_> = (0..7).filter(|n| *n != 3).flat_map(|n| [(3, n), (n, 3)]).collect();
     story.bands = vec![
         band("cut the leader off", "drop", 7_900 * MS, 12 * S, &cut),
         Band { nodes: vec![5], ..band("pause whoever leads", "pause", 15_100 * MS, 19 * S, &[]) },
@@ -258,7 +256,11 @@ pub fn violated() -> Story {
         log(&mut story, node, at, "around what was done");
     }
     story.verdict.findings = vec![
-        finding("linearizable", "violated", "k3: a read returned what was overwritten\nin full:\n  client 2 read k3 -> 11\n  client 4 wrote k3 12 before it began"),
+        finding(
+            "linearizable",
+            "violated",
+            "k3: a read returned what was overwritten\nin full:\n  client 2 read k3 -> 11\n  client 4 wrote k3 12 before it began",
+        ),
         finding("invariants", "violated", "n7 and n1 both led in term 7"),
         finding("recovers", "holds", "a write succeeded 0.60 s after healing"),
         finding("available", "undecided", "97 probing writes could not be sent in time"),

@@ -5,23 +5,28 @@ use raftq::report::story::{Calls, ClientLane, Messages, NodeLane, RoleSpan, Stat
 
 /// Somebody led.
 #[derive(Clone, Copy)]
-pub struct Reign {
-    pub from: i64,
-    pub to: i64,
-    pub node: usize,
-    pub term: u64,
+pub(super) struct Reign {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) node: usize,
+    pub(super) term: u64,
 }
 
 /// A node's process did not run, or stood still.
 #[derive(Clone, Copy)]
-pub struct Down {
-    pub from: i64,
-    pub to: i64,
-    pub node: usize,
-    pub state: &'static str,
+pub(super) struct Down {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) node: usize,
+    pub(super) state: &'static str,
 }
 
-pub fn nodes(names: &[&str], reigns: &[Reign], downs: &[Down], length: i64) -> Vec<NodeLane> {
+pub(super) fn nodes(
+    names: &[&str],
+    reigns: &[Reign],
+    downs: &[Down],
+    length: i64,
+) -> Vec<NodeLane> {
     let lane = |(node, name): (usize, &&str)| NodeLane {
         name: (*name).to_owned(),
         roles: roles(node, reigns, length),
@@ -79,7 +84,13 @@ fn states(node: usize, downs: &[Down], length: i64) -> Vec<StateSpan> {
 }
 
 /// What the leader says to the others, `every` so often, and what they answer.
-pub fn messages(story: &mut Story, reigns: &[Reign], downs: &[Down], every: i64, dice: &mut Dice) {
+pub(super) fn messages(
+    story: &mut Story,
+    reigns: &[Reign],
+    downs: &[Down],
+    every: i64,
+    dice: &mut Dice,
+) {
     story.kinds = ["append_entries", "append_answer", "heartbeat", "vote_request", "vote_answer"]
         .map(str::to_owned)
         .to_vec();
@@ -130,7 +141,13 @@ fn fate(story: &Story, at: i64, from: i64, to: i64, dice: &mut Dice) -> (u8, i64
 }
 
 /// Calls of clients, one after the other each; while nobody leads they fail or hang.
-pub fn calls(story: &mut Story, clients: usize, count: usize, reigns: &[Reign], dice: &mut Dice) {
+pub(super) fn calls(
+    story: &mut Story,
+    clients: usize,
+    count: usize,
+    reigns: &[Reign],
+    dice: &mut Dice,
+) {
     let length = story.run.length;
     story.functions = vec!["read".into(), "write".into(), "cas".into()];
     story.keys = (0..8).map(|key| format!("k{key}")).collect();

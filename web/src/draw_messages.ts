@@ -125,5 +125,10 @@ function name(
   if (clash || box[2] > pen.l.left + pen.plotWidth) return;
   taken.push(box);
   pen.c.textBaseline = "middle";
+  // Words stay readable above hatching.
+  pen.c.strokeStyle = pen.p.paper;
+  pen.c.lineWidth = 3;
+  pen.c.lineJoin = "round";
+  pen.c.strokeText(text, x + 5, at);
   pen.text(colour, text, x + 5, at, w + 1);
 }

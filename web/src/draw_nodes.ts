@@ -93,7 +93,7 @@ function roleBar(pen: Pen, node: number, role: Role, lane: Lane, x0: number, x1:
     if (w > need) pen.fill(p.paper, x0 + 4, top + 4, Math.min(w - 8, pen.measure(`candidate · ${term}`) + 8), BAR - 8);
     if (w > need) inBar(pen, p.ink, ["candidate", term], x0, y, w);
   } else if (role.role === "follower") {
-    pen.fill(p.follower, x0, top + 5, w - gap, BAR - 10);
+    pen.fill(p.follower, x0, top + 3, w - gap, BAR - 6);
     inBar(pen, p.soft, ["follower", term], x0, y, w);
   } else {
     pen.line(p.soft, x0, y, x1 - gap, y, [2, 4]);
@@ -140,7 +140,7 @@ function stateBar(pen: Pen, state: State, lane: Lane, x0: number, x1: number): v
   const kinds = { down: "x", removed: "x", paused: "-", starting: "\\", up: "/" } as const;
   if (state.state !== "paused") pen.fill(p.paper, x0, top, w, BAR);
   else {
-    c.globalAlpha = 0.6;
+    c.globalAlpha = 0.88;
     pen.fill(p.paper, x0, top, w, BAR);
     c.globalAlpha = 1;
   }
