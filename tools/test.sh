@@ -57,6 +57,7 @@ for line in $programs; do
         ;;
     esac
 done
+tools/web.sh test || failed="$failed web"
 as_user cargo test --quiet --workspace --doc || failed="$failed doctests"
 [ -z "$failed" ] || {
     say "" "FAILED:$failed"

@@ -60,7 +60,8 @@ export function merged(
     }
     const first = i;
     let end = Math.max(begin[i] + pixel, until[i]);
-    for (;;) {
+    // Not beyond the view: calls may be as close as this to the end of the run.
+    while (end <= to) {
       const next = lowerBound(begin, end, i + 1);
       if (next === i + 1) break;
       const last = next - 1;
