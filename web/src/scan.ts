@@ -60,9 +60,9 @@ export function merged(
     }
     const first = i;
     let end = Math.max(begin[i] + pixel, until[i]);
-    // Not beyond the view: calls may be as close as this to the end of the run.
-    while (end <= to) {
-      const next = lowerBound(begin, end, i + 1);
+    for (;;) {
+      // Not beyond the view: calls may be as close as this to the end of the run.
+      const next = end <= to ? lowerBound(begin, end, i + 1) : upperBound(begin, to, i + 1);
       if (next === i + 1) break;
       const last = next - 1;
       if (until[last] - begin[last] >= wide * pixel) {
