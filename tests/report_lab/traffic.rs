@@ -117,8 +117,10 @@ pub(super) fn messages(
     rows.retain(|row| row.0 > 0 && !dead(row.0, row.1));
     rows.sort_unstable();
     let mut columns = Messages::default();
+    let mut acting = Acting::default();
     for (at, from, to, kind, term) in rows {
-        let (fate, delay) = fate(story, at, from, to, dice);
+        acting.move_to(story, at);
+        let (fate, delay) = acting.fate(from, to, dice);
         columns.at.push(at);
         columns.from.push(from);
         columns.to.push(to);
@@ -130,13 +132,34 @@ pub(super) fn messages(
     story.messages = columns;
 }
 
-fn fate(story: &Story, at: i64, from: i64, to: i64, dice: &mut Dice) -> (u8, i64) {
-    let link = (from as usize, to as usize);
-    let acting = story.bands.iter().find(|b| b.from <= at && at < b.to && b.links.contains(&link));
-    match acting {
-        Some(band) if band.does[0].starts_with("delay") => (1, 15 * MS + dice.below(10_000) as i64),
-        Some(_) => (2, 0),
-        None => (0, 0),
+/// The bands that act at a time that only goes on.
+#[derive(Default)]
+struct Acting {
+    until: i64,
+    links: Vec<(usize, usize, bool)>,
+}
+
+impl Acting {
+    fn move_to(&mut self, story: &Story, at: i64) {
+        if at < self.until {
+            return;
+        }
+        let edges = story.bands.iter().flat_map(|band| [band.from, band.to]);
+        self.until = edges.filter(|edge| *edge > at).min().unwrap_or(i64::MAX);
+        self.links.clear();
+        for band in story.bands.iter().filter(|band| band.from <= at && at < band.to) {
+            let delays = band.does[0].starts_with("delay");
+            self.links.extend(band.links.iter().map(|link| (link.0, link.1, delays)));
+        }
+    }
+
+    fn fate(&self, from: i64, to: i64, dice: &mut Dice) -> (u8, i64) {
+        let link = (from as usize, to as usize);
+        match self.links.iter().find(|acting| (acting.0, acting.1) == link) {
+            Some((_, _, true)) => (1, 15 * MS + dice.below(10_000) as i64),
+            Some(_) => (2, 0),
+            None => (0, 0),
+        }
     }
 }
 

@@ -35,7 +35,7 @@ const FAULT_ROWS_MAX = 8;
 const GAP = 10;
 
 export function layout(story: Story, width: number, firstClient = 0): Layout {
-  const left = width < 560 ? 64 : 112;
+  const left = width < 560 ? 76 : 112;
   let top = 0;
   const lane = (height: number, gap = 0): Lane => {
     const at = { top, height };
