@@ -225,6 +225,11 @@ fn an_event_of_the_list_is_shown_with_what_its_node_logged() {
         let details = details.as_str().expect("a text");
         assert!(details.contains("n3 was killed"), "{details}");
         assert!(details.contains("INFO raft"), "the node's log is beside it: {details}");
+        let body = ask(&client, "document.body.innerText").await;
+        let slips = ["null", "undefined", "NaN", "[object"];
+        let slip =
+            slips.iter().find(|slip| body.as_str().is_some_and(|body| body.contains(**slip)));
+        assert_eq!(slip, None, "a value that is none is shown as if it were one");
     });
 }
 

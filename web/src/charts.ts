@@ -204,7 +204,7 @@ function latencyOptions(m: Model, view: View, margins: Margins, width: number): 
     axes: [base.axes?.[0] ?? {}, { ...base.axes?.[1], splits: () => decades(range) }],
     hooks: { ...base.hooks, drawAxes: [(u) => scatter(u, m, view)] },
     series: [
-      { label: "from", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
+      { label: "at", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
       line("p50", p.p50, [], 2), line("p90", p.p90, [6, 3], 1.5), line("p99", p.p99, [2, 3], 1.5),
     ],
   };
@@ -263,7 +263,7 @@ function rateOptions(m: Model, view: View, margins: Margins, width: number): uPl
     ...base,
     scales: { ...base.scales, y: { range: (_, __, max) => [0, Math.max(1, (max ?? 1) * 1.1)] } },
     series: [
-      { label: "from", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
+      { label: "at", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
       { ...line("answered", p.ok, []), fill: `${p.ok}22` },
       line("failed", p.failed, [6, 3]), line("unknown", p.unknown, [2, 3]),
     ],

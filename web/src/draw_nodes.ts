@@ -56,10 +56,15 @@ function roles(pen: Pen, node: number, of: Node, lane: Lane): void {
   });
 }
 
+/** Whether a node with this state has a role at all. */
+function hasRole(state: State): boolean {
+  return state.state === "up" || state.state === "paused";
+}
+
 /** A role while its process did not run is nobody's: only the parts in between are drawn. */
 function drawParts(pen: Pen, node: number, of: Node, role: Role, lane: Lane): void {
   for (const state of of.states) {
-    if (state.state === "down" || state.state === "removed") continue;
+    if (!hasRole(state)) continue;
     const from = Math.max(role.from, state.from);
     const to = Math.min(role.to, state.to);
     const at = to > from && pen.stretch(from, to);
@@ -68,9 +73,7 @@ function drawParts(pen: Pen, node: number, of: Node, role: Role, lane: Lane): vo
 }
 
 function ranAll(of: Node, role: Role): boolean {
-  return !of.states.some(
-    (s) => (s.state === "down" || s.state === "removed") && s.from < role.to && s.to > role.from,
-  );
+  return !of.states.some((s) => !hasRole(s) && s.from < role.to && s.to > role.from);
 }
 
 function roleBar(pen: Pen, node: number, role: Role, lane: Lane, x0: number, x1: number): void {
