@@ -9,7 +9,7 @@ SCENARIOS := sanity clients restart partition slow flaky wan pause membership sn
 
 help:
 	@echo 'make setup       install what is missing (apt), unpack etcd and NATS into .tools/'
-	@echo 'make setup-dev   the same, and a browser, tshark and npm for tests and lints'
+	@echo 'make setup-dev   the same, and a browser, tshark, promtool and npm for tests and lints'
 	@echo 'make build       release build of everything'
 	@echo 'make demo        start a Raft cluster, cut its leader off, kill another; was it right?'
 	@echo 'make demo-etcd   attach to a real etcd cluster, cut its leader off, and heal it'

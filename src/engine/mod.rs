@@ -384,7 +384,9 @@ impl Engine {
 
     /// Notes that a packet that was due at `due` has left at `now`.
     pub fn left(&mut self, link: LinkId, due: Nanos, now: Nanos) {
-        self.lateness.record(link, now.saturating_sub(due));
+        let late = now.saturating_sub(due);
+        self.lateness.record(link, late);
+        self.plan.counters.totals.late.note(late);
     }
 
     /// When the engine wants to be called next; `None`: not before the next packet.

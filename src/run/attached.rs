@@ -26,6 +26,7 @@ use crate::kernel::restore::Flavour;
 use crate::kernel::sched::Urgency;
 use crate::kernel::topology::{self, Plan};
 use crate::kernel::trouble::Trouble;
+use crate::observe::Invariant;
 use crate::packet::NodeId;
 use crate::rules::Table;
 use crate::time::Nanos;
@@ -355,7 +356,7 @@ impl Attached {
 
     /// The next violation on the wire that was not told yet.
     #[must_use]
-    pub fn alarm(&self) -> Option<String> {
+    pub fn alarm(&self) -> Option<(Invariant, String)> {
         self.watcher.as_ref().and_then(Watcher::alarm)
     }
 

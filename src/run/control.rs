@@ -3,6 +3,7 @@
 
 mod listing;
 mod looking;
+mod measuring;
 mod pausing;
 mod switching;
 
@@ -28,7 +29,7 @@ use crate::kernel::door::Door;
 use crate::kernel::poll::{self, Poller};
 use crate::kernel::signals::Wish;
 use crate::kernel::trouble::Trouble;
-use crate::observe::Turn;
+use crate::observe::{Invariant, Turn};
 use crate::packet::NodeId;
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
@@ -151,6 +152,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         undecided: false,
         broken: false,
         terminals: terminals(),
+        violations: [0; Invariant::ALL.len()],
     };
     control.tell_warnings();
     if let Err(trouble) = control.go() {
@@ -198,6 +200,8 @@ struct Control<'a> {
     undecided: bool,
     broken: bool,
     terminals: usize,
+    /// Violations that were told, by their invariant's place in `ALL`.
+    violations: [u64; Invariant::ALL.len()],
 }
 
 impl Control<'_> {
@@ -311,7 +315,8 @@ impl Control<'_> {
 
     /// Violations are told when they are seen; the result has their evidence.
     fn tell_alarms(&mut self) {
-        while let Some(said) = self.attached.alarm() {
+        while let Some((invariant, said)) = self.attached.alarm() {
+            self.violations[invariant as usize] += 1;
             let t = clock::now().saturating_sub(self.attached.start);
             self.status.violated(&said);
             self.tell(&Happened::rule(t, "invariants", &said));

@@ -24,6 +24,7 @@ mod listening;
 mod loads;
 mod machines;
 pub mod mailbox;
+pub mod metrics;
 pub mod outcome;
 pub mod parcels;
 mod phases;
