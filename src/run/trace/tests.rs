@@ -190,6 +190,9 @@ fn comments_tell_what_became_of_a_packet() {
         // Who passes when its sender is known was not disturbed.
         Record { token: Token { queue: 1, id: 28 }, ..asked },
         answer(112, 28, Fate::Accepted, None),
+        record(113, 31, Fate::Own(Own::Instead), CUT),
+        record(113, 31, Fate::Own(Own::Refusal), CUT),
+        Record { link: None, ..record(114, 32, Fate::Own(Own::Healing), None) },
         held(120, 29, 20),
     ];
     let (file, captured) = file(&records, false, 1 << 20);
@@ -214,6 +217,9 @@ n1 -> n2: held 15 ms (asked for until it is let go) by \"slow\"
 n1 -> n2: raftq's copy of \"slow\": sent 1 ms after its packet came
 n1 -> n2: dropped by \"cut\", 2 ms after it came: its sender had to be asked for
 n1 -> n2: held 21 ms by \"slow\", its sender being asked for first
+n1 -> n2: raftq's RST of \"cut\": takes the place of the segment
+n1 -> n2: raftq's refusal of \"cut\": tells the packet's sender
+raftq's RST: ends a connection that a cut has starved
 n1 -> n2: held (asked for 20 ms) by \"slow\"; what became of it is not told";
     assert_eq!(comments(&file), expected.lines().collect::<Vec<_>>());
     assert_eq!(captured.untold, 1, "{captured:?}");
