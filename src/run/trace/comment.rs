@@ -147,6 +147,10 @@ fn put_held(
                 let damage = record.extras.damage.map_or(String::new(), |damage| said(&damage));
                 let _ = write!(out, ", then corrupted: {damage}");
             }
+            // What a rule holds is due at no time of its own.
+            Fate::Accepted if left.due.is_none() && own.is_some() => {
+                *out += ", let go before its time: raftq let everything go";
+            }
             _ if record.extras.damage.is_some() => *out += ", spared the damage meant for it",
             _ => {}
         },

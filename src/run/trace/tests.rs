@@ -155,6 +155,7 @@ fn comments_tell_what_became_of_a_packet() {
     let turn = Record { due: Some(at_ms(72)), ..held(70, 23, 5) };
     let gate = record(80, 24, Fate::Held(None), SLOW);
     let until = Record { due: Some(Nanos::MAX), ..gate };
+    let left = answer(0, 20, Fate::Accepted, None);
     let copy = Token { queue: COPIES, id: 3 };
     let asked = Record { link: None, ..record(110, 27, Fate::Asked, None) };
     let records = [
@@ -169,13 +170,15 @@ fn comments_tell_what_became_of_a_packet() {
         Record { extras: damaged, ..record(7, 8, Fate::Corrupted, CUT) },
         Record { extras: damaged, ..record(8, 9, Fate::Accepted, CUT) },
         Record { extras: marked, ..held(10, 20, 20) },
-        Record { at: at_ms(30) + Nanos::from_micros(13), ..answer(0, 20, Fate::Accepted, None) },
+        Record { at: at_ms(30) + Nanos::from_micros(13), due: Some(at_ms(30)), ..left },
         behind,
-        answer(53, 21, Fate::Accepted, None),
+        Record { due: Some(at_ms(53)), ..answer(53, 21, Fate::Accepted, None) },
         held(60, 22, 20),
         answer(67, 22, Fate::Dropped, CUT),
         turn,
-        answer(75, 23, Fate::Accepted, None),
+        Record { due: Some(at_ms(75)), ..answer(75, 23, Fate::Accepted, None) },
+        held(76, 30, 20),
+        answer(77, 30, Fate::Accepted, None),
         until,
         answer(95, 24, Fate::Accepted, None),
         Record { token: copy, ..record(100, 0, Fate::Own(Own::Copy), SLOW) },
@@ -187,6 +190,9 @@ fn comments_tell_what_became_of_a_packet() {
         // Who passes when its sender is known was not disturbed.
         Record { token: Token { queue: 1, id: 28 }, ..asked },
         answer(112, 28, Fate::Accepted, None),
+        record(113, 31, Fate::Own(Own::Instead), CUT),
+        record(113, 31, Fate::Own(Own::Refusal), CUT),
+        Record { link: None, ..record(114, 32, Fate::Own(Own::Healing), None) },
         held(120, 29, 20),
     ];
     let (file, captured) = file(&records, false, 1 << 20);
@@ -206,10 +212,14 @@ n1 -> n2: held 20.013 ms (asked for 20 ms) by \"slow\", marked 0x7
 n1 -> n2: held 3 ms behind earlier packets of its connection
 n1 -> n2: held 7 ms (asked for 20 ms) by \"slow\", then dropped by \"cut\"
 n1 -> n2: held 5 ms (asked for 2 ms, and to keep the order) by \"slow\"
+n1 -> n2: held 1 ms (asked for 20 ms) by \"slow\", let go before its time: raftq let everything go
 n1 -> n2: held 15 ms (asked for until it is let go) by \"slow\"
 n1 -> n2: raftq's copy of \"slow\": sent 1 ms after its packet came
 n1 -> n2: dropped by \"cut\", 2 ms after it came: its sender had to be asked for
 n1 -> n2: held 21 ms by \"slow\", its sender being asked for first
+n1 -> n2: raftq's RST of \"cut\": takes the place of the segment
+n1 -> n2: raftq's refusal of \"cut\": tells the packet's sender
+raftq's RST: ends a connection that a cut has starved
 n1 -> n2: held (asked for 20 ms) by \"slow\"; what became of it is not told";
     assert_eq!(comments(&file), expected.lines().collect::<Vec<_>>());
     assert_eq!(captured.untold, 1, "{captured:?}");
