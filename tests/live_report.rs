@@ -290,7 +290,9 @@ rules:
     assert_eq!(code, Some(0), "{stderr}");
     let page = out.join(REPORT);
     assert!(stdout.contains(&format!("  report    {}", page.display())), "{stdout}");
-    for name in ["rules.yaml", "cluster.yaml", "seed", "events.jsonl", "wire.jsonl", REPORT] {
+    for name in
+        ["rules.yaml", "cluster.yaml", "seed", "events.jsonl", "wire.jsonl", "wire.pcapng", REPORT]
+    {
         assert!(out.join(name).is_file(), "{name} is missing");
     }
     let story = story(&out);

@@ -41,7 +41,7 @@ fn floor(module: &str) -> Option<u8> {
         "rules" | "wire" => 1,
         "engine" | "observe" => 2,
         "kernel" => 3,
-        "run" | "report" => 4,
+        "run" | "report" | "watch" => 4,
         "cli" | "main" => 5,
         _ => return None,
     })

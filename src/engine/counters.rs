@@ -3,6 +3,7 @@
 //! Counts are of wire segments: a GSO packet counts as the segments it stands for. Each
 //! number is exact; two of them read together may be a packet apart.
 
+use super::lateness::Late;
 use crate::packet::LinkId;
 use crate::time::Nanos;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -60,6 +61,8 @@ pub struct RuleCounts {
 pub struct LinkCounts {
     /// Segments that came.
     pub packets: Count,
+    /// Their bytes, from the IP header on.
+    pub bytes: Count,
     /// Segments dropped, by a rule or a limit.
     pub dropped: Count,
     /// Segments trimmed to their acknowledgement.
@@ -105,6 +108,8 @@ pub struct Totals {
     pub undamaged: Count,
     /// Flows that had to be forgotten early because the table was full.
     pub flows_evicted: Count,
+    /// How late held packets left.
+    pub late: Late,
 }
 
 /// All counters of one table.
@@ -153,6 +158,7 @@ impl Counters {
         for (old, new) in old.links.iter().zip(&self.links) {
             copy(&[
                 (&old.packets, &new.packets),
+                (&old.bytes, &new.bytes),
                 (&old.dropped, &new.dropped),
                 (&old.trimmed, &new.trimmed),
                 (&old.delayed, &new.delayed),
@@ -177,6 +183,7 @@ impl Counters {
             (&old.undamaged, &new.undamaged),
             (&old.flows_evicted, &new.flows_evicted),
         ]);
+        new.late.inherit(&old.late);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which folder is one of a run, and what is in it.
 
+use super::junit::JUNIT;
 use super::story::FileInfo;
 use super::trace::TRACE;
-use crate::run::experiment::WIRE;
+use crate::run::experiment::{PCAP, WIRE};
 use crate::run::recorder::EVENTS;
 use crate::run::replay::RECIPE;
 use crate::run::sampler::LOGS;
@@ -35,11 +36,11 @@ impl std::error::Error for Unreadable {}
 /// Files of a folder, in the order in which a reader wants them, and what is in them.
 const FILES: [(&str, &str); 14] = [
     (SUMMARY, "the result, for machines"),
-    ("junit.xml", "the checks, for CI"),
+    (JUNIT, "the checks, for CI"),
     ("history.jsonl", "what clients called and were answered"),
     (EVENTS, "what was done and what happened, a line each"),
     (WIRE, "Raft's messages, as seen on the wire"),
-    ("wire.pcapng", "packets with what became of them, for Wireshark"),
+    (PCAP, "packets with what became of them, for Wireshark"),
     (TRACE, "every packet, and what became of it"),
     ("nodes", "what the nodes logged"),
     (LOGS, "when nodes' logs had grown how far"),

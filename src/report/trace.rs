@@ -192,7 +192,9 @@ impl Reading<'_> {
             // It comes again, in parts that have lines of their own.
             _ => return,
         };
-        let at = clocks.of_rules_s(line.t);
+        let known = u64::try_from(ns).map(|ns| clocks.of_rules(ns));
+        // What passed before the clock started.
+        let at = known.unwrap_or_else(|_| clocks.of_rules_s(line.t));
         let (from, to) = (places.node(line.from.as_deref()), places.node(line.to.as_deref()));
         let packet = Packet { ns, at, from, to, became, rule: places.rule(line.rule.as_deref()) };
         let is_kept = matches!(line.verdict, "ask" | "delay" | "hold");

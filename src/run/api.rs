@@ -4,6 +4,7 @@
 //! Nothing here waits or changes anything: commands are carried out by the main thread
 //! (`control/switching.rs`).
 
+use super::metrics::Format;
 use crate::kernel::door::Visitor;
 use crate::kernel::http::{Answer, Request};
 use crate::rules;
@@ -15,11 +16,13 @@ use serde::{Deserialize, Serialize};
 pub const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
 
 /// Its paths, as the description writes them, and the methods of each.
-pub const PATHS: [(&str, &str); 4] = [
+pub const PATHS: [(&str, &str); 6] = [
     ("/v1/rules", "GET, PUT"),
     ("/v1/rules/{name}", "GET, POST"),
     ("/v1/status", "GET"),
+    ("/v1/watch", "GET"),
     ("/v1/openapi.yaml", "GET"),
+    ("/metrics", "GET"),
 ];
 
 /// The type of rule files.
@@ -35,6 +38,10 @@ pub enum Command {
     List(Option<String>),
     /// How it goes.
     Status,
+    /// Everything that a live view shows; rules from this one on.
+    Watch(usize),
+    /// What is measured, for Prometheus.
+    Metrics(Format),
     /// Switches a rule.
     Switch(String, Switch),
     /// Puts a rule file in the place of the one in force: what errors call it, and its text.
@@ -131,6 +138,10 @@ fn command(request: &Request, by: &Visitor) -> Result<Option<Command>, Refused> 
     match (template, request.method.as_str()) {
         ("/v1/openapi.yaml", "GET") => Ok(None),
         ("/v1/status", "GET") => Ok(Some(Command::Status)),
+        ("/v1/watch", "GET") => watch(query).map(Some),
+        ("/metrics", "GET") => {
+            Ok(Some(Command::Metrics(Format::accepted(request.header("accept")))))
+        }
         ("/v1/rules", "GET") => Ok(Some(Command::List(None))),
         ("/v1/rules", "PUT") => load(request, query).map(Some),
         ("/v1/rules/{name}", "GET") => Ok(Some(Command::List(Some(decoded(name)?)))),
@@ -213,6 +224,18 @@ fn switch(request: &Request) -> Result<Switch, Refused> {
         Ok(_) => Err(refuse(400, &format!("`for` is {lasts}"), "write at least 1ms")),
         Err(why) => Err(refuse(400, &format!("`for` is no duration: {why}"), example)),
     }
+}
+
+fn watch(query: &str) -> Result<Command, Refused> {
+    let mut from = 0;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let value = pair.strip_prefix("rules_from=").and_then(|value| value.parse().ok());
+        from = value.ok_or_else(|| {
+            let why = format!("`{pair}` means nothing here");
+            refuse(400, &why, "?rules_from=N lists rules from the N-th on, counted from 0")
+        })?;
+    }
+    Ok(Command::Watch(from))
 }
 
 fn load(request: &Request, query: &str) -> Result<Command, Refused> {

@@ -2,6 +2,9 @@
 //! look now and then at whether the rules still stand. None of it is on a packet's way.
 
 mod listing;
+mod looking;
+mod measuring;
+mod pausing;
 mod switching;
 
 use super::activations::Activations;
@@ -19,17 +22,18 @@ use super::serve::Server;
 use super::status::{self, Status};
 use super::switches::Switches;
 use super::tone::Line;
+use super::wishes::{Behind, Wishes};
 use crate::engine::Turned;
+use crate::kernel::clock;
 use crate::kernel::door::Door;
 use crate::kernel::poll::{self, Poller};
-use crate::kernel::signals::{Signals, Wish};
+use crate::kernel::signals::Wish;
 use crate::kernel::trouble::Trouble;
-use crate::kernel::{clock, signals};
-use crate::observe::Turn;
+use crate::observe::{Invariant, Turn};
 use crate::packet::NodeId;
-use crate::rules::table::{Rule, Window};
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
+use looking::Recent;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -72,6 +76,9 @@ pub struct Run<'a> {
     /// Asked ten times a second what the status line is to show instead of packets; none where
     /// the run has to end.
     pub beside: Option<Beside<'a>>,
+    /// Whoever has the terminal, where that is not this; then it goes on until he says so, or its
+    /// time is over.
+    pub behind: Option<Behind<'a>>,
 }
 
 /// Turns how far the rules are into a status line.
@@ -92,9 +99,8 @@ pub struct Progress {
 
 /// Attaches, runs and detaches.
 pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
-    let signals = signals::Signals::block()
-        .map_err(|e| Trouble::new(format!("signals cannot be heard ({e})"), ""))?;
-    let mut status = Status::new(run.quiet);
+    let wishes = Wishes::of(run.behind.as_ref())?;
+    let mut status = Status::new(run.quiet).mute(run.behind.is_some());
     let disturb = Disturb::new(&table, run.host.as_ref())?;
     // Before anything is disturbed: whoever asked for it may count on it.
     let loopback = run.listen.map(Door::loopback).transpose()?;
@@ -117,6 +123,9 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     ));
     let aside = std::mem::take(&mut attached.early);
     let server = switching::serve(&mut attached, loopback, &mut status)?;
+    if let Some(behind) = &run.behind {
+        (behind.ready)(attached.run_id());
+    }
     let mut control = Control {
         switches: Switches::new(Arc::clone(&attached.table)),
         server,
@@ -131,17 +140,19 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         attached,
         status,
         run,
-        signals,
+        wishes,
         next_look: Nanos::ZERO,
         pending: VecDeque::new(),
         aside,
         told: 0,
         phases_told: None,
+        recent: Recent::default(),
         at_the_end: Vec::new(),
         rules_removed: false,
         undecided: false,
         broken: false,
         terminals: terminals(),
+        violations: [0; Invariant::ALL.len()],
     };
     control.tell_warnings();
     if let Err(trouble) = control.go() {
@@ -162,7 +173,7 @@ struct Control<'a> {
     interrupted: bool,
     status: Status,
     run: &'a Run<'a>,
-    signals: Signals,
+    wishes: Wishes<'a>,
     until: Option<Nanos>,
     /// The same, by the rules alone.
     written: Option<Nanos>,
@@ -181,19 +192,23 @@ struct Control<'a> {
     told: usize,
     /// Until when phases were told.
     phases_told: Option<Nanos>,
+    /// What happened last, for whoever looks in.
+    recent: Recent,
     /// Warnings for the end, when a person looks at the result.
     at_the_end: Vec<String>,
     rules_removed: bool,
     undecided: bool,
     broken: bool,
     terminals: usize,
+    /// Violations that were told, by their invariant's place in `ALL`.
+    violations: [u64; Invariant::ALL.len()],
 }
 
 impl Control<'_> {
     fn go(&mut self) -> Result<(), Trouble> {
         let unable = |e: io::Error| Trouble::new(format!("cannot wait ({e})"), "");
         let mut poller = Poller::new().map_err(unable)?;
-        poller.add(self.signals.as_fd()).map_err(unable)?;
+        poller.add(self.wishes.as_fd()).map_err(unable)?;
         poller.add(self.attached.reports.bell.as_fd()).map_err(unable)?;
         if let Some(server) = &self.server {
             poller.add(server.calls.bell.as_fd()).map_err(unable)?;
@@ -210,7 +225,7 @@ impl Control<'_> {
                 .map_or(TICK, |at| (self.attached.start + at).saturating_sub(now));
             let wait = left.min(TICK).min(due).max(Nanos::from_millis(1));
             poller.wait(wait).map_err(unable)?;
-            while let Some(wish) = self.signals.next() {
+            while let Some(wish) = self.wishes.next() {
                 match wish {
                     Wish::End => {
                         self.interrupted = true;
@@ -239,6 +254,9 @@ impl Control<'_> {
     fn is_over(&self, now: Nanos) -> bool {
         let held = self.attached.counters.totals.held.get();
         let given = self.run.lasts.is_some();
+        if self.run.behind.is_some() && !given {
+            return false;
+        }
         let busy = held > 0 || self.disturb.is_busy();
         // What waits for a leader is not waited for without end.
         let patient = |until: Nanos| now < until + WAITING_MAX;
@@ -297,7 +315,8 @@ impl Control<'_> {
 
     /// Violations are told when they are seen; the result has their evidence.
     fn tell_alarms(&mut self) {
-        while let Some(said) = self.attached.alarm() {
+        while let Some((invariant, said)) = self.attached.alarm() {
+            self.violations[invariant as usize] += 1;
             let t = clock::now().saturating_sub(self.attached.start);
             self.status.violated(&said);
             self.tell(&Happened::rule(t, "invariants", &said));
@@ -314,7 +333,8 @@ impl Control<'_> {
         self.phases_told = Some(t);
     }
 
-    fn tell(&self, happened: &Happened) {
+    fn tell(&mut self, happened: &Happened) {
+        self.recent.note(happened);
         if let Some(record) = self.run.record {
             record.tell(happened);
         }
@@ -366,8 +386,10 @@ impl Control<'_> {
 
     /// Tells those warnings that have not been told.
     fn tell_warnings(&mut self) {
+        let t = self.t();
         for warning in &self.attached.warnings[self.told..] {
             self.status.warn(warning);
+            self.recent.note(&looking::of_raftq(t, &format!("warning: {warning}")));
         }
         self.told = self.attached.warnings.len();
     }
@@ -466,50 +488,6 @@ impl Control<'_> {
 
     fn keep_old(&mut self, why: &str) {
         self.warn(format!("the rules were not re-read, the former stay in force: {why}"));
-    }
-
-    /// Ctrl-Z: lets the cluster go before it stops, and takes it up again afterwards.
-    fn stop(&mut self) -> Result<(), Trouble> {
-        let from = clock::now().saturating_sub(self.attached.start);
-        if !self.attached.step_aside(&mut self.aside)? {
-            // The regular look ends the run.
-            return Ok(());
-        }
-        self.status.warn("stopped: the cluster runs undisturbed until raftq is continued");
-        self.signals.stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
-        self.attached.come_back(&mut self.aside)?;
-        self.status.warn("continued: the rules are in force again");
-        self.note_pause(from, clock::now().saturating_sub(self.attached.start));
-        Ok(())
-    }
-
-    /// The result says nothing about rules whose time a pause took.
-    fn note_pause(&mut self, from: Nanos, to: Nanos) {
-        // The clock went on meanwhile, so a table on its way has come into force.
-        self.read_reports();
-        let table = &self.attached.table;
-        let missed = |window: &Window| window.activation(from).is_some_and(|(at, _)| at <= to);
-        let active: Vec<&str> = self.status.active(table).collect();
-        // What an event would have begun meanwhile nobody knows.
-        let missed = |rule: &&Rule| match rule.on {
-            None => missed(&rule.window),
-            Some(_) => active.contains(&rule.name.as_str()),
-        };
-        let missed: Vec<String> =
-            table.rules.iter().filter(missed).map(|rule| format!("`{}`", rule.name)).collect();
-        let what = if missed.is_empty() {
-            "no rule was to be active then".to_owned()
-        } else {
-            self.undecided = true;
-            format!("the result is undecided, since these were to be active: {}", missed.join(", "))
-        };
-        self.tell_warnings();
-        self.at_the_end.push(format!(
-            "raftq was stopped from {:.3} s to {:.3} s after the start, and the cluster ran \
-             undisturbed: {what}",
-            from.as_secs_f64(),
-            to.as_secs_f64(),
-        ));
     }
 
     /// A closed terminal sends SIGHUP, too, and then nobody is there to end raftq.

@@ -487,6 +487,12 @@ impl<'a> Disturb<'a> {
         faults.filter(|(_, it)| !it.victims.is_empty()).map(|(fault, _)| fault.name.clone())
     }
 
+    /// Those faults, and the indices of the nodes that each was done to.
+    pub fn victims(&self) -> impl Iterator<Item = (&Fault, &[usize])> {
+        let faults = self.faults.iter().zip(&self.under_way);
+        faults.map(|(fault, it)| (fault, it.victims.as_slice()))
+    }
+
     /// Whether something that was ordered could not be done.
     #[must_use]
     pub fn has_failed(&self) -> bool {

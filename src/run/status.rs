@@ -22,6 +22,8 @@ pub struct Status {
     terminal: bool,
     color: bool,
     quiet: bool,
+    /// Whether even warnings are told elsewhere.
+    mute: bool,
     shown: bool,
     next: Nanos,
     active: Vec<u16>,
@@ -35,10 +37,17 @@ impl Status {
             terminal: io::stderr().is_terminal(),
             color: color(),
             quiet,
+            mute: false,
             shown: false,
             next: Nanos::ZERO,
             active: Vec::new(),
         }
+    }
+
+    /// Silent in any case where `mute`: somebody else has the terminal.
+    #[must_use]
+    pub fn mute(self, mute: bool) -> Self {
+        Self { quiet: self.quiet || mute, mute, ..self }
     }
 
     /// A line that stays.
@@ -147,7 +156,9 @@ impl Status {
     /// Text of several lines that stays, quiet or not.
     pub fn show(&mut self, text: &str) {
         self.clear();
-        put(text);
+        if !self.mute {
+            put(text);
+        }
     }
 
     /// Takes the line away.
@@ -180,7 +191,9 @@ impl Status {
 
     fn write_line(&mut self, line: &str) {
         self.clear();
-        put(&format!("raftq: {line}\n"));
+        if !self.mute {
+            put(&format!("raftq: {line}\n"));
+        }
     }
 }
 

@@ -6,10 +6,11 @@
 //! checked again. Where it cannot keep up, messages are counted instead of told: that makes the
 //! coverage smaller, and nothing else wrong, since each message testifies by itself.
 
+use super::tally::{Tally, Teller};
 use super::wire_outcome::WireOutcome;
 use crate::kernel::queue::Packet;
 use crate::observe::file::{self, Header};
-use crate::observe::{Alarm, Event, Observer, Seen, Watched};
+use crate::observe::{Alarm, Event, Invariant, Observer, Seen, Watched};
 use crate::packet::{LinkId, NodeId, PacketView};
 use crate::rules::Table;
 use crate::time::Nanos;
@@ -175,7 +176,8 @@ pub struct Watcher {
     finished: Arc<AtomicBool>,
     thread: Option<JoinHandle<Ended>>,
     births: Sender<Event>,
-    alarms: Receiver<String>,
+    alarms: Receiver<(Invariant, String)>,
+    tally: Arc<Tally>,
 }
 
 /// Opens both ends for a table that names a protocol; `None` where it does not.
@@ -203,11 +205,13 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
         sink,
         told: 0,
         tell,
+        teller: Teller::new(table),
     };
+    let tally = watch.teller.tally();
     let thread =
         std::thread::Builder::new().name("raftq-watch".into()).spawn(move || watch.run())?;
     let ear = Ear { listener: Listener::new(protocol, &peers), ring, missed: 0, end, zero };
-    Ok(Some((ear, Watcher { finished, thread: Some(thread), births, alarms })))
+    Ok(Some((ear, Watcher { finished, thread: Some(thread), births, alarms, tally })))
 }
 
 impl Watcher {
@@ -217,9 +221,15 @@ impl Watcher {
         Births(self.births.clone())
     }
 
-    /// The next violation that was not told yet, in a sentence.
+    /// What was heard so far.
     #[must_use]
-    pub fn alarm(&self) -> Option<String> {
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The next violation that was not told yet: of what, and in a sentence.
+    #[must_use]
+    pub fn alarm(&self) -> Option<(Invariant, String)> {
         self.alarms.try_recv().ok()
     }
 
@@ -257,7 +267,8 @@ struct Watch {
     sink: Option<Sink>,
     /// Alarms that were told so far.
     told: usize,
-    tell: Sender<String>,
+    tell: Sender<(Invariant, String)>,
+    teller: Teller,
 }
 
 impl Watch {
@@ -336,9 +347,10 @@ impl Watch {
     }
 
     fn see(&mut self, event: &Event) {
+        self.teller.see(event);
         self.observer.see(event);
         for alarm in &self.observer.alarms()[self.told..] {
-            let _ = self.tell.send(alarm.said.clone());
+            let _ = self.tell.send((alarm.invariant, alarm.said.clone()));
         }
         self.told = self.observer.alarms().len();
         if let Some(sink) = &mut self.sink {

@@ -50,6 +50,7 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
             urgent: true,
             flavour: None,
             trace: None,
+            pcap: None,
             wire: None,
         },
         lasts: Some(raftq::time::Nanos::from_secs(60)),
@@ -61,6 +62,7 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
         record: None,
         told: None,
         beside: None,
+        behind: None,
     };
     let outcome = control::run(table, &run).map_err(|trouble| trouble.to_string())?;
     let mut answered = 0.0;

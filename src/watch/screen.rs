@@ -1,0 +1,142 @@
+//! The terminal: taken, drawn on, and given back on every way out: keys, signals, a terminal that
+//! is gone, a panic.
+//!
+//! Signals are blocked before any thread starts and read here, so that none of them ends the
+//! program with a terminal in raw mode. Ctrl-C comes as a key.
+
+use super::draw::{Scene, draw};
+use super::feed::{Fed, Feed};
+use super::pair::Looks;
+use super::theme::Theme;
+use super::view::{Deed, Source, Tone, View};
+use crate::kernel::signals::{Signals, Wish};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use std::io;
+use std::time::Duration;
+
+/// How long a turn waits for a key; what was fed meanwhile is drawn then.
+const TURN: Duration = Duration::from_millis(50);
+
+/// How a view is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whether it leaves by itself when raftq has ended.
+    pub until_end: bool,
+    /// Whether raftq belongs to it.
+    pub own: bool,
+}
+
+/// The terminal while it is ours.
+struct Screen(DefaultTerminal);
+
+impl Screen {
+    fn take() -> io::Result<Self> {
+        // It gives the terminal back before a panic is told, too.
+        ratatui::try_init().map(Self)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // A terminal that is gone cannot be given back.
+        let _ = ratatui::try_restore();
+    }
+}
+
+/// Shows what is fed until somebody wants to leave.
+pub fn show(feed: &Feed, signals: &Signals, options: Options) -> io::Result<()> {
+    // What raftq has to say to a log would be written across the screen.
+    let loud = log::max_level();
+    log::set_max_level(log::LevelFilter::Off);
+    let shown = Show { feed, signals, options, looks: Looks::default(), view: View::default() };
+    let result = shown.run();
+    log::set_max_level(loud);
+    result
+}
+
+struct Show<'a> {
+    feed: &'a Feed,
+    signals: &'a Signals,
+    options: Options,
+    looks: Looks,
+    view: View,
+}
+
+impl Show<'_> {
+    fn run(mut self) -> io::Result<()> {
+        self.view.own = self.options.own;
+        let theme = Theme::found();
+        let mut screen = Screen::take()?;
+        let mut changed = true;
+        loop {
+            if changed {
+                let scene = Scene { pair: self.looks.pair(), view: &self.view, theme };
+                screen.0.draw(|frame| draw(frame, &scene))?;
+            }
+            changed = self.hear();
+            if self.options.until_end && matches!(self.view.source, Source::Over(_)) {
+                return Ok(());
+            }
+            match self.signals.next() {
+                // A reload is for who has rules; a terminal that is closed says so by SIGHUP.
+                Some(Wish::End | Wish::Reload) => return Ok(()),
+                Some(Wish::Stop) if !self.view.own => {
+                    screen = self.suspend(screen)?;
+                    changed = true;
+                }
+                Some(Wish::Stop) | None => {}
+            }
+            if !event::poll(TURN)? {
+                continue;
+            }
+            match event::read()? {
+                Event::Key(key) if key.kind != KeyEventKind::Release => {
+                    self.view.said = None;
+                    let now = self.looks.pair().map(|pair| pair.now);
+                    match self.view.key(key, now) {
+                        Deed::None => {}
+                        Deed::Leave => return Ok(()),
+                        Deed::Suspend => screen = self.suspend(screen)?,
+                        Deed::Switch(name, to) => self.feed.switch(name, to),
+                        Deed::Look => self.feed.look(self.view.rules_from),
+                    }
+                    changed = true;
+                }
+                Event::Resize(..) => changed = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes in what was fed; whether that changes the picture.
+    fn hear(&mut self) -> bool {
+        let mut changed = false;
+        while let Ok(fed) = self.feed.fed.try_recv() {
+            changed = true;
+            match fed {
+                Fed::Look(_) if self.view.paused => changed = false,
+                Fed::Look(look) => {
+                    self.view.source = Source::Tells;
+                    self.view.fit(&look);
+                    self.looks.push(*look);
+                }
+                Fed::Late(why) => self.view.source = Source::Late(why),
+                Fed::Over(why) => self.view.source = Source::Over(why),
+                Fed::Switched(Ok(done)) => {
+                    self.view.said = Some((Tone::Done, done));
+                    self.feed.look(self.view.rules_from);
+                }
+                Fed::Switched(Err(why)) => self.view.said = Some((Tone::Refused, why)),
+            }
+        }
+        changed
+    }
+
+    /// Gives the terminal to the shell until somebody continues this process.
+    fn suspend(&self, screen: Screen) -> io::Result<Screen> {
+        drop(screen);
+        self.signals.stop_here()?;
+        Screen::take()
+    }
+}
