@@ -11,12 +11,13 @@ use raftq_harness::netns::{BridgeOptions, Bridged};
 use raftq_harness::owner::Scratch;
 use raftq_harness::process::{Launch, Process};
 use run_lab::{LIMIT, RAFTQ, Ran, run_text};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 const CUT: &str = "cut the leader off";
+const SLOW: &str = "slow";
 const KILL: &str = "kill the leader";
 
 const SCENARIO: &str = "\
@@ -26,8 +27,10 @@ warm_up: 200ms
 settle: 200ms
 rules:
   - { name: cut the leader off, between: [leader, rest], do: { drop: { heal: reset } },
-      at: 300ms, for: 1500ms, every: 2500ms, times: 2 }
-  - { name: kill the leader, node: leader, do: kill, at: 6s, for: 800ms }
+      at: 300ms, for: 3s }
+  - { name: slow, from: n1, to: any, do: { delay: 2ms },
+      at: 100ms, for: 400ms, every: 1s, times: 3 }
+  - { name: kill the leader, node: leader, do: kill, at: 5s, for: 800ms }
 ";
 
 /// `raftq report`.
@@ -71,7 +74,7 @@ fn at(spans: &Value, moment: i64) -> &Value {
     list(spans).iter().find(is).unwrap_or_else(|| panic!("nothing at {moment}: {spans}"))
 }
 
-/// Who led at a moment, by the lanes; nobody may have been told more than once in a term.
+/// Who led at a moment, by the lanes; a leader that is cut off may go on beside another.
 fn led(story: &Value, moment: i64) -> Vec<usize> {
     let nodes = list(&story["nodes"]).iter().enumerate();
     let leads = nodes.filter(|(_, node)| at(&node["roles"], moment)["role"] == "leader");
@@ -83,33 +86,54 @@ fn bands<'s>(story: &'s Value, rule: &str) -> Vec<&'s Value> {
 }
 
 fn bands_agree_with_events(story: &Value, events: &[Value]) {
-    let cuts = bands(story, CUT);
-    let from: Vec<i64> = cuts.iter().map(|band| number(&band["from"])).collect();
-    let to: Vec<i64> = cuts.iter().map(|band| number(&band["to"])).collect();
-    assert_eq!((from.len(), &from), (2, &times(events, CUT, "active")));
-    assert_eq!(to, times(events, CUT, "ended"));
-    for band in &cuts {
-        let cut = list(&band["nodes"]);
-        assert_eq!(cut.len(), 1, "whoever led is in each of its links: {band}");
-        assert_eq!(list(&band["links"]).len(), 4, "{band}");
-        assert!(band["why"].as_str().is_some_and(|why| why.contains(" leads in term ")), "{band}");
-        assert!(list(&band["does"])[0].as_str().is_some_and(|does| does.starts_with("drop")));
-        // Who led before was cut off, and somebody else led at the end of it.
-        let node = cut[0].as_u64().expect("a node") as usize;
-        assert_eq!(led(story, number(&band["from"]) - 1_000), [node], "{band}");
-        let after = led(story, number(&band["to"]) - 1_000);
-        assert!(after.iter().any(|other| *other != node), "{after:?} led at the end of {band}");
+    for (rule, activations) in [(CUT, 1), (SLOW, 3)] {
+        let all = bands(story, rule);
+        let from: Vec<i64> = all.iter().map(|band| number(&band["from"])).collect();
+        let to: Vec<i64> = all.iter().map(|band| number(&band["to"])).collect();
+        assert_eq!((from.len(), &from), (activations, &times(events, rule, "active")), "{rule}");
+        assert_eq!(to, times(events, rule, "ended"), "{rule}");
+        assert!(all.iter().all(|band| band["ended"] == true), "{rule}");
+    }
+    let [band] = bands(story, CUT)[..] else { panic!("one cut") };
+    let cut = list(&band["nodes"]);
+    assert_eq!((cut.len(), list(&band["links"]).len()), (1, 4), "who led is in each link: {band}");
+    assert!(band["why"].as_str().is_some_and(|why| why.contains(" leads in term ")), "{band}");
+    assert!(list(&band["does"])[0].as_str().is_some_and(|does| does.starts_with("drop")));
+    let node = cut[0].as_u64().expect("a node") as usize;
+    assert!(led(story, number(&band["from"]) - 1_000).contains(&node), "it led before: {band}");
+    for band in bands(story, SLOW) {
+        assert_eq!((&band["nodes"], list(&band["links"]).len()), (&json!([0]), 2), "{band}");
     }
 }
 
-fn counters_add_up(story: &Value, summary: &Value) {
-    let rule = &summary["network"]["rules"][0];
-    for what in ["matched", "acted", "leaked"] {
-        let parts: i64 = bands(story, CUT).iter().map(|band| number(&band[what])).sum();
-        assert_eq!(parts, number(&rule[what]), "{what}");
-        assert_eq!(story["rules"][0][what], rule[what]);
+/// Whoever was heard to be elected led from then on, in that term, and nobody else in it.
+fn roles_agree_with_elections(story: &Value, events: &[Value]) {
+    let mut elected = 0;
+    for event in events.iter().filter(|event| event["rule"] == "wire") {
+        let what = event["what"].as_str().expect("words");
+        let Some((name, term)) = what.split_once(" leads in term ") else { continue };
+        let moment = number(&event["run_ns"]) / 1_000;
+        let term: i64 = term.parse().expect("a term");
+        for node in list(&story["nodes"]) {
+            let role = at(&node["roles"], moment);
+            let leads = role["role"] == "leader" && role["term"] == term;
+            assert_eq!(leads, node["name"] == name, "{what} at {moment}: {role}");
+        }
+        elected += 1;
     }
-    assert!(bands(story, CUT).iter().all(|band| number(&band["acted"]) > 0), "each acted");
+    assert!(elected >= 2, "another one was elected, in the cut or after the kill");
+}
+
+fn counters_add_up(story: &Value, summary: &Value) {
+    for (i, rule) in list(&summary["network"]["rules"]).iter().enumerate() {
+        let all = bands(story, rule["name"].as_str().expect("a name"));
+        for what in ["matched", "acted", "leaked"] {
+            let parts: i64 = all.iter().map(|band| number(&band[what])).sum();
+            assert_eq!(parts, number(&rule[what]), "{what} of {rule}");
+            assert_eq!(story["rules"][i][what], rule[what]);
+        }
+        assert!(number(&rule["acted"]) > 0, "it acted: {rule}");
+    }
     let packets: i64 = list(&story["links"]).iter().map(|link| number(&link["packets"])).sum();
     let links = list(&summary["network"]["links"]);
     let known: i64 = links.iter().map(|link| number(&link["packets"])).sum();
@@ -189,6 +213,10 @@ fn messages_have_their_fates(story: &Value, out: &Path) {
         }
     }
     assert!(dropped > 0, "what was said into a cut is there");
+    let late = (0..at.len()).filter(|i| fate[*i] == 1);
+    let late: Vec<(i64, i64)> = late.map(|i| (from[i], delay[i])).collect();
+    let by_rule = |(from, delay): &(i64, i64)| *from == 0 && *delay >= 2_000;
+    assert!(!late.is_empty() && late.iter().all(by_rule), "delayed by 2 ms, of n1: {late:?}");
     let packets = &story["packets"];
     assert_eq!(list(&packets["at"]).len(), list(&packets["rule"]).len());
     assert!(list(&packets["rule"]).iter().any(|rule| *rule == 0), "the cut's own packets");
@@ -218,6 +246,7 @@ fn a_run_with_cuts_and_a_kill_is_told_as_it_was() {
     assert_eq!(story["verdict"]["word"], "holds");
     assert_eq!(story["run"]["started"], summary["timeline"]["started"]);
     bands_agree_with_events(&story, &events);
+    roles_agree_with_elections(&story, &events);
     counters_add_up(&story, &summary);
     the_killed_one_was_down_and_its_log_is_shown(&story, &events, &ran.out);
     calls_are_all_there(&story, &summary, &ran.out);
@@ -261,7 +290,9 @@ rules:
     assert_eq!(code, Some(0), "{stderr}");
     let page = out.join(REPORT);
     assert!(stdout.contains(&format!("  report    {}", page.display())), "{stdout}");
-    for name in ["rules.yaml", "cluster.yaml", "seed", "events.jsonl", "wire.jsonl", REPORT] {
+    for name in
+        ["rules.yaml", "cluster.yaml", "seed", "events.jsonl", "wire.jsonl", "wire.pcapng", REPORT]
+    {
         assert!(out.join(name).is_file(), "{name} is missing");
     }
     let story = story(&out);

@@ -73,11 +73,11 @@ pub(super) struct AttachArgs {
     /// Wireshark and tshark (pcapng)
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Which packets --pcap has
-    #[arg(long, value_name = "WHICH", requires = "pcap", default_value = "disturbed")]
+    /// Which packets --pcap has, or wire.pcapng in the folder
+    #[arg(long, value_name = "WHICH", requires = "captured", default_value = "disturbed")]
     capture: CaptureWord,
-    /// The most bytes that --pcap may have; what comes first is kept
-    #[arg(long, value_name = "SIZE", requires = "pcap", default_value = CAPTURE_MAX,
+    /// The most bytes that it may have; what comes first is kept
+    #[arg(long, value_name = "SIZE", requires = "captured", default_value = CAPTURE_MAX,
         value_parser = crate::rules::size)]
     capture_max: u64,
     /// Log every Raft message to this file, a JSON line each, where the cluster names its protocol;
@@ -85,7 +85,7 @@ pub(super) struct AttachArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     wire: Option<PathBuf>,
     /// Leave a folder with everything that happened, and a report of it: events, Raft's messages
-    /// where the cluster names its protocol, summary.json, report.html
+    /// where the cluster names its protocol, wire.pcapng, summary.json, report.html
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Tell only warnings and the result
@@ -173,7 +173,8 @@ fn perform(
         bind: Box::new(|roles| Inputs { roles: Some(roles), ..inputs.clone() }.compile()),
     });
     let title = args.rules.as_deref().map_or(String::new(), |path| path.display().to_string());
-    let pcap = args.pcap.as_deref().filter(|_| args.capture != CaptureWord::None);
+    let pcap = args.pcap.as_deref().or(session.as_ref().map(Session::pcap));
+    let pcap = pcap.filter(|_| args.capture != CaptureWord::None);
     let all = args.capture == CaptureWord::All;
     let run = Run {
         options: Options {

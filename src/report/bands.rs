@@ -3,6 +3,7 @@
 
 use super::events::Event;
 use super::story::{Band, Micros};
+use crate::run::disturb::HEARD;
 use crate::run::facts::Fact;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,8 @@ pub(super) struct Bands<'a> {
     open: BTreeMap<String, usize>,
     /// Who said who leads, as rules were bound last, and their links.
     bound: BTreeMap<String, (String, Vec<(usize, usize)>)>,
+    /// Who led last, as heard on the wire, and the words of that.
+    leader: Option<(usize, String)>,
     left_out: u64,
     /// Whether the record has no facts of rules, as an older raftq left it.
     is_old: bool,
@@ -32,6 +35,7 @@ pub(super) fn of(events: &[Event], nodes: &[String], length: Micros) -> (Vec<Ban
         all: Vec::new(),
         open: BTreeMap::new(),
         bound: BTreeMap::new(),
+        leader: None,
         left_out: 0,
         is_old: !events.iter().any(|event| matches!(event.fact, Some(Fact::Active { .. }))),
     };
@@ -47,7 +51,8 @@ impl Bands<'_> {
                 let links = event.nodes.iter().filter_map(|link| self.link(link)).collect();
                 self.bound.insert(event.rule.clone(), (by.clone(), links));
             }
-            Some(Fact::Active { does, links, .. }) => self.active(event, does, links),
+            Some(Fact::Active { does, links, sides: None, .. }) => self.active(event, does, links),
+            Some(Fact::Active { does, sides: Some(sides), .. }) => self.open(event, does, sides),
             Some(Fact::Ended { matched, acted, leaked, cut_short }) => {
                 let counts = [*matched, *acted, *leaked].map(|n| i64::try_from(n).unwrap_or(-1));
                 self.ended(event, counts, !*cut_short);
@@ -56,8 +61,36 @@ impl Bands<'_> {
             Some(Fact::Done { action, undo, failed }) => self.done(event, action, *undo, *failed),
             None if self.is_old && event.what == "active" => self.active(event, &[], &[]),
             None if self.is_old && event.what == "ended" => self.ended(event, [-1; 3], true),
+            None if event.rule == HEARD => {
+                if let Some((name, _)) = event.what.split_once(" leads in term ") {
+                    self.leader = self.node(name).map(|node| (node, event.what.clone()));
+                }
+            }
             _ => {}
         }
+    }
+
+    /// A rule whose links follow roles: where its words mean the leader and all others, they are
+    /// those of whoever led as it became active; a leader that was heard at that very moment is
+    /// told before.
+    fn open(&mut self, event: &Event, does: &[String], sides: &str) {
+        self.active(event, does, &[]);
+        let Some(band) = self.open.get(&event.rule).map(|place| &mut self.all[*place]) else {
+            return;
+        };
+        sides.clone_into(&mut band.why);
+        let Some((leader, said)) = &self.leader else { return };
+        let others = (0..self.nodes.len()).filter(|node| node != leader);
+        let (out, back) = others.map(|node| ((*leader, node), (node, *leader))).unzip();
+        let (out, back): (Vec<_>, Vec<_>) = (out, back);
+        band.links = match sides {
+            "leader <-> rest" | "leader <-> followers" => [out, back].concat(),
+            "leader -> rest" | "leader -> followers" | "leader -> any" => out,
+            "rest -> leader" | "followers -> leader" | "any -> leader" => back,
+            _ => return,
+        };
+        band.nodes = about(&band.links);
+        band.why = format!("{sides}: {said}, as heard on the wire");
     }
 
     fn active(&mut self, event: &Event, does: &[String], links: &[(String, String)]) {
@@ -67,7 +100,7 @@ impl Bands<'_> {
             .collect();
         let (why, bound) = self.bound.remove(&event.rule).unwrap_or_default();
         let links = if links.is_empty() { bound } else { links };
-        self.open(Band {
+        self.begin(Band {
             rule: event.rule.clone(),
             kind: "packets",
             from: event.at,
@@ -92,7 +125,7 @@ impl Bands<'_> {
 
     fn ordered(&mut self, event: &Event, action: &str) {
         let nodes = event.nodes.iter().filter_map(|name| self.node(name)).collect();
-        self.open(Band {
+        self.begin(Band {
             rule: event.rule.clone(),
             kind: "process",
             from: event.at,
@@ -120,7 +153,7 @@ impl Bands<'_> {
         }
     }
 
-    fn open(&mut self, band: Band) {
+    fn begin(&mut self, band: Band) {
         if self.all.len() >= BANDS_MAX {
             self.open.remove(&band.rule);
             self.left_out += 1;
@@ -167,7 +200,7 @@ mod tests {
 
     fn active(links: &[(&str, &str)]) -> Option<Fact> {
         let links = links.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        Some(Fact::Active { does: vec!["drop".into()], links, links_more: 0 })
+        Some(Fact::Active { does: vec!["drop".into()], links, sides: None, links_more: 0 })
     }
 
     #[test]
@@ -213,6 +246,27 @@ mod tests {
         let told: Vec<_> = bands.iter().map(|b| (b.rule.as_str(), b.from, b.to, b.ended)).collect();
         assert_eq!(told, [("gone", 1, 5, true), ("fresh", 3, 4, true), ("still", 6, 50, false)]);
         assert!(bands[2].why.contains("no such process"), "{:?}", bands[2]);
+    }
+
+    #[test]
+    fn a_rule_that_an_event_binds_is_about_whoever_led_as_it_became_active() {
+        let sides = |sides: &str| {
+            let (does, sides) = (vec!["drop".into()], Some(sides.to_owned()));
+            Some(Fact::Active { does, links: Vec::new(), sides, links_more: 0 })
+        };
+        let events = [
+            event(1, HEARD, "n1 leads in term 2", &["n1"], None),
+            event(5, HEARD, "n3 leads in term 3", &["n3"], None),
+            event(5, "cut", "active", &[], sides("leader <-> rest")),
+            event(6, "one way", "active", &[], sides("rest -> leader")),
+            event(7, "whoever", "active", &[], sides("random 2 -> any")),
+        ];
+        let (bands, _) = of(&events, &names(), 50);
+        assert_eq!(bands[0].links, [(2, 0), (2, 1), (0, 2), (1, 2)]);
+        assert_eq!(bands[0].nodes, [2]);
+        assert_eq!(bands[0].why, "leader <-> rest: n3 leads in term 3, as heard on the wire");
+        assert_eq!(bands[1].links, [(0, 2), (1, 2)]);
+        assert_eq!((bands[2].links.len(), bands[2].why.as_str()), (0, "random 2 -> any"));
     }
 
     #[test]

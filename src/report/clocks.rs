@@ -1,8 +1,8 @@
 //! The clocks of a run's files, brought to one: whole microseconds since the start of the run.
 //!
-//! Histories, `unavailable`, `recovery`, `faults_ns`, `logs.jsonl` and `run_ns` of events count from
-//! the start of the run; `wire.jsonl`, the trace, `t_ns` of events and what rules did from the
-//! start of the rules' clock.
+//! Histories, `unavailable`, `recovery`, `faults_ns`, `logs.jsonl` and `run_ns` of events count
+//! from the start of the run; `wire.jsonl`, the trace, `t_ns` of events and what rules did from
+//! the start of the rules' clock.
 
 use super::story::Micros;
 

@@ -99,8 +99,10 @@ impl Histories {
         near: &Near,
         matters: &dyn Fn(&Wanted) -> bool,
     ) {
+        // It has its place, whatever is wrong with it.
+        self.loads.push(LoadInfo { history: name.to_owned(), ..LoadInfo::default() });
         let trouble = match File::open(folder.join(name)) {
-            Ok(file) => self.lines(BufReader::new(file), name, near, matters).err(),
+            Ok(file) => self.lines(BufReader::new(file), near, matters).err(),
             Err(e) => Some(e.to_string()),
         };
         self.troubles.extend(trouble.map(|why| format!("{name}: {why}")));
@@ -109,7 +111,6 @@ impl Histories {
     fn lines(
         &mut self,
         mut file: BufReader<File>,
-        name: &str,
         near: &Near,
         matters: &dyn Fn(&Wanted) -> bool,
     ) -> Result<(), String> {
@@ -123,7 +124,7 @@ impl Histories {
         next(&mut line)?;
         let header: Header =
             serde_json::from_str(&line).map_err(|e| format!("the header is wrong: {e}"))?;
-        let load = self.loads.len();
+        let load = self.loads.len() - 1;
         let mut open: FxHashMap<u64, Event> = FxHashMap::default();
         let mut tally = Tally::new();
         let mut wrong = Ok(());
@@ -155,7 +156,8 @@ impl Histories {
         }
         let clients = self.lanes.of(load);
         let workload = format!("{:?}", header.workload).to_lowercase();
-        self.loads.push(tally.load(workload, name, clients));
+        let known = &mut self.loads[load];
+        *known = tally.load(workload, std::mem::take(&mut known.history), clients);
         wrong
     }
 
@@ -341,7 +343,7 @@ impl Tally {
         }
     }
 
-    fn load(self, workload: String, history: &str, clients: usize) -> LoadInfo {
+    fn load(self, workload: String, history: String, clients: usize) -> LoadInfo {
         let mut errors: Vec<ErrorCount> =
             self.errors.into_iter().map(|(why, times)| ErrorCount { why, times }).collect();
         errors.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.why.cmp(&b.why)));
@@ -349,7 +351,7 @@ impl Tally {
         let [ok, failed, unknown] = self.outcomes;
         LoadInfo {
             workload,
-            history: history.to_owned(),
+            history,
             clients,
             ok,
             failed,
@@ -369,9 +371,9 @@ mod tests {
 {"t":1000,"process":1,"type":"invoke","f":"write","key":"a","value":"1","node":"n1"}
 {"t":2000,"process":2,"type":"invoke","f":"read","key":"a","node":"n2"}
 {"t":4000000,"process":2,"type":"ok","f":"read","key":"a","value":"1","node":"n2"}
-{"t":5000000,"process":1,"type":"info","f":"write","key":"a","value":"1","node":"n1","error":"no answer"}
-{"t":6000000,"process":3,"client":1,"type":"invoke","f":"cas","key":"b","value":["1","2"],"node":"n9"}
-{"t":7000000,"process":3,"client":1,"type":"fail","f":"cas","key":"b","value":["1","2"],"error":"refused"}
+{"t":5000000,"process":1,"type":"info","f":"write","key":"a","value":"1","error":"no answer"}
+{"t":6000000,"process":3,"client":1,"type":"invoke","f":"cas","key":"b","value":["1","2"]}
+{"t":7000000,"process":3,"client":1,"type":"fail","f":"cas","key":"b","error":"refused"}
 {"t":8000000,"process":4,"type":"invoke","f":"read","key":"a","final":true}
 {"t":9000000,"process":4,"type":"ok","f":"read","key":"a","value":"1","final":true}
 {"t":9500000,"process":2,"type":"invoke","f":"read","key":"b"}

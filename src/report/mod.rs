@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! story.rs    everything on one timeline, as the page is told
+//! folder.rs   which folder is one of a run, and what is in it
 //! tell.rs     a folder to a story: what is there, what is missing, what is left out
 //! clocks.rs   the clocks of its files, brought to one
 //! known.rs    summary.json;  events.rs  events.jsonl
@@ -19,6 +20,7 @@
 mod bands;
 mod clocks;
 mod events;
+mod folder;
 mod history;
 pub mod junit;
 mod known;
@@ -33,7 +35,8 @@ mod thin;
 mod trace;
 mod wire;
 
-pub use tell::{Unreadable, tell};
+pub use folder::Unreadable;
+pub use tell::tell;
 
 use std::fs;
 use std::io;

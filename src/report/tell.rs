@@ -5,67 +5,27 @@
 
 use super::clocks::{Clocks, of_run};
 use super::events::{Events, Near};
+use super::folder::{Unreadable, histories, is_run, shell};
 use super::history::{self, Histories};
 use super::known::{self, Contradiction, Known};
 use super::logs::Logs;
 use super::story::{
-    AlarmInfo, ElectionInfo, FileInfo, FindingInfo, Micros, NodeLane, Phase, RuleSum, RunInfo,
-    Span, Story, VERSION, VerdictInfo,
+    AlarmInfo, ElectionInfo, FindingInfo, Micros, NodeLane, Phase, RuleSum, RunInfo, Span, Story,
+    VERSION, VerdictInfo,
 };
 use super::trace::{self, Places, TRACE, Trace};
 use super::wire::Wire;
-use super::{bands, lanes, moments};
+use super::{bands, folder, lanes, moments};
 use crate::run::experiment::WIRE;
 use crate::run::facts::Fact;
 use crate::run::outcome::{UNDECIDED, VIOLATED};
 use crate::run::recorder::EVENTS;
 use crate::run::replay::RECIPE;
-use crate::run::verdict::SUMMARY;
 use crate::run::wire_outcome::WireOutcome;
 use crate::wire::Kind;
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 use std::fs;
 use std::path::Path;
-
-/// Why there is no story at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    why: String,
-    way_out: &'static str,
-}
-
-impl Unreadable {
-    pub(super) fn new(why: String, way_out: &'static str) -> Self {
-        Self { why, way_out }
-    }
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n  help: {}", self.why, self.way_out)
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
-/// Files of a folder, in the order in which a reader wants them, and what is in them.
-const FILES: [(&str, &str); 14] = [
-    (SUMMARY, "the result, for machines"),
-    ("junit.xml", "the checks, for CI"),
-    ("history.jsonl", "what clients called and were answered"),
-    (EVENTS, "what was done and what happened, a line each"),
-    (WIRE, "Raft's messages, as seen on the wire"),
-    ("wire.pcapng", "packets with what became of them, for Wireshark"),
-    (TRACE, "every packet, and what became of it"),
-    ("nodes", "what the nodes logged"),
-    ("logs.jsonl", "when nodes' logs had grown how far"),
-    ("scenario.yaml", "the scenario"),
-    ("rules.yaml", "the rules"),
-    ("cluster.yaml", "the cluster"),
-    (RECIPE, "what is needed to repeat it"),
-    ("seed", "the seed of everything random"),
-];
 
 /// The whole story of a run's folder, or of an attached session's.
 pub fn tell(folder: &Path) -> Result<Story, Unreadable> {
@@ -73,37 +33,6 @@ pub fn tell(folder: &Path) -> Result<Story, Unreadable> {
     let mut telling = Telling::open(folder);
     telling.read();
     Ok(telling.story())
-}
-
-fn is_run(folder: &Path) -> Result<(), Unreadable> {
-    const WAY_OUT: &str = "name a folder that `raftq run`, or `raftq --rules FILE --out`, has made";
-    let wrong = |why: &str| Err(Unreadable::new(format!("{}: {why}", folder.display()), WAY_OUT));
-    match fs::metadata(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => wrong("there is no such folder"),
-        Err(e) => wrong(&format!("it cannot be read ({e})")),
-        Ok(found) if !found.is_dir() => wrong("this is a file, not the folder of a run"),
-        Ok(_) => {
-            let known = [SUMMARY, EVENTS, WIRE, RECIPE];
-            let any = known.iter().any(|name| folder.join(name).is_file());
-            if any || !histories(folder).is_empty() {
-                Ok(())
-            } else {
-                wrong("it is no run's folder: none of a run's files is in it")
-            }
-        }
-    }
-}
-
-/// The histories of a folder, by name.
-fn histories(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names
-        .filter(|name| name.starts_with("history") && name.strip_suffix(".jsonl").is_some())
-        .collect();
-    // history-10.jsonl stands behind history-9.jsonl.
-    names.sort_by_key(|name| (name.len(), name.clone()));
-    names
 }
 
 /// A folder that is being read.
@@ -345,7 +274,7 @@ impl<'a> Telling<'a> {
             kinds: Kind::ALL.iter().map(|kind| kind.word().to_owned()).collect(),
             links: network.map(|all| known::links(all, &self.nodes)).unwrap_or_default(),
             totals: network.map(known::totals).unwrap_or_default(),
-            files: self.files(),
+            files: folder::files(self.folder, &self.nodes),
             phases,
             nodes,
             bands,
@@ -590,56 +519,5 @@ impl<'a> Telling<'a> {
         blamed.sort_unstable();
         blamed.dedup();
         (all, blamed)
-    }
-
-    fn files(&self) -> Vec<FileInfo> {
-        let mut files = Vec::new();
-        for (name, what) in FILES {
-            let named = |name: &str| FileInfo { name: name.to_owned(), what: what.to_owned() };
-            match name {
-                "history.jsonl" => files.extend(histories(self.folder).iter().map(|n| named(n))),
-                "nodes" => {
-                    let logs = self.nodes.iter().map(|node| format!("nodes/{node}.log"));
-                    let there = logs.filter(|log| self.folder.join(log).is_file());
-                    files.extend(there.map(|log| named(&log)));
-                }
-                name if self.folder.join(name).is_file() => files.push(named(name)),
-                _ => {}
-            }
-        }
-        files
-    }
-}
-
-/// A word of a shell's command line.
-fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_run_is_refused_with_a_way_out() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let said = |path: &Path| tell(path).expect_err("no run").to_string();
-        let none = said(&folder.path().join("none"));
-        assert!(none.contains("no such folder") && none.contains("help: "), "{none}");
-        assert!(said(folder.path()).contains("no run's folder"));
-        let file = folder.path().join("file");
-        fs::write(&file, "x").expect("a file");
-        assert!(said(&file).contains("this is a file"));
-    }
-
-    #[test]
-    fn words_of_commands_are_quoted_where_a_shell_would_take_them_apart() {
-        assert_eq!(shell("runs/20261126T211500-storm"), "runs/20261126T211500-storm");
-        assert_eq!(shell("my run's"), "'my run'\\''s'");
-        assert_eq!(shell(""), "''");
     }
 }

@@ -192,7 +192,9 @@ impl Reading<'_> {
             // It comes again, in parts that have lines of their own.
             _ => return,
         };
-        let at = clocks.of_rules_s(line.t);
+        let known = u64::try_from(ns).map(|ns| clocks.of_rules(ns));
+        // What passed before the clock started.
+        let at = known.unwrap_or_else(|_| clocks.of_rules_s(line.t));
         let (from, to) = (places.node(line.from.as_deref()), places.node(line.to.as_deref()));
         let packet = Packet { ns, at, from, to, became, rule: places.rule(line.rule.as_deref()) };
         let is_kept = matches!(line.verdict, "ask" | "delay" | "hold");
@@ -286,15 +288,18 @@ mod tests {
     use crate::packet::NodeId;
     use crate::wire::Kind;
 
-    const TEXT: &str = r#"{"t":-0.001,"src":"10.0.0.1:1","dst":"10.0.0.2:1","proto":"tcp","segments":1,"from":"n1","to":"n2","len":60,"verdict":"accept"}
-{"t":0.001000001,"queue":0,"id":7,"src":"10.0.0.1:1","dst":"10.0.0.2:1","proto":"tcp","segments":1,"from":"n1","to":"n2","len":80,"rule":"slow \"ly\"","verdict":"delay","delay_us":20000}
-{"t":0.002,"src":"10.0.0.2:1","dst":"10.0.0.1:1","proto":"tcp","segments":1,"from":"n2","to":"n1","len":80,"rule":"cut","verdict":"drop"}
-{"t":0.003,"src":"10.0.0.2:1","dst":"10.0.0.1:1","proto":"tcp","segments":1,"from":"n2","to":"n1","len":80,"rule":"cut","verdict":"drop"}
-{"t":0.003,"src":"10.0.0.2:1","dst":"10.0.0.1:1","proto":"tcp","segments":1,"from":"n2","to":"n1","len":60,"verdict":"accept"}
+    /// `HEAD` stands for what packets have in their first lines.
+    const TEXT: &str = r#"{"t":-0.001,HEAD,"from":"n1","to":"n2","len":60,"verdict":"accept"}
+{"t":0.001000001,"queue":0,"id":7,HEAD,"from":"n1","to":"n2","len":80,"rule":"slow \"ly\"",DELAY}
+{"t":0.002,HEAD,"from":"n2","to":"n1","len":80,"rule":"cut","verdict":"drop"}
+{"t":0.003,HEAD,"from":"n2","to":"n1","len":80,"rule":"cut","verdict":"drop"}
+{"t":0.003,HEAD,"from":"n2","to":"n1","len":60,"verdict":"accept"}
 {"t":0.021500001,"queue":0,"id":7,"from":"n1","to":"n2","verdict":"accept"}
-{"t":0.03,"queue":0,"id":8,"src":"10.0.0.1:1","dst":"10.0.0.2:1","proto":"tcp","segments":1,"from":"n1","to":"n2","len":80,"verdict":"hold"}
+{"t":0.03,"queue":0,"id":8,HEAD,"from":"n1","to":"n2","len":80,"verdict":"hold"}
 {"lost":3,"answers_lost":0}
 "#;
+    const HEAD: &str = r#""src":"10.0.0.1:1","dst":"10.0.0.2:1","proto":"tcp","segments":1"#;
+    const DELAY: &str = r#""verdict":"delay","delay_us":20000"#;
 
     fn message(ns: u64, from: u16, to: u16) -> Message {
         let ends = [Some(NodeId(from)), Some(NodeId(to))];
@@ -303,7 +308,8 @@ mod tests {
 
     fn read(messages: &[Message]) -> Trace {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join(TRACE), TEXT).expect("a file");
+        let text = TEXT.replace("HEAD", HEAD).replace("DELAY", DELAY);
+        std::fs::write(folder.path().join(TRACE), text).expect("a file");
         let mut clocks = Clocks::default();
         clocks.learn(1_000_000_000);
         let (nodes, rules) = (["n1".into(), "n2".into()], ["cut".into(), "slow \"ly\"".into()]);

@@ -61,7 +61,7 @@ pub use diagnostic::{Diagnostic, FileId, Place, Report, Severity, Span};
 pub use dist::{DistError, DistTable, VALUES_MAX};
 pub use groups::SetArg;
 pub use json::table_json;
-pub use matrix::{deeds, matrix};
+pub use matrix::{deeds, matrix, open_sides};
 pub use random::{TABLE_SCALE, scaled};
 pub use roles::Roles;
 pub use schema::schema;

@@ -10,7 +10,7 @@ use super::disturb::Happened;
 use super::facts::Fact;
 use crate::engine::counters::{Counters, RuleCounts};
 use crate::rules::table::Rule;
-use crate::rules::{Table, deeds};
+use crate::rules::{Table, deeds, open_sides};
 use crate::time::Nanos;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,14 +103,18 @@ fn of(counts: &RuleCounts) -> Counts {
 fn begun(table: &Table, rule: &Rule) -> Fact {
     let nodes = table.nodes.len();
     let name = |node: crate::packet::NodeId| table.nodes[usize::from(node.0)].name.clone();
-    let links = rule.links.iter().take(LINKS_MAX).map(|link| {
+    let sides = open_sides(table, rule);
+    // Those are all that it may ever be about.
+    let known = if sides.is_some() { &[][..] } else { &rule.links };
+    let links = known.iter().take(LINKS_MAX).map(|link| {
         let (from, to) = link.ends(nodes);
         (name(from), name(to))
     });
     Fact::Active {
         does: deeds(table, rule),
         links: links.collect(),
-        links_more: rule.links.len().saturating_sub(LINKS_MAX),
+        sides,
+        links_more: known.len().saturating_sub(LINKS_MAX),
     }
 }
 
@@ -148,7 +152,9 @@ mod tests {
         let table = table(CUT);
         let mut all = Activations::default();
         let begun = all.edge(&table, &counters(&table, &[[0; 3]]), 0, true);
-        let Some(Fact::Active { does, links, links_more: 0 }) = begun else { panic!("{begun:?}") };
+        let Some(Fact::Active { does, links, sides: None, links_more: 0 }) = begun else {
+            panic!("{begun:?}")
+        };
         assert_eq!(does, ["drop"]);
         let names = |from: &str, to: &str| (from.to_owned(), to.to_owned());
         assert_eq!(links, [names("a", "b"), names("b", "a")]);

@@ -4,6 +4,9 @@
 //! its guards, so that whatever fails, or whoever presses Ctrl-C, nothing is left running. What
 //! happened until then stands in the run's folder.
 
+mod aside;
+mod recording;
+
 use super::attach::{Options, QueueKind};
 use super::cluster_host::{ClusterHost, check_offered, leave_out};
 use super::control::{self, Progress, Run};
@@ -15,7 +18,6 @@ use super::progress::Standing;
 use super::reach::Reach;
 use super::recorder::Recorder;
 use super::replay::Recipe;
-use super::sampler::{self, Sampler};
 use super::status::Status;
 use super::trace::{CaptureWord, Pcap};
 use super::verdict::{Findings, Judged, Recovery, Summary};
@@ -26,8 +28,9 @@ use crate::kernel::{clock, poll};
 use crate::rules::scenario::{CheckWord, Scenario, TopologyWord};
 use crate::rules::{Compiled, Diagnostic, Report, Roles, Table};
 use crate::time::Nanos;
+use aside::{Hurry, judge_aside};
 use raftq_harness::adapter::Adapter;
-use raftq_harness::check::{Budget, Judgement, judge};
+use raftq_harness::check::Budget;
 use raftq_harness::clients::Probe;
 use raftq_harness::clock::interrupted;
 use raftq_harness::cluster::{self, Cluster, Death, Topology};
@@ -235,12 +238,13 @@ impl Course<'_> {
             .map_err(|e| Failure::Environment(format!("signals cannot be heard ({e})")))?;
         let signals = Arc::new(signals);
         run.make_folder()?;
-        let recorder = self.record()?;
+        let recorder = recording::open(&run.folder, epoch)?;
+        let recorder = Arc::clone(self.recorder.get_or_init(|| recorder));
         self.enter("starting");
         let listening = Listening::start(&signals)?;
         let cluster = self.start_cluster()?;
         let host = Arc::new(ClusterHost::new(&cluster, &recorder));
-        let sampler = self.sample(&cluster, &recorder)?;
+        let sampler = recording::sample(&run.folder, &cluster, &recorder)?;
         let sessions = loads::sessions(&cluster);
         let loads = Loads::start(run, &cluster, &sessions, epoch)?;
         let netns = cluster.clients().path();
@@ -286,27 +290,6 @@ impl Course<'_> {
         if let Some(recorder) = self.recorder.get() {
             recorder.phase(phase);
         }
-    }
-
-    /// Opens the record of what happens.
-    fn record(&self) -> Result<Arc<Recorder>, Failure> {
-        let folder = &self.run.folder;
-        let failed =
-            |e| Failure::Environment(format!("{} cannot be filled: {e}", folder.display()));
-        let recorder = Recorder::create(folder, self.epoch.into()).map_err(failed)?;
-        Ok(Arc::clone(self.recorder.get_or_init(|| Arc::new(recorder))))
-    }
-
-    /// Looks now and then at what changes by itself.
-    fn sample(&self, cluster: &Arc<Cluster>, recorder: &Arc<Recorder>) -> Result<Sampler, Failure> {
-        let asked = Arc::clone(cluster);
-        let watched = sampler::Watched {
-            nodes: (0..cluster.size()).map(|i| cluster.name(i).to_owned()).collect(),
-            logs: (0..cluster.size()).map(|i| cluster.log(i)).collect(),
-            view: Some(Box::new(move |i| asked.roles().view(i))),
-        };
-        Sampler::start(&self.run.folder, watched, recorder)
-            .map_err(|e| Failure::Environment(format!("nodes cannot be looked at: {e}")))
     }
 
     fn start_cluster(&self) -> Result<Arc<Cluster>, Failure> {
@@ -513,38 +496,6 @@ impl Course<'_> {
     fn say(&self, line: &str) {
         self.status.borrow_mut().say(line);
     }
-}
-
-/// Ends a cluster's processes first where somebody is waiting for raftq to end: a client whose
-/// call goes unanswered would wait for as long as it may.
-struct Hurry(Arc<Cluster>);
-
-impl Drop for Hurry {
-    fn drop(&mut self) {
-        if interrupted() {
-            for node in 0..self.0.size() {
-                // What cannot be killed is ended by the cluster's own guards, or is gone.
-                let _ = self.0.kill(node);
-            }
-        }
-    }
-}
-
-/// Judges on a thread of its own, so that an interrupt is heard meanwhile: it has nothing to
-/// clean up, and ends with the process.
-fn judge_aside(path: &Path, budget: Budget) -> Result<Judgement, Failure> {
-    let owned = path.to_owned();
-    let thread = std::thread::Builder::new().name("judge".into());
-    let thread = thread.spawn(move || judge(&owned, budget));
-    let thread = thread.map_err(|e| Failure::Environment(format!("no thread ({e})")))?;
-    while !thread.is_finished() {
-        if interrupted() {
-            return Err(Failure::Environment("interrupted".into()));
-        }
-        poll::pause(Nanos::from_millis(5));
-    }
-    let judged = thread.join().map_err(|_| Failure::Environment("judging panicked".into()))?;
-    Ok(judged?)
 }
 
 fn last_start(table: &Table) -> Nanos {

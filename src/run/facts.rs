@@ -33,8 +33,12 @@ pub enum Fact {
     Active {
         /// What it does, in words.
         does: Vec<String>,
-        /// The links that it is about, from and to; of those that follow roles all that may be.
+        /// The links that it is about, from and to.
         links: Vec<(String, String)>,
+        /// Its sides in words, where an event or the leader of each moment decides its links, which
+        /// are left out then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sides: Option<String>,
         /// How many more there are.
         #[serde(default, skip_serializing_if = "is_zero")]
         links_more: usize,

@@ -2,10 +2,10 @@
 //!
 //! It is that of a run, as far as there is anything to say: no clients, and no nodes' logs.
 
-use super::experiment::WIRE;
+use super::experiment::{PCAP, WIRE};
 use super::found::Found;
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
-use super::recorder::Recorder;
+use super::recorder::{EVENTS, Recorder};
 use super::sampler::{Sampler, Watched};
 use super::timeline::Timeline;
 use super::verdict::{Finding, SUMMARY, invariants};
@@ -105,6 +105,7 @@ pub struct Session {
     recorder: Arc<Recorder>,
     sampler: Option<Sampler>,
     wire: Option<PathBuf>,
+    pcap: PathBuf,
 }
 
 impl Session {
@@ -141,6 +142,7 @@ impl Session {
             adapter: adapter.map(str::to_owned),
             sampler: sampler.transpose()?,
             wire: table.protocol.map(|_| folder.join(WIRE)),
+            pcap: folder.join(PCAP),
             recorder,
         })
     }
@@ -155,6 +157,12 @@ impl Session {
     #[must_use]
     pub fn wire(&self) -> Option<&Path> {
         self.wire.as_deref()
+    }
+
+    /// Where packets go.
+    #[must_use]
+    pub fn pcap(&self) -> &Path {
+        &self.pcap
     }
 
     /// The session is over, and this came out. The error says what is not whole.
@@ -173,7 +181,7 @@ impl Session {
     /// Nothing came of it: raftq was never attached.
     pub fn abandon(self) {
         drop(self.sampler);
-        for name in ["rules.yaml", "cluster.yaml", "seed", super::recorder::EVENTS, WIRE] {
+        for name in ["rules.yaml", "cluster.yaml", "seed", EVENTS, WIRE, PCAP] {
             let _ = fs::remove_file(self.folder.join(name));
         }
         // Only where nobody else has put anything there.
