@@ -87,6 +87,9 @@ fn interrupted(text: &str, word: &str, signals: &[Signal]) -> (Option<i32>, Stri
     assert!(since(begin) < SOON, "{word}: {:?}", since(begin));
     no_orphans();
     let said = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let junit = quick_junit::Report::deserialize_from_str(&said("run/junit.xml"));
+    let junit = junit.expect("machines are told as well");
+    assert!(junit.errors > 0 && junit.failures == 0, "it did not pass: {junit:?}");
     (status.code(), said("out") + &said("err"))
 }
 
@@ -238,11 +241,14 @@ fn on_a_narrow_terminal_one_line_tells_the_phase_what_is_left_and_how_fast_clien
     no_orphans();
     let screen = fs::read_to_string(folder.path().join("screen")).expect("what was shown");
     let lines: Vec<&str> = screen.split("\r\u{1b}[K").skip(1).collect();
-    let lines: Vec<&str> = lines.into_iter().filter(|line| line.contains("calls/s")).collect();
+    assert!(lines.iter().any(|line| line.contains("\u{1b}[1m")), "a terminal has colours");
+    let lines: Vec<String> =
+        lines.into_iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+    let lines: Vec<&String> = lines.iter().filter(|line| line.contains("calls/s")).collect();
     for (phase, part) in
-        [("warm-up, ", " s left: "), ("faults, ", "[the lea"), ("settling, ", " s left")]
+        [("warming up", " s left"), ("faults", "[the lea"), ("settling", " s left")]
     {
-        let is_told = |line: &&str| line.starts_with(phase) && line.contains(part);
+        let is_told = |line: &&&String| line.starts_with(phase) && line.contains(part);
         assert!(lines.iter().any(is_told), "{phase}: {lines:?}");
     }
     for line in lines {

@@ -2,6 +2,7 @@
 //! when something goes wrong, which is nothing.
 
 mod run_lab;
+mod summary_lab;
 
 use nix::sys::signal::Signal;
 use raftq_harness::clock::wait_for;
@@ -9,6 +10,7 @@ use raftq_harness::owner::Scratch;
 use run_lab::{LIMIT, RAFTQ, Run, SHORT, STEP, clean, root, run, run_text};
 use std::fs;
 use std::process::Command;
+use summary_lab::stored;
 
 #[test]
 fn a_healthy_cluster_holds_and_its_folder_has_everything() {
@@ -20,6 +22,11 @@ fn a_healthy_cluster_holds_and_its_folder_has_everything() {
     for check in ["linearizable", "durable", "recovers", "available"] {
         assert_eq!(ran.check(check), "holds", "{check}");
     }
+    let summary = stored(&ran.out);
+    assert_eq!(summary.verdict.word(), "holds");
+    let junit = fs::read_to_string(ran.out.join("junit.xml")).expect("a suite");
+    let junit = quick_junit::Report::deserialize_from_str(&junit).expect("JUnit's XML");
+    assert_eq!((junit.failures, junit.errors, junit.tests), (0, 0, summary.findings.len() + 2));
     // The same verdict from the file alone.
     let again = Command::new(RAFTQ).arg("check").arg(ran.out.join("history.jsonl")).output();
     let again = again.expect("raftq runs");
@@ -41,9 +48,10 @@ fn a_leader_that_is_cut_off_and_answers_from_memory_is_caught() {
     // Evidence is wrapped where a line is full.
     let words = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("fits nowhere. Some order of the calls"), "{}", ran.stdout);
-    let network = &ran.summary()["network"]["rules"][0];
-    assert_eq!(network["activations"], 2, "the cut came and went: {network}");
-    assert!(network["acted"].as_u64() > Some(0), "the cut acted: {network}");
+    let summary = stored(&ran.out);
+    let cut = &summary.network.rules[0];
+    assert_eq!(cut.activations, 2, "the cut came and went: {cut:?}");
+    assert!(cut.acted > 0, "the cut acted: {cut:?}");
 }
 
 #[test]

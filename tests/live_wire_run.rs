@@ -2,12 +2,14 @@
 //! comes to the same. Needs root and `make setup`; run it by `make test`.
 
 mod run_lab;
+mod summary_lab;
 
 use run_lab::{RAFTQ, Ran, run, run_text};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use summary_lab::stored;
 
 const CUT: &str = "\
 cluster: { adapter: embedded }
@@ -110,6 +112,8 @@ fn a_vote_that_is_forgotten_is_caught_while_it_runs_and_from_the_record() {
     });
     let (ran, wire) = caught.expect("one of three runs provokes it");
     assert_eq!(ran.check("invariants"), "violated");
+    let summary = stored(&ran.out);
+    assert!(summary.network.wire.is_some_and(|wire| !wire.alarms.is_empty()));
     let alarm = &wire["alarms"][0];
     assert_eq!(alarm["invariant"], "one_vote", "{alarm}");
     assert_eq!(alarm["evidence"].as_array().map(Vec::len), Some(2), "{alarm}");

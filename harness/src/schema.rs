@@ -16,6 +16,16 @@ pub fn of<T: JsonSchema>(title: &str) -> Schema {
     schema
 }
 
+/// The schema of what a type writes, in draft 7: which fields always stand there, and which may be
+/// null. Fields that it does not name are nobody's mistake, but a later version's.
+#[must_use]
+pub fn of_output<T: JsonSchema>(title: &str) -> Schema {
+    let settings = SchemaSettings::draft07().for_serialize();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), json!(title));
+    schema
+}
+
 /// As pretty JSON, ending with a newline.
 #[must_use]
 pub fn text(schema: &Schema) -> String {

@@ -31,7 +31,7 @@ fn our_own_histories_get_the_verdict_of_their_name() {
             .checks
             .iter()
             .filter(|check| matches!(check.verdict, Verdict::Violated { .. }))
-            .map(|check| check.name)
+            .map(|check| &*check.name)
             .collect();
         match name.split_once("-violates-") {
             None => assert!(violated.is_empty(), "{name}: {judgement:#?}"),

@@ -4,6 +4,8 @@ mod own;
 
 pub(super) use own::OwnArgs;
 
+use super::report;
+use super::run::{bad_input, is_free};
 use crate::kernel::restore::Flavour;
 use crate::kernel::trouble::Trouble;
 use crate::rules::{Inputs, Report, Roles, SetArg, Table};
@@ -12,8 +14,9 @@ use crate::run::control::{self, Run};
 use crate::run::disturb::Hosted;
 use crate::run::found::Found;
 use crate::run::host::{Host, Unasked};
-use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, Outcome};
+use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, Outcome, VIOLATED};
 use crate::run::reach::Reach;
+use crate::run::session::Session;
 use crate::run::signalled::Signalled;
 use crate::run::{status, summary};
 use crate::time::Nanos;
@@ -67,8 +70,12 @@ pub(super) struct AttachArgs {
     trace: Option<PathBuf>,
     /// Log every Raft message to this file, a JSON line each, where the cluster names its protocol;
     /// `raftq check` judges it again
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
     wire: Option<PathBuf>,
+    /// Leave a folder with everything that happened, and a report of it: events, Raft's messages
+    /// where the cluster names its protocol, summary.json, report.html
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Tell only warnings and the result
     #[arg(long, short)]
     quiet: bool,
@@ -100,20 +107,28 @@ enum FlavourArg {
 
 /// Attaches, and prints what came of it.
 pub(super) fn run(args: &AttachArgs) -> ExitCode {
-    prepared(args, |table, run| {
-        let result = control::run(table, &run);
-        let told = result.as_ref().map_or(0, |outcome| outcome.told);
-        tell(result, told, args.json)
-    })
+    match perform(args, |table, run| control::run(table, &run)) {
+        Ok(came) => {
+            let told = came.result.as_ref().map_or(0, |outcome| outcome.told);
+            came.tell(told, args.json)
+        }
+        Err(code) => code,
+    }
 }
 
-/// Reads everything, and hands over the table and how it is to be run; else says what is wrong.
-fn prepared(args: &AttachArgs, go: impl FnOnce(Table, Run<'_>) -> ExitCode) -> ExitCode {
+/// What came of attaching, and the folder of the session, where one was asked for.
+struct Came {
+    result: Result<Outcome, Trouble>,
+    session: Option<Session>,
+}
+
+/// Reads everything, and has `go` attach; where something is wrong before, that is told.
+fn perform(
+    args: &AttachArgs,
+    go: impl FnOnce(Table, Run<'_>) -> Result<Outcome, Trouble>,
+) -> Result<Came, ExitCode> {
     let color = status::color();
-    let found = match find(args) {
-        Ok(found) => found.map(Arc::new),
-        Err(code) => return code,
-    };
+    let found = find(args)?.map(Arc::new);
     let read = || read(args, found.as_deref());
     let given = read().and_then(|inputs| Ok((inputs.clone().compile()?, inputs)));
     let (table, inputs) = match given {
@@ -124,15 +139,16 @@ fn prepared(args: &AttachArgs, go: impl FnOnce(Table, Run<'_>) -> ExitCode) -> E
                     "raftq: --wire logs Raft messages, and the cluster names no protocol: add \
                      `protocol:` to `cluster`\n",
                 );
-                return ExitCode::from(BAD_INPUT);
+                return Err(ExitCode::from(BAD_INPUT));
             }
             (compiled.table, inputs)
         }
         Err(report) => {
             status::put(&report.render(color));
-            return ExitCode::from(BAD_INPUT);
+            return Err(ExitCode::from(BAD_INPUT));
         }
     };
+    let session = open(args, &inputs, &table, found.as_ref())?;
     let host: Option<(Arc<dyn Host>, Reach)> = match (args.allow_process_faults, &found) {
         (true, _) => Some((Arc::new(Signalled::new(found.clone())), Reach::Signals)),
         (false, Some(found)) => Some((Arc::<Found>::clone(found), Reach::Nothing)),
@@ -156,7 +172,7 @@ fn prepared(args: &AttachArgs, go: impl FnOnce(Table, Run<'_>) -> ExitCode) -> E
                 FlavourArg::Legacy => Flavour::Legacy,
             }),
             trace: args.trace.as_deref(),
-            wire: args.wire.as_deref(),
+            wire: args.wire.as_deref().or(session.as_ref().and_then(Session::wire)),
         },
         lasts: args.lasts,
         quiet: args.quiet,
@@ -167,35 +183,69 @@ fn prepared(args: &AttachArgs, go: impl FnOnce(Table, Run<'_>) -> ExitCode) -> E
         }),
         listen: args.listen,
         host,
+        record: session.as_ref().map(Session::recorder),
         told: None,
         beside: None,
         behind: None,
     };
-    go(table, run)
+    let result = go(table, run);
+    Ok(Came { result, session })
 }
 
-/// Prints what came of it; as many of the warnings as `told` were seen already.
-fn tell(result: Result<Outcome, Trouble>, told: usize, json: bool) -> ExitCode {
-    match result {
-        Ok(outcome) => {
-            let outcome = outcome.judged();
-            for warning in &outcome.warnings[told..] {
-                status::put(&format!("raftq: warning: {warning}\n"));
+impl Came {
+    /// Prints it, closes the folder, and gives the exit code; as many of the warnings as `told` were
+    /// seen already.
+    fn tell(self, told: usize, json: bool) -> ExitCode {
+        let outcome = match self.result {
+            Ok(outcome) => outcome.judged(),
+            Err(trouble) => {
+                status::put(&format!("raftq: {trouble}\n"));
+                if let Some(session) = self.session {
+                    session.abandon();
+                }
+                return ExitCode::from(ENVIRONMENT);
             }
-            let text = if json {
-                serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
-            } else {
-                summary::summary(&outcome, status::width())
-            };
-            // A reader that has gone away has seen what it wanted.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::from(outcome.exit_code)
+        };
+        for warning in &outcome.warnings[told..] {
+            status::put(&format!("raftq: warning: {warning}\n"));
         }
-        Err(trouble) => {
-            status::put(&format!("raftq: {trouble}\n"));
-            ExitCode::from(ENVIRONMENT)
+        let mut text = if json {
+            serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
+        } else {
+            summary::summary(&outcome, status::width())
+        };
+        let mut code = outcome.exit_code;
+        match self.session.map(|session| session.close(outcome).1) {
+            None => {}
+            Some(Ok(folder)) => {
+                let line = report::line(&folder);
+                text += if json { "" } else { &line };
+            }
+            // It was asked for, and is not there.
+            Some(Err(why)) => {
+                status::put(&format!("raftq: the folder of this session is not whole: {why}\n"));
+                code = if code == VIOLATED { code } else { ENVIRONMENT };
+            }
         }
+        // A reader that has gone away has seen what it wanted.
+        let _ = io::stdout().write_all(text.as_bytes());
+        ExitCode::from(code)
     }
+}
+
+/// The folder of this session, where one is asked for.
+fn open(
+    args: &AttachArgs,
+    inputs: &Inputs,
+    table: &Table,
+    found: Option<&Arc<Found>>,
+) -> Result<Option<Session>, ExitCode> {
+    let Some(folder) = &args.out else { return Ok(None) };
+    let refuse =
+        |why: &dyn std::fmt::Display| bad_input(&format!("raftq: {}: {why}\n", folder.display()));
+    is_free(folder).map_err(|why| refuse(&why))?;
+    let session = Session::open(folder, inputs, table, args.adapter.as_deref(), found);
+    session.map(Some).map_err(|e| refuse(&format!("{e}; name another --out")))
 }
 
 /// The cluster at `--attach`, if it is named so; else the exit code.

@@ -146,7 +146,7 @@ pub(super) fn told(judgement: &Judgement, quiet: bool) -> String {
     let mut shown: Option<&Evidence> = None;
     for check in &judgement.checks {
         let (n, m) = (check.operations, check.objects);
-        let (name, verdict) = (check.name, &check.verdict);
+        let (name, verdict) = (&check.name, &check.verdict);
         let _ = writeln!(text, "  {name}: {verdict} ({n} operations on {m} objects)");
         match &check.verdict {
             // Two checks may find the very same.

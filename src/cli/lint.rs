@@ -3,6 +3,7 @@
 use crate::rules::{self, Compiled, Inputs, Report, SetArg};
 use crate::run::outcome::BAD_INPUT;
 use crate::run::status;
+use crate::run::verdict;
 use serde_json::json;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -16,7 +17,12 @@ use std::process::ExitCode;
 pub(super) struct LintArgs {
     /// Rule files
     #[arg(
-        required_unless_present_any = ["schema", "scenario_schema", "adapter_schema"],
+        required_unless_present_any = [
+            "schema",
+            "scenario_schema",
+            "adapter_schema",
+            "summary_schema",
+        ],
         value_name = "RULES.yaml"
     )]
     pub(super) files: Vec<PathBuf>,
@@ -38,6 +44,9 @@ pub(super) struct LintArgs {
     /// Print the JSON schema of adapter files
     #[arg(long, hide = true)]
     pub(super) adapter_schema: bool,
+    /// Print the JSON schema of a run's summary.json
+    #[arg(long, hide = true)]
+    pub(super) summary_schema: bool,
 }
 
 /// Runs it: tables go to stdout, diagnostics to stderr; 0, or 4 if a file has an error.
@@ -51,6 +60,9 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
     }
     if args.adapter_schema {
         return print(&raftq_harness::adapter::schema(), false);
+    }
+    if args.summary_schema {
+        return print(&verdict::schema(), false);
     }
     let inputs: Vec<Result<Inputs, Report>> = args
         .files

@@ -7,6 +7,7 @@ mod doctor;
 mod lint;
 mod node;
 mod replay;
+mod report;
 mod rules;
 mod run;
 mod simulate;
@@ -21,8 +22,8 @@ use std::process::ExitCode;
 /// Without a command it attaches to a running cluster and applies a rule file; it detaches
 /// when the last rule has ended, after --for, or on Ctrl-C, and leaves the host as it was.
 ///
-/// Exit codes: 0 holds, 2 undecided (packets were lost, a cut leaked, raftq was stopped), 3 a
-/// rule never matched, 4 bad input, 5 the host did not do its part.
+/// Exit codes: 0 holds, 1 violated, 2 undecided (packets were lost, a cut leaked, raftq was
+/// stopped), 3 a rule never matched, 4 bad input, 5 failed (the host did not do its part).
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Cli {
@@ -46,6 +47,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Run again what a folder has, and say how alike the two are
     Replay(replay::ReplayArgs),
+    /// Make a run's report again from its folder
+    Report(report::ReportArgs),
     /// Judge stored histories: were they linearizable, was anything lost
     Check(check::CheckArgs),
     /// Say what this host lacks, and the command that mends it
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Ok(Cli { command: Some(Command::Rules(args)), .. }) => rules::run(&args),
         Ok(Cli { command: Some(Command::Watch(args)), .. }) => watch::run(&args),
         Ok(Cli { command: Some(Command::Replay(args)), .. }) => replay::run(&args),
+        Ok(Cli { command: Some(Command::Report(args)), .. }) => report::run(&args),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
         Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),

@@ -1,5 +1,6 @@
 //! `raftq replay RUN`: a run again, from its folder.
 
+use super::report;
 use super::run::{self, Job};
 use crate::run::replay::{Comparison, Recipe};
 use crate::run::{tone, verdict_text};
@@ -50,11 +51,12 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
         Err(code) => return code,
     };
     let compared = Comparison::of(&args.run, &folder);
+    let report = report::line(&folder);
     let text = if args.json {
         let both = json!({ "run": &summary, "compared": &compared });
         serde_json::to_string_pretty(&both).unwrap_or_default() + "\n"
     } else {
-        format!("{}{compared}", verdict_text::text(&summary, tone::color(&io::stdout())))
+        format!("{}{report}{compared}", verdict_text::text(&summary, tone::color(&io::stdout())))
     };
     // A reader that has gone away has seen what it wanted.
     let _ = io::stdout().write_all(text.as_bytes());

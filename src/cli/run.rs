@@ -1,5 +1,6 @@
 //! `raftq run SCENARIO.yaml`: a whole experiment.
 
+use super::report;
 use crate::kernel::clock;
 use crate::rules::scenario::{Replacements, Scenario, TopologyWord};
 use crate::rules::{Report, SetArg};
@@ -97,11 +98,13 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         quiet: args.quiet,
     };
     match perform(&job) {
-        Ok((summary, _)) => {
+        Ok((summary, folder)) => {
+            let report = report::line(&folder);
+            let color = tone::color(&io::stdout());
             let text = if args.json {
-                serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
+                summary.json()
             } else {
-                verdict_text::text(&summary, tone::color(&io::stdout()))
+                verdict_text::text(&summary, color) + &report
             };
             // A reader that has gone away has seen what it wanted.
             let _ = io::stdout().write_all(text.as_bytes());
@@ -143,12 +146,19 @@ pub(super) fn perform(job: &Job) -> Result<(Summary, PathBuf), ExitCode> {
         Ok(summary) => Ok((summary, experiment.folder)),
         Err(Failure::Input(report)) => Err(refuse(&report)),
         Err(Failure::Environment(why)) => Err(ended(&why, ENVIRONMENT)),
-        Err(Failure::Interrupted(why)) => Err(ended(&why, UNDECIDED)),
+        Err(Failure::Interrupted(why)) => {
+            let told = if experiment.folder.exists() {
+                report::line(&experiment.folder)
+            } else {
+                String::new()
+            };
+            Err(ended(format!("{why}\n{told}").trim_end(), UNDECIDED))
+        }
     }
 }
 
 /// Whether a folder is there to be filled: files of another run would be taken for this one's.
-fn is_free(folder: &Path) -> Result<(), String> {
+pub(super) fn is_free(folder: &Path) -> Result<(), String> {
     match fs::read_dir(folder) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),

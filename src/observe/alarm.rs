@@ -12,7 +12,20 @@ pub const ALARMS_MAX: u64 = 100;
 
 /// What Raft promises, as far as the wire can refute it ("In Search of an Understandable
 /// Consensus Algorithm", figure 3 and section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Invariant {
     /// At most one member of a group leads in a term.
     ElectionSafety,

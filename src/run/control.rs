@@ -5,6 +5,7 @@ mod listing;
 mod looking;
 mod switching;
 
+use super::activations::Activations;
 use super::attach::{self, Options};
 use super::attached::Attached;
 use super::awaited::Awaited;
@@ -14,6 +15,7 @@ use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
 use super::phases;
+use super::recorder::Recorder;
 use super::serve::Server;
 use super::status::{self, Status};
 use super::switches::Switches;
@@ -66,6 +68,8 @@ pub struct Run<'a> {
     pub listen: Option<SocketAddr>,
     /// The cluster itself, where raftq may ask it who leads and do things to its processes.
     pub host: Option<Hosted<'a>>,
+    /// Where everything that happens is written down.
+    pub record: Option<&'a Recorder>,
     /// Told of everything that happens, beside the status lines.
     pub told: Option<&'a dyn Fn(&Happened)>,
     /// Asked ten times a second what the status line is to show instead of packets; none where
@@ -103,7 +107,10 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     let mut attached = attach::attach(Arc::new(parked(table)), &run.options)?;
     if let Some(hosted) = &run.host {
         hosted.host.attached(&attached);
-        hosted.host.rules_start(attached.start);
+    }
+    if let Some(record) = run.record {
+        let nodes = attached.table.nodes.iter().map(|node| node.name.clone()).collect();
+        record.rules_start(attached.start, nodes);
     }
     status.say(&format!(
         "attached to {} nodes: {}; {}, iptables-{}, guardian {}",
@@ -125,6 +132,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         until: written.map(|end| attached.start + end),
         disturb,
         healing: Healing::default(),
+        activations: Activations::default(),
         awaited: Awaited::default(),
         interrupted: false,
         written: written.map(|end| attached.start + end),
@@ -158,6 +166,7 @@ struct Control<'a> {
     attached: Attached,
     disturb: Disturb<'a>,
     healing: Healing,
+    activations: Activations,
     awaited: Awaited,
     interrupted: bool,
     status: Status,
@@ -295,7 +304,7 @@ impl Control<'_> {
             Turn::TermChange { .. } | Turn::FirstEntry { .. } => return,
         };
         let nodes = vec![name(node)];
-        let happened = Happened { t: turned.at, rule: HEARD.into(), what, nodes };
+        let happened = Happened { nodes, ..Happened::rule(turned.at, HEARD, &what) };
         self.status.say(&format!("{:8.3}s  {}", happened.t.as_secs_f64(), happened.what));
         self.tell(&happened);
     }
@@ -321,6 +330,9 @@ impl Control<'_> {
 
     fn tell(&mut self, happened: &Happened) {
         self.recent.note(happened);
+        if let Some(record) = self.run.record {
+            record.tell(happened);
+        }
         if let Some(told) = self.run.told {
             told(happened);
         }
@@ -344,7 +356,10 @@ impl Control<'_> {
                     let what = if edge.active { "active" } else { "ended" };
                     self.awaited.edge(rule, edge.active);
                     self.healing.edge(self.attached.start + edge.at, &rule.name, edge.active);
-                    self.tell(&Happened::rule(edge.at, &rule.name, what));
+                    let (table, counters) = (&self.attached.table, &self.attached.counters);
+                    let i = usize::from(edge.rule);
+                    let fact = self.activations.edge(table, counters, i, edge.active);
+                    self.tell(&Happened::rule(edge.at, &rule.name, what).with(fact));
                 }
             }
             Report::Adopted(at, active, former) => self.adopted(at, active, &former),
@@ -548,7 +563,10 @@ impl Control<'_> {
             hosted.host.give_up();
         }
         self.disturb.settle(now.saturating_sub(self.attached.start));
-        for happened in self.disturb.happened() {
+        let (table, counters) = (&self.attached.table, &self.attached.counters);
+        let t = now.saturating_sub(self.attached.start);
+        let active = self.activations.finish(t, table, counters);
+        for happened in self.disturb.happened().into_iter().chain(active) {
             self.tell(&happened);
         }
         circumstances.warnings.extend(self.disturb.failures());

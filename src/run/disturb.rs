@@ -15,6 +15,7 @@ mod by_name;
 mod successor;
 
 use super::binding;
+use super::facts::Fact;
 use super::host::{Done, Host, Job, Worker};
 use super::mailbox::Order;
 use super::reach::Reach;
@@ -26,7 +27,8 @@ use crate::packet::{LinkId, NodeId};
 use crate::rules::table::{Fault, NodeBits, ProcessAction};
 use crate::rules::{self, Compiled, Roles, Source, Table};
 use crate::time::Nanos;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,23 +51,37 @@ pub struct Hosted<'a> {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Happened {
     /// When, on the rules' clock.
-    #[serde(rename = "t_ns", serialize_with = "nanos")]
+    #[serde(rename = "t_ns", with = "nanos")]
+    #[schemars(with = "u64")]
     pub t: Nanos,
     /// The rule or fault.
     pub rule: String,
     /// What became of it.
     pub what: String,
     /// The nodes that it is about.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
+    /// The same for machines; `events.jsonl` has it.
+    #[serde(skip)]
+    pub fact: Option<Fact>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn nanos<S: serde::Serializer>(t: &Nanos, s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_u64(t.0)
+/// A time as the number of its nanoseconds.
+mod nanos {
+    use super::Nanos;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(t: &Nanos, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u64(t.0)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(d: D) -> Result<Nanos, D::Error> {
+        u64::deserialize(d).map(Nanos)
+    }
 }
 
 /// Stands where the rule's name does, for what nodes did by themselves.
@@ -81,7 +97,13 @@ impl Happened {
     /// Of a rule.
     #[must_use]
     pub fn rule(t: Nanos, rule: &str, what: &str) -> Self {
-        Self { t, rule: rule.to_owned(), what: what.to_owned(), nodes: Vec::new() }
+        Self { t, rule: rule.to_owned(), what: what.to_owned(), nodes: Vec::new(), fact: None }
+    }
+
+    /// The same with what it says to machines.
+    #[must_use]
+    pub fn with(self, fact: Option<Fact>) -> Self {
+        Self { fact, ..self }
     }
 }
 
@@ -316,7 +338,8 @@ impl<'a> Disturb<'a> {
                 let table = binding::bound(table, i, &bound.rules[i], window);
                 let who = self.who(&table.rules[i].links);
                 let by = leader.map_or(String::new(), |leader| self.source(leader));
-                self.note(t, &name, &format!("bound: {}{by}", who.join(", ")), who);
+                let what = format!("bound: {}{by}", who.join(", "));
+                self.note_fact(t, &name, &what, who, Fact::Bound { by: plain(&by) });
                 Ok(Some(table))
             }
             What::Fault(i) => {
@@ -384,7 +407,8 @@ impl<'a> Disturb<'a> {
         let silent = if fault.action.silences() { "; silent from here on" } else { "" };
         let source = &self.under_way[i].source;
         let what = format!("{} {}{source}{by}{silent}", fault.action.name(), names.join(", "));
-        self.note(t, &fault.name, &what, names);
+        let fact = Fact::Ordered { action: fault.action.name().into(), undo: false };
+        self.note_fact(t, &fault.name, &what, names, fact);
         for &node in &nodes {
             let job = Job { fault: i, action: fault.action, node, undo: false };
             // A node that comes back in another way than its crash would end is heard again.
@@ -410,7 +434,9 @@ impl<'a> Disturb<'a> {
         let victims = std::mem::take(&mut self.under_way[i].victims);
         let names: Vec<String> = victims.iter().map(|&node| self.names[node].clone()).collect();
         if let Some(undone) = fault.action.undone_by() {
-            self.note(t, &fault.name, &format!("over, {undone}: {}", names.join(", ")), names);
+            let what = format!("over, {undone}: {}", names.join(", "));
+            let fact = Fact::Ordered { action: fault.action.name().into(), undo: true };
+            self.note_fact(t, &fault.name, &what, names, fact);
             for node in victims {
                 self.order(Job { fault: i, action: fault.action, node, undo: true });
             }
@@ -471,10 +497,12 @@ impl<'a> Disturb<'a> {
         if result.is_ok() && (job.undo || job.action.undone_by().is_none()) {
             self.undone = Some(t);
         }
+        let (action, failed) = (job.action.name().to_owned(), result.is_err());
         if let Err(why) = result {
             self.failures.push(format!("`{rule}` was not done to {node}: {why}"));
         }
-        self.note(t, &rule, &what, vec![node]);
+        let fact = Fact::Done { action, undo: job.undo, failed };
+        self.note_fact(t, &rule, &what, vec![node], fact);
     }
 
     /// At the end, at `t`: waits for what was ordered, a while, and says which faults were never
@@ -543,7 +571,13 @@ impl<'a> Disturb<'a> {
 
     fn note(&mut self, t: Nanos, rule: &str, what: &str, nodes: Vec<String>) {
         let (rule, what) = (rule.to_owned(), what.to_owned());
-        self.happened.push(Happened { t, rule, what, nodes });
+        self.happened.push(Happened { t, rule, what, nodes, fact: None });
+    }
+
+    /// The same with what it says to machines.
+    fn note_fact(&mut self, t: Nanos, rule: &str, what: &str, nodes: Vec<String>, fact: Fact) {
+        self.note(t, rule, what, nodes);
+        self.happened.last_mut().expect("it was just put there").fact = Some(fact);
     }
 
     /// Who said that it leads, for people.
@@ -559,6 +593,11 @@ impl<'a> Disturb<'a> {
     fn who(&self, links: &[LinkId]) -> Vec<String> {
         binding::who(&self.names, links)
     }
+}
+
+/// What stands in brackets behind other words, by itself.
+fn plain(by: &str) -> String {
+    by.trim().trim_start_matches('(').trim_end_matches(')').to_owned()
 }
 
 impl UnderWay {

@@ -13,13 +13,16 @@ use super::loads::{self, Ended, Loads};
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
 use super::progress::Standing;
 use super::reach::Reach;
+use super::recorder::Recorder;
 use super::replay::Recipe;
+use super::sampler::{self, Sampler};
 use super::status::Status;
-use super::verdict::{Findings, Judged, Recovery, Summary};
+use super::verdict::{Findings, Judged, Recovery, SUMMARY, Summary};
 use crate::kernel::door::Door;
 use crate::kernel::signals::Signals;
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
+use crate::report::junit::{self, JUNIT, Made};
 use crate::rules::scenario::{CheckWord, Scenario, TopologyWord};
 use crate::rules::{Compiled, Diagnostic, Report, Roles, Table};
 use crate::time::Nanos;
@@ -29,14 +32,13 @@ use raftq_harness::clients::Probe;
 use raftq_harness::clock::interrupted;
 use raftq_harness::cluster::{self, Cluster, Death, Topology};
 use raftq_harness::workload;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long the reads at the end may take.
@@ -53,9 +55,6 @@ const LASTS: Nanos = Nanos::from_secs(10);
 
 /// What is waited for no longer than this has no bar: somebody looks again and again.
 const SOON: Nanos = Nanos::from_millis(100);
-
-/// What happened, a line each.
-const EVENTS: &str = "events.jsonl";
 
 /// What was said on the wire, a line each.
 pub const WIRE: &str = "wire.jsonl";
@@ -139,6 +138,7 @@ impl Experiment {
         let course = Course {
             run: self,
             epoch: raftq_harness::clock::now(),
+            recorder: OnceCell::new(),
             status: RefCell::new(Status::new(self.quiet)),
             phase: Cell::new("starting"),
         };
@@ -148,11 +148,42 @@ impl Experiment {
             // Not even a node was started: nothing in it says more than the error does.
             let _ = fs::remove_dir_all(&self.folder);
         }
-        match result {
+        let result = match result {
             Err(Failure::Environment(_)) if interrupted() => {
                 Err(Failure::Interrupted(self.interrupted_while(course.phase.get())))
             }
             result => result,
+        };
+        self.tell_machines(result, course.epoch)
+    }
+
+    /// Writes what machines read. A verdict that does not reach them is as good as none.
+    fn tell_machines(
+        &self,
+        result: Result<Summary, Failure>,
+        epoch: Duration,
+    ) -> Result<Summary, Failure> {
+        let took = Nanos(since(epoch));
+        let made = Made { began: clock::date_before(took), took: Duration::from_nanos(took.0) };
+        match result {
+            Ok(mut summary) => {
+                if let Err(why) = summary.write(&self.folder) {
+                    summary.unwritten(SUMMARY, &why.to_string());
+                }
+                if let Err(why) = junit::write(&self.folder, junit::suite(&summary, &made)) {
+                    summary.unwritten(JUNIT, &why);
+                    // Told in the result in any case.
+                    let _ = summary.write(&self.folder);
+                }
+                Ok(summary)
+            }
+            Err(failure) => {
+                if self.folder.exists() {
+                    // The error itself is told, and the exit code says it, too.
+                    let _ = junit::write(&self.folder, junit::failed(self, &failure, &made));
+                }
+                Err(failure)
+            }
         }
     }
 
@@ -205,6 +236,8 @@ struct Disturbed {
 struct Course<'a> {
     run: &'a Experiment,
     epoch: Duration,
+    /// Once there is a folder.
+    recorder: OnceCell<Arc<Recorder>>,
     status: RefCell<Status>,
     /// What is being done, for whoever interrupts it.
     phase: Cell<&'static str>,
@@ -219,9 +252,12 @@ impl Course<'_> {
             .map_err(|e| Failure::Environment(format!("signals cannot be heard ({e})")))?;
         let signals = Arc::new(signals);
         run.make_folder()?;
+        let recorder = self.record()?;
+        self.enter("starting");
         let listening = Listening::start(&signals)?;
         let cluster = self.start_cluster()?;
-        let host = Arc::new(ClusterHost::new(&cluster, run.folder.join(EVENTS)));
+        let host = Arc::new(ClusterHost::new(&cluster, &recorder));
+        let sampler = self.sample(&cluster, &recorder)?;
         let sessions = loads::sessions(&cluster);
         let loads = Loads::start(run, &cluster, &sessions, epoch)?;
         let netns = cluster.clients().path();
@@ -229,20 +265,22 @@ impl Course<'_> {
         let hurry = Hurry(Arc::clone(&cluster));
         self.warm_up(&cluster, &loads)?;
         drop(listening);
+        self.enter("faults");
         let from = since(epoch);
-        let Disturbed { outcome, done } = self.disturb(&cluster, host, &loads)?;
+        let Disturbed { mut outcome, done } = self.disturb(&cluster, &host, &loads)?;
         let to = since(epoch);
         let listening = Listening::start(&signals)?;
         let mut findings = Findings { interrupted: outcome.interrupted, ..Findings::default() };
         findings.done = done;
         let healed = self.heal(&cluster, outcome.healed.map_or(to, |at| nanos_since(epoch, at)))?;
         findings.recovery = self.settle(&cluster, &probe, healed, &loads, findings.interrupted)?;
-        self.phase.set("reading everything back");
+        self.enter("reading everything back");
         let limit = if findings.interrupted { READ_BACK_SHORT } else { READ_BACK_MAX };
         let ended = loads.end(&cluster, &sessions, epoch, limit)?;
         findings.availability = probe.finish();
         findings.died = died(&cluster);
-        drop((hurry, sessions, cluster));
+        drop((sampler, host, hurry, sessions, cluster));
+        let timeline = recorder.timeline();
         self.phase.set("judging");
         self.say("everything is stopped; judging");
         for Ended { workload, counts, history, unread } in ended {
@@ -251,11 +289,41 @@ impl Course<'_> {
             findings.loads.push(Judged { workload, counts, history: name_of(&history), judgement });
         }
         drop(listening);
-        let mut summary = Summary::new(run, outcome, findings, (from, to));
-        if let Err(why) = summary.write(&run.folder) {
-            summary.unwritten(&why.to_string());
+        if recorder.is_full() {
+            outcome
+                .warnings
+                .push("events are left out: their file is as large as it may be".into());
         }
-        Ok(summary)
+        Ok(Summary::new(run, outcome, findings, (from, to), timeline))
+    }
+
+    /// A phase of the run begins.
+    fn enter(&self, phase: &'static str) {
+        self.phase.set(phase);
+        if let Some(recorder) = self.recorder.get() {
+            recorder.phase(phase);
+        }
+    }
+
+    /// Opens the record of what happens.
+    fn record(&self) -> Result<Arc<Recorder>, Failure> {
+        let folder = &self.run.folder;
+        let failed =
+            |e| Failure::Environment(format!("{} cannot be filled: {e}", folder.display()));
+        let recorder = Recorder::create(folder, self.epoch.into()).map_err(failed)?;
+        Ok(Arc::clone(self.recorder.get_or_init(|| Arc::new(recorder))))
+    }
+
+    /// Looks now and then at what changes by itself.
+    fn sample(&self, cluster: &Arc<Cluster>, recorder: &Arc<Recorder>) -> Result<Sampler, Failure> {
+        let asked = Arc::clone(cluster);
+        let watched = sampler::Watched {
+            nodes: (0..cluster.size()).map(|i| cluster.name(i).to_owned()).collect(),
+            logs: (0..cluster.size()).map(|i| cluster.log(i)).collect(),
+            view: Some(Box::new(move |i| asked.roles().view(i))),
+        };
+        Sampler::start(&self.run.folder, watched, recorder)
+            .map_err(|e| Failure::Environment(format!("nodes cannot be looked at: {e}")))
     }
 
     fn start_cluster(&self) -> Result<Arc<Cluster>, Failure> {
@@ -275,7 +343,7 @@ impl Course<'_> {
     }
 
     fn warm_up(&self, cluster: &Cluster, loads: &Loads) -> Result<(), Failure> {
-        self.phase.set("warming up");
+        self.enter("warming up");
         let clients: u32 = self.run.scenario.loads.iter().map(|load| load.clients).sum();
         let warm_up = self.run.scenario.warm_up;
         self.say(&format!("{clients} clients call; warming up for {}", seconds(warm_up)));
@@ -286,9 +354,10 @@ impl Course<'_> {
     fn disturb(
         &self,
         cluster: &Cluster,
-        host: Arc<ClusterHost>,
+        host: &Arc<ClusterHost>,
         loads: &Loads,
     ) -> Result<Disturbed, Failure> {
+        let recorder = self.recorder.get().expect("everything that happens is recorded");
         let yaml = cluster.cluster_yaml();
         let whole = |roles| self.run.scenario.compile(&yaml, roles);
         let compile = |roles: Roles| -> Result<Compiled, Report> {
@@ -305,24 +374,14 @@ impl Course<'_> {
                 .is_none_or(|end| end == Nanos::ZERO)
                 .then(|| last_start(&compiled.table) + LASTS)
         });
-        let path = self.run.folder.join(EVENTS);
-        // Deaths are written into it as well.
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
-        let events = RefCell::new(io::LineWriter::new(file));
-        let lost = AtomicBool::new(false);
         let done = RefCell::new(Vec::new());
         let told = |happened: &Happened| {
             if happened.was_done() && done.borrow().len() < HAPPENED_MAX {
                 done.borrow_mut().push(happened.clone());
             }
-            let line = serde_json::to_string(happened).unwrap_or_default();
-            if writeln!(events.borrow_mut(), "{line}").is_err() {
-                lost.store(true, Ordering::Relaxed);
-            }
         };
         let beside = |progress: &Progress| {
-            let writable = !lost.load(Ordering::Relaxed) && loads.failure().is_none();
+            let writable = !recorder.has_failed() && loads.failure().is_none();
             writable.then(|| {
                 Standing {
                     phase: "faults",
@@ -356,14 +415,20 @@ impl Course<'_> {
                 Ok(compiled)
             }),
             listen: self.run.listen,
-            host: Some(Hosted { host, reach: Reach::Everything, bind: Box::new(compile) }),
+            host: Some(Hosted {
+                host: Arc::<ClusterHost>::clone(host),
+                reach: Reach::Everything,
+                bind: Box::new(compile),
+            }),
+            record: Some(recorder),
             told: Some(&told),
             beside: Some(&beside),
             behind: None,
         };
         let outcome = control::run(compiled.table, &run)?;
-        if lost.load(Ordering::Relaxed) {
-            return Err(Failure::Environment(format!("{} could not be written", path.display())));
+        if recorder.has_failed() {
+            let path = recorder.path().display();
+            return Err(Failure::Environment(format!("{path} could not be written")));
         }
         if let Some(why) = loads.failure() {
             return Err(why);
@@ -373,7 +438,7 @@ impl Course<'_> {
 
     /// Makes everything as it was; when it was, given when the last rule had ended.
     fn heal(&self, cluster: &Cluster, healed: u64) -> Result<u64, Failure> {
-        self.phase.set("healing");
+        self.enter("healing");
         let mended = cluster.mend()?;
         for done in &mended {
             self.say(done);
@@ -394,7 +459,7 @@ impl Course<'_> {
             self.say("interrupted: judging what was called until now (again: not even that)");
             return Ok(None);
         }
-        self.phase.set("settling");
+        self.enter("settling");
         self.say("healed; waiting for writes to succeed");
         // A system that needs longer by its nature is not to be blamed for a scenario's default.
         let needs = self.run.adapter.recovers_within().as_nanos();

@@ -9,7 +9,9 @@ use crate::packet::LinkId;
 use crate::rules::Table;
 use crate::time::Nanos;
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Everything held that should.
 pub const HOLDS: u8 = 0;
@@ -26,14 +28,14 @@ pub const BAD_INPUT: u8 = 4;
 pub const ENVIRONMENT: u8 = 5;
 
 /// A whole run of an attached raftq.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// Seconds from the start of the rules' clock to the end.
     pub seconds: f64,
     /// Where packets were queued.
     pub topology: String,
     /// Scheduling of the loop.
-    pub scheduling: &'static str,
+    pub scheduling: Cow<'static, str>,
     /// Seed of the random decisions.
     pub seed: u64,
     /// What each rule did, in file order.
@@ -64,7 +66,7 @@ pub struct Outcome {
 }
 
 /// What one rule did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RuleOutcome {
     /// Its name.
     pub name: String,
@@ -85,7 +87,7 @@ pub struct RuleOutcome {
 }
 
 /// What one link saw.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LinkOutcome {
     /// Sending node.
     pub from: String,
@@ -105,7 +107,7 @@ pub struct LinkOutcome {
 }
 
 /// How late held packets left, behind their due time.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LatenessOutcome {
     /// Packets measured.
     pub count: u64,
@@ -118,7 +120,7 @@ pub struct LatenessOutcome {
 }
 
 /// Sums over the cluster.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     /// Packets read, as the kernel hands them over: one may stand for many wire segments,
     /// which rules and links count.
@@ -267,7 +269,7 @@ impl Outcome {
         Self {
             seconds: run.seconds,
             topology: run.topology,
-            scheduling: run.scheduling,
+            scheduling: run.scheduling.into(),
             seed: run.table.seed,
             rules,
             links,

@@ -42,10 +42,10 @@ impl Standing<'_> {
         Line::new()
             .piece(self.phase, Tone::Strong, 9)
             .piece(bar, Tone::Quiet, 1)
-            .piece(left, Tone::Plain, 3)
-            .piece(leader, tone, 6)
-            .piece(format!("{} calls/s", self.rate), rate_tone, 5)
-            .piece(active, Tone::Doubt, 7)
+            .piece(left, Tone::Plain, 5)
+            .piece(leader, tone, 4)
+            .piece(format!("{} calls/s", self.rate), rate_tone, 6)
+            .list(active, Tone::Doubt, 7)
     }
 }
 
@@ -75,8 +75,8 @@ mod tests {
             line.fitted(70, false),
             "faults  5 s left  n2 leads term 3  312 calls/s  [cut the leader off]"
         );
-        assert_eq!(line.fitted(50, false), "faults  n2 leads term 3  [cut the leader off]");
-        assert_eq!(line.fitted(30, false), "faults  [cut the leader off]");
+        assert_eq!(line.fitted(55, false), "faults  5 s left  312 calls/s  [cut the leader off]");
+        assert_eq!(line.fitted(40, false), "faults  5 s left  312 calls/s  [cut th\u{2026}");
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Status {
             .piece(format!("{} held", totals.held.get()), Tone::Plain, 3)
             .piece(format!("{lost} lost"), if lost > 0 { Tone::Doubt } else { Tone::Plain }, 6)
             .piece(some(totals.unattributed.get(), "unattributed"), Tone::Doubt, 2)
-            .piece(format!("[{active}]"), tone, 7)
+            .list(format!("[{active}]"), tone, 7)
     }
 
     fn write_line(&mut self, line: &str) {

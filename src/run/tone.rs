@@ -78,7 +78,18 @@ struct Piece {
     tone: Tone,
     /// Those of a lower weight go first.
     weight: u8,
+    /// The fewest columns in which it still says something.
+    least: usize,
 }
+
+impl Piece {
+    fn columns(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+/// The fewest columns of a list that is cut.
+const LIST_MIN: usize = 9;
 
 /// Between two pieces.
 const GAP: &str = "  ";
@@ -92,10 +103,20 @@ impl Line {
 
     /// Adds a piece at the end; nothing where it is empty.
     #[must_use]
-    pub fn piece(mut self, text: impl Into<String>, tone: Tone, weight: u8) -> Self {
-        let text = text.into();
+    pub fn piece(self, text: impl Into<String>, tone: Tone, weight: u8) -> Self {
+        self.with(text.into(), tone, weight, usize::MAX)
+    }
+
+    /// Adds a list at the end, which is cut before anything else gives way.
+    #[must_use]
+    pub fn list(self, text: impl Into<String>, tone: Tone, weight: u8) -> Self {
+        self.with(text.into(), tone, weight, LIST_MIN)
+    }
+
+    fn with(mut self, text: String, tone: Tone, weight: u8, least: usize) -> Self {
         if !text.is_empty() {
-            self.0.push(Piece { text, tone, weight });
+            let least = least.min(text.chars().count());
+            self.0.push(Piece { text, tone, weight, least });
         }
         self
     }
@@ -113,23 +134,24 @@ impl Line {
     pub fn fitted(&self, width: usize, color: bool) -> String {
         let room = width.saturating_sub(1);
         let mut pieces: Vec<&Piece> = self.0.iter().collect();
-        while columns(&pieces) > room && pieces.len() > 1 {
-            let least = pieces.iter().map(|piece| piece.weight).min().unwrap_or_default();
-            let Some(at) = pieces.iter().rposition(|piece| piece.weight == least) else { break };
+        let least = |pieces: &[&Piece]| {
+            let gaps = GAP.len() * pieces.len().saturating_sub(1);
+            pieces.iter().map(|piece| piece.least).sum::<usize>() + gaps
+        };
+        while least(&pieces) > room && pieces.len() > 1 {
+            let weight = pieces.iter().map(|piece| piece.weight).min().unwrap_or_default();
+            let Some(at) = pieces.iter().rposition(|piece| piece.weight == weight) else { break };
             pieces.remove(at);
         }
-        if columns(&pieces) > room {
-            return pieces.first().map_or(String::new(), |piece| cut(&piece.text, room));
-        }
-        let painted: Vec<String> =
-            pieces.iter().map(|piece| paint(&piece.text, piece.tone, color)).collect();
-        painted.join(GAP)
+        let mut spare = room.saturating_sub(least(&pieces));
+        let shown = pieces.iter().map(|piece| {
+            let wants = piece.columns() - piece.least;
+            let gets = piece.least.min(room) + wants.min(spare);
+            spare -= wants.min(spare);
+            paint(&cut(&piece.text, gets), piece.tone, color)
+        });
+        shown.collect::<Vec<_>>().join(GAP)
     }
-}
-
-fn columns(pieces: &[&Piece]) -> usize {
-    let gaps = GAP.len() * pieces.len().saturating_sub(1);
-    pieces.iter().map(|piece| piece.text.chars().count()).sum::<usize>() + gaps
 }
 
 /// As much of a text as fits, with a mark where there is more.
@@ -159,24 +181,29 @@ mod tests {
             .piece("faults", Tone::Strong, 9)
             .piece("----", Tone::Quiet, 1)
             .piece("12 calls/s", Tone::Plain, 5)
-            .piece("[cut]", Tone::Doubt, 7)
+            .list("[cut the leader off]", Tone::Doubt, 7)
     }
 
     #[test]
     fn the_least_important_gives_way_first_and_nothing_reaches_the_last_column() {
-        assert_eq!(line().fitted(80, false), "faults  ----  12 calls/s  [cut]");
-        assert_eq!(line().fitted(32, false), "faults  ----  12 calls/s  [cut]");
-        assert_eq!(line().fitted(31, false), "faults  12 calls/s  [cut]");
-        assert_eq!(line().fitted(25, false), "faults  [cut]");
-        assert_eq!(line().fitted(13, false), "faults");
+        assert_eq!(line().fitted(80, false), "faults  ----  12 calls/s  [cut the leader off]");
+        assert_eq!(line().fitted(47, false), "faults  ----  12 calls/s  [cut the leader off]");
+        assert_eq!(
+            line().fitted(46, false),
+            "faults  ----  12 calls/s  [cut the leader of\u{2026}"
+        );
+        assert_eq!(line().fitted(36, false), "faults  ----  12 calls/s  [cut the\u{2026}");
+        assert_eq!(line().fitted(35, false), "faults  12 calls/s  [cut the leade\u{2026}");
+        assert_eq!(line().fitted(20, false), "faults  [cut the l\u{2026}");
+        assert_eq!(line().fitted(17, false), "faults");
         assert_eq!(line().fitted(5, false), "fau\u{2026}");
     }
 
     #[test]
     fn colour_takes_no_room_and_is_left_out_where_nobody_wants_it() {
-        let shown = line().fitted(32, true);
+        let shown = line().fitted(47, true);
         assert!(shown.contains("\u{1b}[1mfaults\u{1b}[0m"), "{shown:?}");
-        assert_eq!(anstream::adapter::strip_str(&shown).to_string(), line().fitted(32, false));
+        assert_eq!(anstream::adapter::strip_str(&shown).to_string(), line().fitted(47, false));
         assert_eq!(paint("holds", Tone::Good, false), "holds");
     }
 

@@ -16,7 +16,8 @@ use crate::packet::{Endpoint, LinkId, NodeId, PacketView, Proto};
 use crate::rules::Table;
 use crate::time::Nanos;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -205,7 +206,7 @@ pub struct TraceWriter {
 }
 
 /// What a trace came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Traced {
     /// Packets that have a line; those that were kept have another, for their answer.
     pub packets: u64,

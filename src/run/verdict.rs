@@ -1,22 +1,23 @@
-//! What an experiment found, weighed: a verdict, and `summary.json`. `verdict_text.rs` tells it
-//! to people.
+//! What an experiment found, weighed: a verdict, and `summary.json` (`stored.rs`).
+//! `verdict_text.rs` tells it to people.
 
 use super::disturb::Happened;
 use super::experiment::{Experiment, exit_code};
-use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
+use super::outcome::{ENVIRONMENT, Outcome, VIOLATED};
+use super::timeline::Timeline;
 use super::wire_outcome::WireOutcome;
+use super::words::{CheckVerdict, RunVerdict};
 use crate::rules::scenario::CheckWord;
 use raftq_harness::check::{Check, Judgement, Verdict};
 use raftq_harness::clients::{Availability, Counts, Window};
 use raftq_harness::history::Workload;
 use raftq_harness::system::{Operation, Promise};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 /// How long the cluster took to take writes again.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Recovery {
     /// When nothing was disturbed any more, in nanoseconds of the run's clock: the last rule had
     /// ended, or the table that lets everything pass was in force, and every process ran.
@@ -60,19 +61,21 @@ pub struct Findings {
 }
 
 /// One line of the verdict.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// What was checked.
     pub check: String,
-    /// `holds`, `violated`, `undecided`, or `not made` where there was nothing to look at.
-    pub verdict: &'static str,
+    /// `not made` where there was nothing to look at.
+    pub verdict: CheckVerdict,
     /// In words.
     pub detail: String,
 }
 
 /// The result of an experiment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
+    /// The version of this format.
+    pub version: u32,
     /// The scenario's name.
     pub scenario: String,
     /// The adapter's, with variants.
@@ -85,12 +88,15 @@ pub struct Summary {
     pub args: Vec<String>,
     /// What the system promises.
     pub promises: BTreeMap<Operation, Promise>,
-    /// `holds`, `violated`, `undecided`, or that a rule never matched.
-    pub verdict: &'static str,
+    /// All in one word.
+    pub verdict: RunVerdict,
     /// As a process ends.
     pub exit_code: u8,
     /// Each check.
     pub findings: Vec<Finding>,
+    /// Clocks and phases.
+    #[serde(default)]
+    pub timeline: Timeline,
     /// When the fault phase began and ended, in nanoseconds of the run's clock.
     pub faults_ns: (u64, u64),
     /// From healing to a successful write.
@@ -120,6 +126,7 @@ impl Summary {
         network: Outcome,
         found: Findings,
         faults_ns: (u64, u64),
+        timeline: Timeline,
     ) -> Self {
         let mut findings = weigh(run, &found, faults_ns);
         // A violation counts, whether it was asked for or not.
@@ -128,16 +135,11 @@ impl Summary {
         }
         nothing_judged(&mut findings);
         let any = |verdict| findings.iter().any(|finding: &Finding| finding.verdict == verdict);
-        let code = exit_code(&network, any("violated"), any("undecided"));
-        let verdict = match code {
-            HOLDS => "holds",
-            VIOLATED => "violated",
-            UNDECIDED => "undecided",
-            NEVER_MATCHED => "a rule never matched",
-            _ => "failed",
-        };
+        let code = exit_code(&network, any(CheckVerdict::Violated), any(CheckVerdict::Undecided));
+        let verdict = RunVerdict::of(code).unwrap_or(RunVerdict::Failed);
         let scenario = &run.scenario;
         Self {
+            version: VERSION,
             scenario: scenario.name.clone(),
             adapter: run.adapter.name().to_owned(),
             nodes: scenario.nodes,
@@ -147,6 +149,7 @@ impl Summary {
             verdict,
             exit_code: code,
             findings,
+            timeline,
             faults_ns,
             recovery: found.recovery,
             unavailable: found.availability.unavailable,
@@ -160,22 +163,18 @@ impl Summary {
         }
     }
 
-    /// The verdict stands, but not in a file: the host did not do its part.
-    pub(super) fn unwritten(&mut self, why: &str) {
-        let detail = format!("summary.json could not be written: {why}");
-        self.findings.push(Finding { check: "run".into(), verdict: "undecided", detail });
+    /// The verdict stands, but not in its file: the host did not do its part.
+    pub(super) fn unwritten(&mut self, file: &str, why: &str) {
+        let detail = format!("{file} could not be written: {why}");
+        self.findings.push(Finding {
+            check: "run".into(),
+            verdict: CheckVerdict::Undecided,
+            detail,
+        });
         if self.exit_code != VIOLATED {
             self.exit_code = ENVIRONMENT;
-            self.verdict = "failed";
+            self.verdict = RunVerdict::Failed;
         }
-    }
-
-    /// Writes `summary.json` into the run's folder.
-    pub(super) fn write(&self, folder: &Path) -> raftq_harness::Result<()> {
-        let path = folder.join("summary.json");
-        let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
-        fs::write(&path, text)
-            .map_err(|e| raftq_harness::Error::new(format!("{}: {e}", path.display())))
     }
 }
 
@@ -189,7 +188,7 @@ fn weigh(run: &Experiment, found: &Findings, faults: (u64, u64)) -> Vec<Finding>
     }
     findings.extend(found.died.iter().map(|how| Finding {
         check: "processes".into(),
-        verdict: "violated",
+        verdict: CheckVerdict::Violated,
         detail: how.clone(),
     }));
     let mut unsure = found.undecided.clone();
@@ -205,17 +204,17 @@ fn weigh(run: &Experiment, found: &Findings, faults: (u64, u64)) -> Vec<Finding>
 }
 
 fn undecided(detail: String) -> Finding {
-    Finding { check: "run".into(), verdict: "undecided", detail }
+    Finding { check: "run".into(), verdict: CheckVerdict::Undecided, detail }
 }
 
 fn nothing_judged(findings: &mut Vec<Finding>) {
-    if !findings.iter().any(|finding| finding.verdict != "not made") {
+    if !findings.iter().any(|finding| finding.verdict != CheckVerdict::NotMade) {
         findings.push(undecided("nothing was judged at all".into()));
     }
 }
 
 /// Raft's invariants, as far as the wire testifies to them; nothing where it cannot be read.
-fn invariants(wire: Option<&WireOutcome>) -> Option<Finding> {
+pub(super) fn invariants(wire: Option<&WireOutcome>) -> Option<Finding> {
     let wire = wire?;
     let finding = |verdict, detail| Finding { check: "invariants".into(), verdict, detail };
     if wire.is_violated() {
@@ -224,15 +223,15 @@ fn invariants(wire: Option<&WireOutcome>) -> Option<Finding> {
             0 | 1 => String::new(),
             n => format!("; and {} more, with their evidence above", n - 1),
         };
-        return Some(finding("violated", format!("{first}{more}")));
+        return Some(finding(CheckVerdict::Violated, format!("{first}{more}")));
     }
     let read = &wire.coverage;
     let of =
         format!("{} messages, {:.1} % of the time readable", read.messages, read.percent_of_time);
     Some(if wire.says_something() {
-        finding("holds", of)
+        finding(CheckVerdict::Holds, of)
     } else {
-        finding("undecided", format!("nothing that could be judged was heard: {of}"))
+        finding(CheckVerdict::Undecided, format!("nothing that could be judged was heard: {of}"))
     })
 }
 
@@ -243,8 +242,8 @@ fn of_load(run: &Experiment, load: &Judged) -> Vec<Finding> {
     wanted
         .map(|check| match (answered, &check.verdict) {
             (false, Verdict::Holds) => Finding {
-                check: check.name.to_owned(),
-                verdict: "undecided",
+                check: check.name.to_string(),
+                verdict: CheckVerdict::Undecided,
                 detail: format!("no call was ever answered: {}", why_not(&load.counts)),
             },
             _ => of_check(check),
@@ -258,7 +257,7 @@ fn why_not(counts: &Counts) -> String {
 }
 
 fn wants(run: &Experiment, check: &Check) -> bool {
-    match check.name {
+    match &*check.name {
         "durable" => run.wants(CheckWord::Durable),
         _ => run.wants(CheckWord::Linearizable),
     }
@@ -268,37 +267,42 @@ fn of_check(check: &Check) -> Finding {
     let size = format!("{} operations on {} objects", check.operations, check.objects);
     let (verdict, detail) = match &check.verdict {
         Verdict::Holds if check.operations == 0 => {
-            ("not made", "there was nothing to judge".into())
+            (CheckVerdict::NotMade, "there was nothing to judge".into())
         }
-        Verdict::Holds => ("holds", size),
-        Verdict::Violated { evidence } => ("violated", evidence.to_string().trim_end().to_owned()),
-        Verdict::Undecided { why } => ("undecided", why.clone()),
+        Verdict::Holds => (CheckVerdict::Holds, size),
+        Verdict::Violated { evidence } => {
+            (CheckVerdict::Violated, evidence.to_string().trim_end().to_owned())
+        }
+        Verdict::Undecided { why } => (CheckVerdict::Undecided, why.clone()),
     };
-    Finding { check: check.name.to_owned(), verdict, detail }
+    Finding { check: check.name.to_string(), verdict, detail }
 }
 
 fn recovers(found: &Findings) -> Finding {
     let seconds = |ns: u64| ns as f64 / 1e9;
     let (verdict, detail) = match found.recovery {
-        None => ("undecided", "the run was ended before".to_owned()),
-        Some(_) if found.availability.succeeded == 0 => {
-            ("undecided", "no write ever succeeded, not before faults either".to_owned())
-        }
-        Some(Recovery { after_ns: Some(after), limit_ns, .. }) if after <= limit_ns => {
-            ("holds", format!("a write succeeded {:.2} s after healing", seconds(after)))
-        }
+        None => (CheckVerdict::Undecided, "the run was ended before".to_owned()),
+        Some(_) if found.availability.succeeded == 0 => (
+            CheckVerdict::Undecided,
+            "no write ever succeeded, not before faults either".to_owned(),
+        ),
+        Some(Recovery { after_ns: Some(after), limit_ns, .. }) if after <= limit_ns => (
+            CheckVerdict::Holds,
+            format!("a write succeeded {:.2} s after healing", seconds(after)),
+        ),
         Some(Recovery { after_ns: Some(after), limit_ns, .. }) => {
             let (after, limit) = (seconds(after), seconds(limit_ns));
             (
-                "violated",
+                CheckVerdict::Violated,
                 format!(
                     "no write succeeded for {after:.2} s after healing, {limit:.1} s are allowed"
                 ),
             )
         }
-        Some(Recovery { limit_ns, .. }) => {
-            ("violated", format!("no write succeeded within {:.1} s of healing", seconds(limit_ns)))
-        }
+        Some(Recovery { limit_ns, .. }) => (
+            CheckVerdict::Violated,
+            format!("no write succeeded within {:.1} s of healing", seconds(limit_ns)),
+        ),
     };
     Finding { check: "recovers".into(), verdict, detail }
 }
@@ -313,16 +317,24 @@ fn available(seen: &Availability, (from, to): (u64, u64)) -> Finding {
         Some(window) => {
             let took = (window.to - window.from) as f64 / 1e9;
             let went_on = if window.ended { "" } else { ", and none after that" };
-            ("violated", format!("no node took a write for {took:.2} s{went_on}"))
+            (CheckVerdict::Violated, format!("no node took a write for {took:.2} s{went_on}"))
         }
-        None if !asked => ("undecided", "no write was tried in the fault phase".to_owned()),
-        None if seen.unsent > seen.tried / 10 => {
-            ("undecided", format!("{} probing writes could not be sent in time", seen.unsent))
+        None if !asked => {
+            (CheckVerdict::Undecided, "no write was tried in the fault phase".to_owned())
         }
-        None => ("holds", format!("{} of {} probing writes", seen.succeeded, seen.tried)),
+        None if seen.unsent > seen.tried / 10 => (
+            CheckVerdict::Undecided,
+            format!("{} probing writes could not be sent in time", seen.unsent),
+        ),
+        None => {
+            (CheckVerdict::Holds, format!("{} of {} probing writes", seen.succeeded, seen.tried))
+        }
     };
     Finding { check: "available".into(), verdict, detail }
 }
 
+mod stored;
 #[cfg(test)]
 mod tests;
+
+pub use stored::{SUMMARY, VERSION, schema};

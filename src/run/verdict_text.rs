@@ -5,6 +5,7 @@ use super::experiment::WIRE;
 use super::outcome::{HOLDS, NEVER_MATCHED, UNDECIDED, VIOLATED};
 use super::tone::{Tone, paint};
 use super::verdict::Summary;
+use super::words::CheckVerdict;
 use raftq_harness::clients::{Counts, Window};
 use raftq_harness::history::Workload;
 use std::collections::BTreeMap;
@@ -118,7 +119,7 @@ fn checked(text: &mut String, summary: &Summary, color: bool) {
     let _ = writeln!(text, "\nChecked against what is promised ({}):", promises.join("; "));
     for finding in &summary.findings {
         let word = format!("{:9}", finding.verdict);
-        let word = paint(&word, Tone::of_verdict(finding.verdict), color);
+        let word = paint(&word, Tone::of_verdict(finding.verdict.word()), color);
         let _ = writeln!(text, "  {word} {:12} {}", finding.check, finding.detail);
     }
 }
@@ -133,12 +134,13 @@ fn ended(text: &mut String, summary: &Summary, color: bool) {
         NEVER_MATCHED => "what the rule was to meet never came; see events.jsonl",
         _ => "the host did not do its part; the reason stands above",
     };
-    let word = paint(verdict, Tone::of_verdict(verdict), color);
+    let word = paint(verdict.word(), Tone::of_verdict(verdict.word()), color);
     let _ = writeln!(text, "\n{word}: {scenario} with seed {seed}, {nodes} nodes of {adapter}");
-    for word in ["violated", "undecided"] {
-        let of_word = summary.findings.iter().filter(|finding| finding.verdict == word);
+    for verdict in [CheckVerdict::Violated, CheckVerdict::Undecided] {
+        let of_word = summary.findings.iter().filter(|finding| finding.verdict == verdict);
         let checks: Vec<&str> = of_word.map(|finding| finding.check.as_str()).collect();
         if !checks.is_empty() {
+            let word = verdict.word();
             let painted = paint(&format!("{word:9}"), Tone::of_verdict(word), color);
             let _ = writeln!(text, "  {painted} {}", counted(&checks));
         }

@@ -1,8 +1,11 @@
 //! What was seen on the wire, as it stands in results: for machines, and for people.
 
+use super::words::CheckVerdict;
 use crate::observe::{Alarm, Coverage, Invariant, Stand, Watched, member_text};
 use crate::wire::Member;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Elections that are told one by one; the JSON document has all of them.
@@ -12,10 +15,10 @@ const ELECTIONS_TOLD: usize = 12;
 const COLUMNS: usize = 90;
 
 /// What was seen on the wire.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WireOutcome {
     /// By which protocol.
-    pub protocol: &'static str,
+    pub protocol: Cow<'static, str>,
     /// Each Raft group that was heard.
     pub groups: Vec<GroupOutcome>,
     /// Elections, in the order in which they were first seen.
@@ -32,7 +35,7 @@ pub struct WireOutcome {
 }
 
 /// One group.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GroupOutcome {
     /// Its name; empty where there is only one.
     pub group: String,
@@ -43,7 +46,7 @@ pub struct GroupOutcome {
 }
 
 /// One election.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ElectionOutcome {
     /// Of which group.
     pub group: String,
@@ -62,26 +65,26 @@ pub struct ElectionOutcome {
 }
 
 /// One invariant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct InvariantOutcome {
     /// Its word.
-    pub invariant: &'static str,
+    pub invariant: Invariant,
     /// What it says.
-    pub meaning: &'static str,
-    /// `holds`, `violated`, or `not made` where nothing of the kind was seen.
-    pub verdict: &'static str,
+    pub meaning: Cow<'static, str>,
+    /// Never undecided; `not made` where nothing of the kind was seen.
+    pub verdict: CheckVerdict,
     /// How often it was put to the test, or violated.
     pub times: u64,
     /// Why it was not put to the test.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<&'static str>,
+    pub why: Option<Cow<'static, str>>,
 }
 
 /// One violation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AlarmOutcome {
     /// What does not hold.
-    pub invariant: &'static str,
+    pub invariant: Invariant,
     /// When its last message was seen, s on the rules' clock.
     pub at_s: f64,
     /// In one sentence.
@@ -91,7 +94,7 @@ pub struct AlarmOutcome {
 }
 
 /// How much of what nodes said could be read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CoverageOutcome {
     /// Connections.
     pub connections: u64,
@@ -141,13 +144,13 @@ impl WireOutcome {
                 .map(|led| led.saturating_sub(one.at).as_secs_f64()),
         });
         let alarms = alarms.iter().map(|(alarm, evidence)| AlarmOutcome {
-            invariant: alarm.invariant.word(),
+            invariant: alarm.invariant,
             at_s: alarm.at.as_secs_f64(),
             said: alarm.said.clone(),
             evidence: evidence.clone(),
         });
         Self {
-            protocol,
+            protocol: protocol.into(),
             groups: groups.collect(),
             elections: elections.collect(),
             invariants: watched.stands.iter().map(invariant).collect(),
@@ -160,13 +163,13 @@ impl WireOutcome {
     /// Whether an invariant was violated.
     #[must_use]
     pub fn is_violated(&self) -> bool {
-        self.invariants.iter().any(|one| one.verdict == "violated")
+        self.invariants.iter().any(|one| one.verdict == CheckVerdict::Violated)
     }
 
     /// Whether anything was put to the test at all.
     #[must_use]
     pub fn says_something(&self) -> bool {
-        self.invariants.iter().any(|one| one.verdict != "not made")
+        self.invariants.iter().any(|one| one.verdict != CheckVerdict::NotMade)
     }
 
     /// Several lines for people, each indented by two.
@@ -203,11 +206,15 @@ impl WireOutcome {
             }
         }
         let all = |verdict| self.invariants.iter().filter(move |one| one.verdict == verdict);
-        text += &list("held:", all("holds").map(|one| one.meaning.into()));
+        text += &list("held:", all(CheckVerdict::Holds).map(|one| one.meaning.to_string()));
         let untested = |one: &InvariantOutcome| {
-            format!("{} ({})", one.meaning, one.why.unwrap_or("nothing of the kind was seen"))
+            format!(
+                "{} ({})",
+                one.meaning,
+                one.why.as_deref().unwrap_or("nothing of the kind was seen")
+            )
         };
-        text += &list("not tested:", all("not made").map(untested));
+        text += &list("not tested:", all(CheckVerdict::NotMade).map(untested));
         text
     }
 }
@@ -274,12 +281,12 @@ fn of_group(group: &str) -> String {
 
 fn invariant((invariant, stand): &(Invariant, Stand)) -> InvariantOutcome {
     let (verdict, times, why) = match *stand {
-        Stand::Holds(times) => ("holds", times, None),
-        Stand::Violated(times) => ("violated", times, None),
-        Stand::NotMade(why) => ("not made", 0, Some(why)),
+        Stand::Holds(times) => (CheckVerdict::Holds, times, None),
+        Stand::Violated(times) => (CheckVerdict::Violated, times, None),
+        Stand::NotMade(why) => (CheckVerdict::NotMade, 0, Some(why.into())),
     };
-    let (word, meaning) = (invariant.word(), invariant.meaning());
-    InvariantOutcome { invariant: word, meaning, verdict, times, why }
+    let meaning = invariant.meaning().into();
+    InvariantOutcome { invariant: *invariant, meaning, verdict, times, why }
 }
 
 fn coverage(watched: &Watched) -> CoverageOutcome {

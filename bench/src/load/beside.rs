@@ -58,6 +58,7 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
         load: Box::new(|_, _| inputs()),
         listen: None,
         host: None,
+        record: None,
         told: None,
         beside: None,
         behind: None,

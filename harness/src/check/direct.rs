@@ -35,7 +35,7 @@ fn check<'o>(
         }
     };
     let operations = objects.iter().map(|object| object.operations.len()).sum();
-    Check { name, verdict, operations, objects: objects.len() }
+    Check { name: name.into(), verdict, operations, objects: objects.len() }
 }
 
 /// Reads that are promised to be stale at worst: what they answer was there once, or at least

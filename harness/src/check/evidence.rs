@@ -11,7 +11,8 @@ use super::operation::{Object, Operation};
 use super::search::{Found, decide, without_unseen};
 use super::state::{Action, State};
 use crate::history::{Call, Function};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The most searches that making it smaller may take.
@@ -21,7 +22,7 @@ const TRIES: usize = 600;
 const SMALL: Budget = Budget { configurations: 20_000 };
 
 /// Why a promise was not kept.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// The object it is about, such as `key r3.0`.
     pub object: String,
@@ -32,7 +33,7 @@ pub struct Evidence {
 }
 
 /// One call of the evidence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// Who called.
     pub process: u64,
@@ -301,8 +302,9 @@ impl Shrink<'_> {
     }
 }
 
-/// A call as a person would say it.
-pub(super) fn text(call: &Call, answered: bool) -> String {
+/// A call as a person would say it; one that was not answered is called unknown.
+#[must_use]
+pub fn text(call: &Call, answered: bool) -> String {
     let of = if call.key.is_empty() {
         String::new()
     } else {

@@ -24,11 +24,13 @@ mod zones;
 
 use crate::Result;
 use crate::history::{self, Calls, Model, Workload};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-pub use evidence::{Evidence, Line};
+pub use evidence::{Evidence, Line, text as call_text};
 
 /// How much work a verdict may take.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +56,7 @@ impl Default for Budget {
 }
 
 /// The outcome of one check.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", tag = "verdict")]
 pub enum Verdict {
     /// Nothing contradicts the promise.
@@ -72,10 +74,10 @@ pub enum Verdict {
 }
 
 /// One check of a history.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// Its name, such as `linearizable`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What came of it.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -86,7 +88,7 @@ pub struct Check {
 }
 
 /// All checks of a history.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgement {
     /// Each check that applies.
     pub checks: Vec<Check>,
@@ -137,7 +139,7 @@ pub fn judge_calls(calls: &Calls, model: Model, budget: Budget) -> Result<Judgem
     }
     let verdict = plain_reason(&checks, &objects).unwrap_or_else(|| linearizable(&objects, budget));
     let operations = objects.iter().map(|object| object.judged().len()).sum();
-    let name = "linearizable";
+    let name = "linearizable".into();
     checks.insert(0, Check { name, verdict, operations, objects: objects.len() });
     Ok(Judgement { checks, notes: calls.notes.clone() })
 }
@@ -146,7 +148,7 @@ pub fn judge_calls(calls: &Calls, model: Model, budget: Budget) -> Result<Judgem
 /// all reads are promised linearizable, or the reason may be about one that is not.
 fn plain_reason(checks: &[Check], objects: &[operation::Object<'_>]) -> Option<Verdict> {
     let all_judged = objects.iter().flat_map(|o| &o.operations).all(|operation| operation.judged);
-    let plain = checks.iter().filter(|check| matches!(check.name, "set" | "append" | "counter"));
+    let plain = checks.iter().filter(|check| matches!(&*check.name, "set" | "append" | "counter"));
     let mut violated = plain.filter(|check| matches!(check.verdict, Verdict::Violated { .. }));
     violated.next().filter(|_| all_judged).map(|check| check.verdict.clone())
 }

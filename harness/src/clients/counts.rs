@@ -3,7 +3,8 @@
 use super::perform::Outcome;
 use crate::history::{Function, Kind};
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const ERRORS_MAX: usize = 32;
 const OTHERS: &str = "other errors";
 
 /// What became of all calls so far.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// Calls by function: answered, surely not done, unknown.
     pub calls: BTreeMap<String, [u64; 3]>,

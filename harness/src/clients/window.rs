@@ -3,7 +3,8 @@
 //! What counts is when acknowledgements came, not when writes were sent: a write may be sent
 //! before a cut and acknowledged behind it, and then somebody had an answer at that moment.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Shorter gaps are how a leader's hiccup looks between two writes.
 const LEAST: u64 = 150_000_000;
@@ -22,7 +23,7 @@ pub struct Sample {
 }
 
 /// A time without a successful write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// When the last write before it was acknowledged, or the first of all was sent, in
     /// nanoseconds of the run's clock.

@@ -32,6 +32,7 @@
 //! Lines of one process are in order of time; those of several may be interleaved in any way.
 
 use crate::system::{Operation, Promise};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ use std::collections::BTreeMap;
 pub const VERSION: u32 = 1;
 
 /// What clients do; each has its own checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Workload {
     /// Read, write and compare-and-set per key.

@@ -1,7 +1,7 @@
 //! Attaching behind a live view: the view has the terminal and hears signals, raftq runs on a thread
 //! beside it and is told by mail to end.
 
-use super::{AttachArgs, FlavourArg, prepared, tell};
+use super::{AttachArgs, FlavourArg, perform};
 use crate::kernel::signals::{Signals, Wish};
 use crate::rules::SetArg;
 use crate::run::control::{self, Run};
@@ -103,16 +103,13 @@ impl OwnArgs {
             return ExitCode::from(ENVIRONMENT);
         };
         let (open, opened) = bounded(1);
-        let (end, ended) = bounded(1);
         std::thread::scope(|scope| {
             let ending = Ending(wishes);
             let run = move || {
-                prepared(&args, |table, run| {
+                perform(&args, |table, run| {
                     let ready = |id: &str| drop(open.try_send(id.to_owned()));
                     let behind = Behind { wishes: inbox, ready: Box::new(ready) };
-                    // It is told when the terminal is free again.
-                    let _ = end.try_send(control::run(table, &Run { behind: Some(behind), ..run }));
-                    ExitCode::SUCCESS
+                    control::run(table, &Run { behind: Some(behind), ..run })
                 })
             };
             let thread = std::thread::Builder::new().name("raftq-main".into());
@@ -135,13 +132,17 @@ impl OwnArgs {
                 }
             };
             drop(ending);
-            let unprepared = thread.join().unwrap_or(ExitCode::from(ENVIRONMENT));
-            let code = ended.try_recv().map_or(unprepared, |result| {
-                let rules_never_matched =
-                    result.as_ref().is_ok_and(|outcome| outcome.exit_code == NEVER_MATCHED);
-                let code = tell(result, 0, false);
-                if rules_never_matched { ExitCode::SUCCESS } else { code }
-            });
+            // It is told now that the terminal is free again.
+            let code = match thread.join() {
+                Ok(Ok(came)) => {
+                    let unmatched =
+                        came.result.as_ref().is_ok_and(|o| o.exit_code == NEVER_MATCHED);
+                    let code = came.tell(0, false);
+                    if unmatched { ExitCode::SUCCESS } else { code }
+                }
+                Ok(Err(code)) => code,
+                Err(_) => ExitCode::from(ENVIRONMENT),
+            };
             shown.map_or_else(|failed| failed, |()| code)
         })
     }

@@ -19,6 +19,7 @@ use crate::run::status::Status;
 use crate::run::switches::{Bound, Switched, Switches, Unable, bind};
 use crate::time::Nanos;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Stands where a rule's name does, for what is done to all of them.
@@ -316,10 +317,14 @@ impl<'a> Control<'a> {
             }
             why => why,
         };
-        let table = &self.attached.table;
+        let table = Arc::clone(&self.attached.table);
         self.status.now_active(active);
-        let active = self.status.active(table).map(str::to_owned).collect();
-        self.healing.adopted(at, active);
+        let active: BTreeSet<&str> = self.status.active(&table).collect();
+        let was = (former.table().as_ref(), former.counters().as_ref());
+        for happened in self.activations.adopted(t, was, &table, &active) {
+            self.tell(&happened);
+        }
+        self.healing.adopted(at, active.into_iter().map(str::to_owned).collect());
         let rules = table.rules.len();
         self.end_by_rules();
         match why {
