@@ -3,7 +3,7 @@
 //!
 //! Signals are blocked before any thread starts and read here, so that none of them ends the
 //! program with a terminal in raw mode. Ctrl-C comes as a key. Keys are read only where some are
-//! there: of a terminal that is gone crossterm reads nothing, without end.
+//! there, and another size is seen by asking for it, so that nothing here waits but [`Show::wait`].
 
 use super::draw::{Scene, draw};
 use super::feed::{Fed, Feed};
@@ -11,10 +11,10 @@ use super::pair::Looks;
 use super::theme::Theme;
 use super::view::{Deed, Source, Tone, View};
 use crate::kernel::signals::{Signals, Wish};
-use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use ratatui::layout::Size;
 use std::io;
 use std::os::fd::AsFd;
@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// How long a turn waits for a key; what was fed meanwhile is drawn then.
 const TURN_MS: u16 = 50;
+
+/// How long it is waited for more keys where some were there; without time nothing is read at all.
+const MORE: Duration = Duration::from_millis(1);
 
 /// How a view is shown.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +106,7 @@ impl Show<'_> {
             if matches!(wish, Some(Wish::End | Wish::Reload)) {
                 return Ok(());
             }
-            while turn == Turn::Keys && event::poll(Duration::ZERO)? {
+            while turn == Turn::Keys && event::poll(MORE)? {
                 if let Event::Key(key) = event::read()?
                     && key.kind != KeyEventKind::Release
                 {
