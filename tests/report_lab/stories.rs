@@ -123,7 +123,7 @@ fn moment(story: &mut Story, at: i64, kind: &'static str, node: usize, text: &st
 }
 
 fn load(story: &mut Story) {
-    let of = |outcome| story.calls.outcome.iter().filter(|o| **o == outcome).count() as u64;
+    let of = |outcome| story.calls.outcome.iter().map(|o| u64::from(*o == outcome)).sum();
     let load = LoadInfo {
         workload: "registers".into(),
         history: "history.jsonl".into(),

@@ -25,13 +25,16 @@ export function calls(pen: Pen): void {
   });
 }
 
-/** Bars of a strip, in pixels; all of a lane become one path, which is drawn at once. */
-function bars(pen: Pen, calls: Strip, put: (x0: number, x1: number, many: boolean) => void): void {
+type Put = (x0: number, x1: number, many: boolean, begins: boolean) => void;
+
+/** Bars of a strip, in pixels, and whether they begin in view; all of a lane become one path, which
+ *  is drawn at once. */
+function bars(pen: Pen, calls: Strip, put: Put): void {
   const { view, pixel } = pen;
   merged(calls.begin, calls.until, view.from, view.to, pixel, WIDE, (first, last, from, to) => {
     const at = pen.stretch(from, to);
     if (!at) return;
-    put(at[0], at[1], last > first);
+    put(at[0], at[1], last > first, from >= view.from);
     pen.primitives++;
   });
 }
@@ -78,9 +81,9 @@ function unknown(pen: Pen, y: number, high: number, calls: Strip): void {
   const rails = new Path2D();
   const marks: number[] = [];
   const top = y - high - 0.5;
-  bars(pen, calls, (x0, x1) => {
+  bars(pen, calls, (x0, x1, _, begins) => {
     const w = Math.max(2, x1 - x0);
-    posts.rect(x0, top, 2, high + 1);
+    if (begins) posts.rect(x0, top, 2, high + 1);
     if (w < 4) return;
     rails.moveTo(x0, top + 0.5);
     rails.lineTo(x1, top + 0.5);

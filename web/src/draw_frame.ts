@@ -72,7 +72,7 @@ export function faults(pen: Pen): void {
     pen.fill(hatch(c, p.fault, hatchOfRule(m.story, item.title)), at[0], y, w, h);
     c.globalAlpha = 1;
     pen.box(p.fault, at[0], y, w, h);
-    pen.fill(p.fault, at[0], y, Math.min(3, w), h);
+    if (item.from >= pen.view.from) pen.fill(p.fault, at[0], y, Math.min(3, w), h);
     label(pen, item.title, at, y + h / 2 + 0.5, nextInRow[item.place]);
     pen.hit(at[0], y, at[1], y + h, item);
   }
