@@ -97,7 +97,8 @@ fn the_policy_refuses_whatever_is_not_the_pages_own() {
         open(&client, &written("policy", &holding())).await;
         let tries = "window.refused = []; \
             addEventListener('securitypolicyviolation', e => refused.push(e.effectiveDirective)); \
-            const put = (tag, set) => document.body.append(Object.assign(document.createElement(tag), set)); \
+            const put = (tag, set) => \
+              document.body.append(Object.assign(document.createElement(tag), set)); \
             put('script', { textContent: 'document.title = \"owned\"' }); \
             put('style', { textContent: 'body { display: none }' }); \
             put('img', { src: 'http://127.0.0.1:9/x.png' });";

@@ -76,7 +76,8 @@ fn top(page: &mut String, story: &Story) {
     let _ = write!(
         page,
         "<div class=\"verdict {class}\" id=\"verdict\" data-word=\"{}\"><span class=\"word\">\
-         <span aria-hidden=\"true\">{sign}</span> {said}</span> <span class=\"why\">{}</span></div>\n\
+         <span aria-hidden=\"true\">{sign}</span> {said}</span> \
+         <span class=\"why\">{}</span></div>\n\
          <nav id=\"contents\" aria-label=\"Parts of the report\"></nav>\n",
         text(&verdict.word),
         text(&reason(verdict)),

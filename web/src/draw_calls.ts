@@ -19,8 +19,9 @@ export function calls(pen: Pen): void {
     answered(pen, y, high, client.ok);
     failed(pen, y, high, client.failed);
     unknown(pen, y, high, client.unknown);
-    pen.hit(pen.l.left, lane.top, pen.l.left + pen.plotWidth, lane.top + lane.height,
-      (at) => under(pen, client, at));
+    pen.hit(pen.l.left, lane.top, pen.l.left + pen.plotWidth, lane.top + lane.height, (at) =>
+      under(pen, client, at),
+    );
     blamed(pen, lane, client);
   });
 }
@@ -113,7 +114,8 @@ function under(pen: Pen, client: ClientLane, at: number): Item | null {
     if (first >= last) return ofCall(pen.m, calls.index[last]);
     const one = ofCall(pen.m, calls.index[first]);
     return {
-      ...one, to: Math.max(calls.until[last], one.to),
+      ...one,
+      to: Math.max(calls.until[last], one.to),
       title: `${client.name}: ${plural(last - first + 1, "call")}`,
       lines: [one.lines[1].split(",")[0], "zoom in to tell them apart"],
     };
@@ -135,8 +137,13 @@ function blamed(pen: Pen, lane: Lane, client: ClientLane): void {
     c.strokeStyle = p.violated;
     c.strokeRect(at[0] - 1, lane.top + 2, Math.max(4, at[1] - at[0] + 2), lane.height - 4);
     mark(pen, (at[0] + Math.min(at[1], at[0] + 8)) / 2, lane.top + 2);
-    pen.hit(at[0] - 3, lane.top, Math.max(at[1], at[0] + 5), lane.top + lane.height,
-      item ?? (() => ofCall(pen.m, call)));
+    pen.hit(
+      at[0] - 3,
+      lane.top,
+      Math.max(at[1], at[0] + 5),
+      lane.top + lane.height,
+      item ?? (() => ofCall(pen.m, call)),
+    );
   }
 }
 
