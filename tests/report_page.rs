@@ -312,15 +312,13 @@ fn paper_is_light_has_the_verdict_and_what_fits_it() {
     browse(async |client| {
         prefer(&client, "dark", "").await;
         open(&client, &written("print", &violated())).await;
-        client
-            .execute("addEventListener('beforeprint', () => { \
-                const canvas = document.getElementById('timeline-canvas'); \
-                window.paper = { width: canvas.clientWidth, drawn: canvas.width / devicePixelRatio, \
-                  theme: document.documentElement.dataset.theme, \
-                  ground: [...canvas.getContext('2d').getImageData(1, 1, 1, 1).data].slice(0, 3) } })",
-                vec![])
-            .await
-            .expect("it listens");
+        let listen = "addEventListener('beforeprint', () => { \
+            const canvas = document.getElementById('timeline-canvas'); \
+            const ground = canvas.getContext('2d').getImageData(1, 1, 1, 1).data; \
+            window.paper = { drawn: canvas.width / devicePixelRatio, \
+              theme: document.documentElement.dataset.theme, \
+              ground: [...ground].slice(0, 3) } })";
+        client.execute(listen, vec![]).await.expect("it listens");
         let pdf = client.print(PrintConfiguration::default()).await.expect("it prints");
         assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 20_000, "{} bytes", pdf.len());
         fs::write(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("print.pdf"), &pdf)

@@ -121,7 +121,8 @@ fn reason(verdict: &VerdictInfo) -> String {
     if word == "holds" {
         let checks = if made == 1 { "check" } else { "checks" };
         return format!(
-            "{made} {checks} made, and nothing contradicts what is promised. Another seed does other things."
+            "{made} {checks} made, and nothing contradicts what is promised. \
+             Another seed does other things."
         );
     }
     let cause = findings.iter().find(|finding| finding.verdict == *word);

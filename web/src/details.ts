@@ -14,7 +14,6 @@ export class Details {
   readonly element = h("section", {
     id: "details",
     "aria-label": "Details",
-    "aria-live": "polite",
     hidden: true,
   });
 
