@@ -76,7 +76,8 @@ fn top(page: &mut String, story: &Story) {
     let _ = write!(
         page,
         "<div class=\"verdict {class}\" id=\"verdict\" data-word=\"{}\"><span class=\"word\">\
-         <span aria-hidden=\"true\">{sign}</span> {said}</span> <span class=\"why\">{}</span></div>\n\
+         <span aria-hidden=\"true\">{sign}</span> {said}</span> \
+         <span class=\"why\">{}</span></div>\n\
          <nav id=\"contents\" aria-label=\"Parts of the report\"></nav>\n",
         text(&verdict.word),
         text(&reason(verdict)),
@@ -120,7 +121,8 @@ fn reason(verdict: &VerdictInfo) -> String {
     if word == "holds" {
         let checks = if made == 1 { "check" } else { "checks" };
         return format!(
-            "{made} {checks} made, and nothing contradicts what is promised. Another seed does other things."
+            "{made} {checks} made, and nothing contradicts what is promised. \
+             Another seed does other things."
         );
     }
     let cause = findings.iter().find(|finding| finding.verdict == *word);
