@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 5  main.rs, cli/        arguments to calls; nothing else
-//! 4  run/ report/         threads, schedule, attach, guardian; what a run tells its readers
+//! 4  run/ report/ watch/  threads, schedule, attach, guardian; what a run tells its readers
 //! 3  kernel/              queue socket, iptables, namespaces, socket owners, clock  (the only I/O)
 //! 2  engine/ observe/     decide, hold, release; what messages tell                (pure)
 //! 1  rules/ wire/         YAML -> table; bytes -> Raft messages                    (pure)
@@ -23,4 +23,5 @@ pub mod report;
 pub mod rules;
 pub mod run;
 pub mod time;
+pub mod watch;
 pub mod wire;

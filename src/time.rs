@@ -67,3 +67,10 @@ impl From<Nanos> for std::time::Duration {
         Self::from_nanos(nanos.0)
     }
 }
+
+impl From<std::time::Duration> for Nanos {
+    /// Saturates, as everything here does.
+    fn from(duration: std::time::Duration) -> Self {
+        Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+}

@@ -283,7 +283,7 @@ fn people_are_told_what_it_did() {
     let mut asker = asker(&net);
     let rules = "rules: [{ name: slow down, from: n1, to: n2, do: { delay: 2ms } }]\n";
     let mut raftq = Raftq::attach(&net, rules, &[]);
-    let line = raftq.await_line(" packets, ");
+    let line = raftq.await_line(" packets  ");
     for words in ["matched", "held", "lost", "[slow down]"] {
         assert!(line.contains(words), "{words} is missing in {line:?}");
     }

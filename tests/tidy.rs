@@ -23,7 +23,8 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let folders = ["src", "adapters", "harness/src", "harness/tests", "bench/src", "tests"];
+    let folders =
+        ["src", "adapters", "harness/src", "harness/tests", "bench/src", "terminal/src", "tests"];
     folders
         .iter()
         .flat_map(|folder| files(&root().join(folder), "rs"))
@@ -41,7 +42,7 @@ fn floor(module: &str) -> Option<u8> {
         "rules" | "wire" => 1,
         "engine" | "observe" => 2,
         "kernel" => 3,
-        "run" | "report" => 4,
+        "run" | "report" | "watch" => 4,
         "cli" | "main" => 5,
         _ => return None,
     })

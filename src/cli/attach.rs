@@ -1,15 +1,24 @@
 //! `raftq --rules FILE`: attach to a running cluster.
 
+mod own;
+
+pub(super) use own::OwnArgs;
+
+use super::report;
+use super::run::{bad_input, is_free};
 use crate::kernel::restore::Flavour;
-use crate::rules::{Inputs, Report, Roles, SetArg};
+use crate::kernel::trouble::Trouble;
+use crate::rules::{Inputs, Report, Roles, SetArg, Table};
 use crate::run::attach::{Options, QueueKind};
 use crate::run::control::{self, Run};
 use crate::run::disturb::Hosted;
 use crate::run::found::Found;
 use crate::run::host::{Host, Unasked};
-use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
+use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, Outcome, VIOLATED};
 use crate::run::reach::Reach;
+use crate::run::session::Session;
 use crate::run::signalled::Signalled;
+use crate::run::trace::{CAPTURE_MAX, CaptureWord, Pcap};
 use crate::run::{status, summary};
 use crate::time::Nanos;
 use clap::ValueEnum;
@@ -21,7 +30,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Arguments of attaching.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct AttachArgs {
     /// The rule file
@@ -60,10 +69,25 @@ pub(super) struct AttachArgs {
     /// Log every packet to this file, a JSON line each
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Write packets with their bytes, and what became of each as its comment, to this file, for
+    /// Wireshark and tshark (pcapng)
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Which packets --pcap has, or wire.pcapng in the folder
+    #[arg(long, value_name = "WHICH", requires = "captured", default_value = "disturbed")]
+    capture: CaptureWord,
+    /// The most bytes that it may have; what comes first is kept
+    #[arg(long, value_name = "SIZE", requires = "captured", default_value = CAPTURE_MAX,
+        value_parser = crate::rules::size)]
+    capture_max: u64,
     /// Log every Raft message to this file, a JSON line each, where the cluster names its protocol;
     /// `raftq check` judges it again
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
     wire: Option<PathBuf>,
+    /// Leave a folder with everything that happened, and a report of it: events, Raft's messages
+    /// where the cluster names its protocol, wire.pcapng, summary.json, report.html
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Tell only warnings and the result
     #[arg(long, short)]
     quiet: bool,
@@ -78,9 +102,10 @@ pub(super) struct AttachArgs {
     no_realtime: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum QueueArg {
     /// raftq's own netlink socket
+    #[default]
     Raw,
     /// The `nfq` crate
     Nfq,
@@ -94,11 +119,28 @@ enum FlavourArg {
 
 /// Attaches, and prints what came of it.
 pub(super) fn run(args: &AttachArgs) -> ExitCode {
+    match perform(args, |table, run| control::run(table, &run)) {
+        Ok(came) => {
+            let told = came.result.as_ref().map_or(0, |outcome| outcome.told);
+            came.tell(told, args.json)
+        }
+        Err(code) => code,
+    }
+}
+
+/// What came of attaching, and the folder of the session, where one was asked for.
+struct Came {
+    result: Result<Outcome, Trouble>,
+    session: Option<Session>,
+}
+
+/// Reads everything, and has `go` attach; where something is wrong before, that is told.
+fn perform(
+    args: &AttachArgs,
+    go: impl FnOnce(Table, Run<'_>) -> Result<Outcome, Trouble>,
+) -> Result<Came, ExitCode> {
     let color = status::color();
-    let found = match find(args) {
-        Ok(found) => found.map(Arc::new),
-        Err(code) => return code,
-    };
+    let found = find(args)?.map(Arc::new);
     let read = || read(args, found.as_deref());
     let given = read().and_then(|inputs| Ok((inputs.clone().compile()?, inputs)));
     let (table, inputs) = match given {
@@ -109,15 +151,16 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
                     "raftq: --wire logs Raft messages, and the cluster names no protocol: add \
                      `protocol:` to `cluster`\n",
                 );
-                return ExitCode::from(BAD_INPUT);
+                return Err(ExitCode::from(BAD_INPUT));
             }
             (compiled.table, inputs)
         }
         Err(report) => {
             status::put(&report.render(color));
-            return ExitCode::from(BAD_INPUT);
+            return Err(ExitCode::from(BAD_INPUT));
         }
     };
+    let session = open(args, &inputs, &table, found.as_ref())?;
     let host: Option<(Arc<dyn Host>, Reach)> = match (args.allow_process_faults, &found) {
         (true, _) => Some((Arc::new(Signalled::new(found.clone())), Reach::Signals)),
         (false, Some(found)) => Some((Arc::<Found>::clone(found), Reach::Nothing)),
@@ -129,6 +172,10 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         reach,
         bind: Box::new(|roles| Inputs { roles: Some(roles), ..inputs.clone() }.compile()),
     });
+    let title = args.rules.as_deref().map_or(String::new(), |path| path.display().to_string());
+    let pcap = args.pcap.as_deref().or(session.as_ref().map(Session::pcap));
+    let pcap = pcap.filter(|_| args.capture != CaptureWord::None);
+    let all = args.capture == CaptureWord::All;
     let run = Run {
         options: Options {
             queue: match args.queue {
@@ -141,7 +188,8 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
                 FlavourArg::Legacy => Flavour::Legacy,
             }),
             trace: args.trace.as_deref(),
-            wire: args.wire.as_deref(),
+            pcap: pcap.map(|path| Pcap { path, all, max: args.capture_max, title: &title }),
+            wire: args.wire.as_deref().or(session.as_ref().and_then(Session::wire)),
         },
         lasts: args.lasts,
         quiet: args.quiet,
@@ -152,29 +200,69 @@ pub(super) fn run(args: &AttachArgs) -> ExitCode {
         }),
         listen: args.listen,
         host,
+        record: session.as_ref().map(Session::recorder),
         told: None,
         beside: None,
+        behind: None,
     };
-    match control::run(table, &run) {
-        Ok(outcome) => {
-            let outcome = outcome.judged();
-            for warning in &outcome.warnings[outcome.told..] {
-                status::put(&format!("raftq: warning: {warning}\n"));
+    let result = go(table, run);
+    Ok(Came { result, session })
+}
+
+impl Came {
+    /// Prints it, closes the folder, and gives the exit code; as many of the warnings as `told` were
+    /// seen already.
+    fn tell(self, told: usize, json: bool) -> ExitCode {
+        let outcome = match self.result {
+            Ok(outcome) => outcome.judged(),
+            Err(trouble) => {
+                status::put(&format!("raftq: {trouble}\n"));
+                if let Some(session) = self.session {
+                    session.abandon();
+                }
+                return ExitCode::from(ENVIRONMENT);
             }
-            let text = if args.json {
-                serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
-            } else {
-                summary::summary(&outcome, status::width())
-            };
-            // A reader that has gone away has seen what it wanted.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::from(outcome.exit_code)
+        };
+        for warning in &outcome.warnings[told..] {
+            status::put(&format!("raftq: warning: {warning}\n"));
         }
-        Err(trouble) => {
-            status::put(&format!("raftq: {trouble}\n"));
-            ExitCode::from(ENVIRONMENT)
+        let mut text = if json {
+            serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"
+        } else {
+            summary::summary(&outcome, status::width())
+        };
+        let mut code = outcome.exit_code;
+        match self.session.map(|session| session.close(outcome).1) {
+            None => {}
+            Some(Ok(folder)) => {
+                let line = report::line(&folder);
+                text += if json { "" } else { &line };
+            }
+            // It was asked for, and is not there.
+            Some(Err(why)) => {
+                status::put(&format!("raftq: the folder of this session is not whole: {why}\n"));
+                code = if code == VIOLATED { code } else { ENVIRONMENT };
+            }
         }
+        // A reader that has gone away has seen what it wanted.
+        let _ = io::stdout().write_all(text.as_bytes());
+        ExitCode::from(code)
     }
+}
+
+/// The folder of this session, where one is asked for.
+fn open(
+    args: &AttachArgs,
+    inputs: &Inputs,
+    table: &Table,
+    found: Option<&Arc<Found>>,
+) -> Result<Option<Session>, ExitCode> {
+    let Some(folder) = &args.out else { return Ok(None) };
+    let refuse =
+        |why: &dyn std::fmt::Display| bad_input(&format!("raftq: {}: {why}\n", folder.display()));
+    is_free(folder).map_err(|why| refuse(&why))?;
+    let session = Session::open(folder, inputs, table, args.adapter.as_deref(), found);
+    session.map(Some).map_err(|e| refuse(&format!("{e}; name another --out")))
 }
 
 /// The cluster at `--attach`, if it is named so; else the exit code.
@@ -195,8 +283,11 @@ fn find(args: &AttachArgs) -> Result<Option<Found>, ExitCode> {
 
 /// The files, and the cluster that was found.
 fn read(args: &AttachArgs, found: Option<&Found>) -> Result<Inputs, Report> {
-    let rules = args.rules.as_deref().unwrap_or_else(|| std::path::Path::new(""));
-    let inputs = Inputs::read(rules, args.cluster.as_deref(), &args.sets)?;
+    let cluster = args.cluster.as_deref();
+    let inputs = match &args.rules {
+        Some(rules) => Inputs::read(rules, cluster, &args.sets)?,
+        None => Inputs::without_rules(cluster, &args.sets)?,
+    };
     let inputs = Inputs { seed: args.seed, ..inputs };
     let Some(found) = found else { return Ok(inputs) };
     Ok(Inputs { cluster: Some(found.cluster()), roles: Some(Roles::imagined()), ..inputs })

@@ -2,11 +2,11 @@
 
 use crate::rules::{self, Compiled, Inputs, Report, SetArg};
 use crate::run::outcome::BAD_INPUT;
-use crate::run::verdict;
+use crate::run::{repeat, status, verdict};
 use serde_json::json;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,6 +21,7 @@ pub(super) struct LintArgs {
             "scenario_schema",
             "adapter_schema",
             "summary_schema",
+            "repeat_schema",
         ],
         value_name = "RULES.yaml"
     )]
@@ -46,6 +47,9 @@ pub(super) struct LintArgs {
     /// Print the JSON schema of a run's summary.json
     #[arg(long, hide = true)]
     pub(super) summary_schema: bool,
+    /// Print the JSON schema of repeat.json
+    #[arg(long, hide = true)]
+    pub(super) repeat_schema: bool,
 }
 
 /// Runs it: tables go to stdout, diagnostics to stderr; 0, or 4 if a file has an error.
@@ -62,6 +66,9 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
     }
     if args.summary_schema {
         return print(&verdict::schema(), false);
+    }
+    if args.repeat_schema {
+        return print(&repeat::schema(), false);
     }
     let inputs: Vec<Result<Inputs, Report>> = args
         .files
@@ -85,8 +92,7 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
         let files = results.iter().map(|(path, result)| file_json(path, result));
         return print(&format!("{:#}\n", files.collect::<serde_json::Value>()), failed);
     }
-    let color = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = status::color();
     let mut out = String::new();
     for (path, result) in &results {
         let report = match result {

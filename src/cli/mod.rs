@@ -6,10 +6,13 @@ mod clean;
 mod doctor;
 mod lint;
 mod node;
+mod repeat;
 mod replay;
+mod report;
 mod rules;
 mod run;
 mod simulate;
+mod watch;
 
 use crate::run::guardian;
 use clap::{Parser, Subcommand};
@@ -41,8 +44,12 @@ enum Command {
     Run(run::RunArgs),
     /// List or switch the rules of a raftq that runs, by name
     Rules(rules::RulesArgs),
+    /// Show a running cluster live: roles, links, messages, rules; switch rules by key
+    Watch(watch::WatchArgs),
     /// Run again what a folder has, and say how alike the two are
     Replay(replay::ReplayArgs),
+    /// Make a run's report again from its folder; compare several runs
+    Report(report::ReportArgs),
     /// Judge stored histories: were they linearizable, was anything lost
     Check(check::CheckArgs),
     /// Say what this host lacks, and the command that mends it
@@ -67,7 +74,9 @@ pub fn main() -> ExitCode {
         Ok(Cli { command: Some(Command::Simulate(args)), .. }) => simulate::run(&args),
         Ok(Cli { command: Some(Command::Run(args)), .. }) => run::run(&args),
         Ok(Cli { command: Some(Command::Rules(args)), .. }) => rules::run(&args),
+        Ok(Cli { command: Some(Command::Watch(args)), .. }) => watch::run(&args),
         Ok(Cli { command: Some(Command::Replay(args)), .. }) => replay::run(&args),
+        Ok(Cli { command: Some(Command::Report(args)), .. }) => report::run(&args),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check::run(&args),
         Ok(Cli { command: Some(Command::Doctor(args)), .. }) => doctor::run(&args),
         Ok(Cli { command: Some(Command::Clean(args)), .. }) => clean::run(&args),

@@ -1,8 +1,10 @@
 //! `raftq replay RUN`: a run again, from its folder.
 
+use super::report;
 use super::run::{self, Job};
 use crate::run::replay::{Comparison, Recipe};
-use crate::run::verdict_text;
+use crate::run::trace::{CAPTURE_MAX, CaptureWord};
+use crate::run::{tone, verdict_text};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -20,6 +22,13 @@ pub(super) struct ReplayArgs {
     /// Log every packet of the fault phase, even if the run did not
     #[arg(long)]
     trace: bool,
+    /// Which packets of the fault phase are captured in wire.pcapng; as in the run if not said
+    #[arg(long, value_name = "WHICH")]
+    capture: Option<CaptureWord>,
+    /// The most bytes that wire.pcapng may have; what comes first is kept
+    #[arg(long, value_name = "SIZE", default_value = CAPTURE_MAX,
+        value_parser = crate::rules::size)]
+    capture_max: u64,
     /// Print the result and the comparison as one JSON document on stdout
     #[arg(long)]
     json: bool,
@@ -42,19 +51,21 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
         out: args.out.clone(),
         repeats: Some(args.run.display().to_string()),
         trace: recipe.trace || args.trace,
+        capture: (args.capture.unwrap_or(recipe.capture), args.capture_max),
         listen: None,
         quiet: args.quiet,
     };
     let (summary, folder) = match run::perform(&job) {
         Ok(made) => made,
-        Err(code) => return code,
+        Err(ended) => return ended.into(),
     };
     let compared = Comparison::of(&args.run, &folder);
+    let report = report::line(&folder);
     let text = if args.json {
         let both = json!({ "run": &summary, "compared": &compared });
         serde_json::to_string_pretty(&both).unwrap_or_default() + "\n"
     } else {
-        format!("{}{compared}", verdict_text::text(&summary))
+        format!("{}{report}{compared}", verdict_text::text(&summary, tone::color(&io::stdout())))
     };
     // A reader that has gone away has seen what it wanted.
     let _ = io::stdout().write_all(text.as_bytes());

@@ -1,11 +1,9 @@
 //! `raftq rules`: switches the rules of a raftq that runs, by its control socket.
 
-use crate::kernel::caller::{self, Question};
-use crate::kernel::door;
-use crate::kernel::record;
 use crate::rules;
 use crate::run::api::{JSON, To, YAML};
-use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
+use crate::run::client::{self, Failed, path_of_rule};
+use crate::run::outcome::BAD_INPUT;
 use crate::run::status;
 use crate::time::Nanos;
 use clap::Subcommand;
@@ -14,14 +12,11 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// How long raftq may take; it answers within 5 s, unless it is stopped.
-const LIMIT: Nanos = Nanos::from_secs(10);
-
-/// The same where it is only asked who it is.
-const SOON: Nanos = Nanos::from_secs(2);
+/// Who asks.
+const COMMAND: &str = "raftq rules";
 
 /// Arguments of `raftq rules`.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,9 +61,6 @@ enum What {
     },
 }
 
-/// Why there is no answer to be shown: the exit code, and what is said.
-struct Failed(u8, String);
-
 /// Asks, and says what came of it.
 pub(super) fn run(args: &RulesArgs) -> ExitCode {
     match ask(args) {
@@ -77,7 +69,7 @@ pub(super) fn run(args: &RulesArgs) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(Failed(code, why)) => {
+        Err(Failed { code, why, .. }) => {
             status::put(&format!("{}\n", why.trim_end()));
             ExitCode::from(code)
         }
@@ -88,28 +80,31 @@ fn ask(args: &RulesArgs) -> Result<String, Failed> {
     // What can be wrong without anybody being asked.
     let text = match &args.what {
         What::Load { file } => fs::read(file).map_err(|e| {
-            Failed(BAD_INPUT, format!("raftq rules: {} cannot be read: {e}", file.display()))
+            let why = format!("{COMMAND}: {} cannot be read: {e}", file.display());
+            Failed::new(BAD_INPUT, why)
         })?,
         _ => Vec::new(),
     };
-    let socket = find(args.run.as_deref())?;
-    let rule = |name: &str| format!("/v1/rules/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+    let socket = client::find(COMMAND, args.run.as_deref())?;
+    let call = |method: &str, target: &str, body: Option<(&str, &[u8])>| {
+        client::call(COMMAND, &socket, method, target, body)
+    };
     let switch = |name: &str, to: To, lasts: Option<Nanos>| {
         let mut body = json!({ "switch": to });
         if let Some(lasts) = lasts {
             body["for"] = json!(format!("{}ns", lasts.0));
         }
-        call(&socket, "POST", &rule(name), Some((JSON, body.to_string().as_bytes())))
+        call("POST", &path_of_rule(name), Some((JSON, body.to_string().as_bytes())))
     };
     let answer = match &args.what {
-        What::List => call(&socket, "GET", "/v1/rules", None),
+        What::List => call("GET", "/v1/rules", None),
         What::On { name, lasts } => switch(name, To::On, *lasts),
         What::Off { name } => switch(name, To::Off, None),
         What::Auto { name } => switch(name, To::Auto, None),
         What::Load { file } => {
             let name = file.to_string_lossy();
             let name = utf8_percent_encode(&name, NON_ALPHANUMERIC);
-            call(&socket, "PUT", &format!("/v1/rules?name={name}"), Some((YAML, &text)))
+            call("PUT", &format!("/v1/rules?name={name}"), Some((YAML, &text)))
         }
     }?;
     if args.json {
@@ -168,88 +163,4 @@ fn table(answer: &Value) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out
-}
-
-/// The control socket that is meant.
-fn find(run: Option<&str>) -> Result<PathBuf, Failed> {
-    let folder = record::folder();
-    let failed = |why: String| Failed(ENVIRONMENT, format!("raftq rules: {why}"));
-    let nobody = "start one: sudo raftq --rules FILE, or raftq run SCENARIO.yaml";
-    let all = door::sockets().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => failed(format!("no raftq runs on this host; {nobody}")),
-        io::ErrorKind::PermissionDenied => failed(format!(
-            "{} is for raftq's own user; ask as that user: sudo raftq rules ...",
-            folder.display()
-        )),
-        _ => failed(format!("{} cannot be read ({e})", folder.display())),
-    })?;
-    let mut living = Vec::new();
-    for (id, path) in all.into_iter().filter(|(id, _)| run.is_none_or(|run| run == id)) {
-        let question = Question { method: "GET", target: "/v1/status", body: None };
-        match caller::ask(&path, &question, SOON) {
-            Ok((_, body)) => {
-                let status: Value = serde_json::from_slice(&body).unwrap_or_default();
-                living.push((id, path, who(&status)));
-            }
-            // A killed one, of which `raftq clean` removes the rest.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                living.push((id, path, "does not answer; is it stopped (Ctrl-Z)?".into()));
-            }
-            Err(e) => living.push((id, path, e.to_string())),
-        }
-    }
-    match (living.as_slice(), run) {
-        ([(_, path, _)], _) => Ok(path.clone()),
-        ([], None) => Err(failed(format!("no raftq runs on this host; {nobody}"))),
-        ([], Some(id)) => Err(failed(format!("no raftq runs as {id}; leave --run out"))),
-        (several, _) => {
-            let mut why = "several raftqs run; say which one with --run:".to_owned();
-            for (id, _, who) in several {
-                let _ = write!(why, "\n  --run {id}  {who}");
-            }
-            Err(failed(why))
-        }
-    }
-}
-
-/// A raftq, for people.
-fn who(status: &Value) -> String {
-    let nodes = status["nodes"].as_array().map_or(&[][..], Vec::as_slice);
-    let nodes: Vec<&str> = nodes.iter().filter_map(Value::as_str).collect();
-    format!("pid {}, nodes {}", status["pid"], nodes.join(", "))
-}
-
-fn call(
-    socket: &Path,
-    method: &str,
-    target: &str,
-    body: Option<(&str, &[u8])>,
-) -> Result<Value, Failed> {
-    let failed = |code: u8, why: &str| Failed(code, format!("raftq rules: {why}"));
-    let (code, body) =
-        caller::ask(socket, &Question { method, target, body }, LIMIT).map_err(|e| {
-            let why = match e.kind() {
-                io::ErrorKind::TimedOut => {
-                    "raftq does not answer; if it is stopped (Ctrl-Z), continue it with `fg`".into()
-                }
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-                    "raftq has just ended".to_owned()
-                }
-                _ => format!("the control socket {} does not answer ({e})", socket.display()),
-            };
-            failed(ENVIRONMENT, &why)
-        })?;
-    let answer: Value = serde_json::from_slice(&body)
-        .map_err(|e| failed(ENVIRONMENT, &format!("the answer makes no sense ({e})")))?;
-    if code == 200 {
-        return Ok(answer);
-    }
-    let word = |key: &str| answer[key].as_str().unwrap_or_default();
-    let exit = if code < 500 { BAD_INPUT } else { ENVIRONMENT };
-    // Errors in a rule file look as they do everywhere.
-    Err(match answer["text"].as_str() {
-        Some(text) => Failed(exit, format!("{text}raftq rules: {}", word("error"))),
-        None => failed(exit, &format!("{}; {}", word("error"), word("way_out"))),
-    })
 }

@@ -61,6 +61,8 @@ pub struct RuleCounts {
 pub struct LinkCounts {
     /// Segments that came.
     pub packets: Count,
+    /// Their bytes, from the IP header on.
+    pub bytes: Count,
     /// Segments dropped, by a rule or a limit.
     pub dropped: Count,
     /// Segments trimmed to their acknowledgement.
@@ -156,6 +158,7 @@ impl Counters {
         for (old, new) in old.links.iter().zip(&self.links) {
             copy(&[
                 (&old.packets, &new.packets),
+                (&old.bytes, &new.bytes),
                 (&old.dropped, &new.dropped),
                 (&old.trimmed, &new.trimmed),
                 (&old.delayed, &new.delayed),

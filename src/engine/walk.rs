@@ -58,7 +58,9 @@ impl Engine {
         heard: &[Message],
     ) -> Decision {
         let segments = u64::from(facts.segments);
-        self.plan.counters.link(facts.link).packets.add(segments);
+        let link = self.plan.counters.link(facts.link);
+        link.packets.add(segments);
+        link.bytes.add(u64::from(facts.len));
         self.plan.number_connection(&facts, &mut self.flows);
         if self.silence.covers(facts.link, self.plan.table.nodes.len()) {
             self.plan.counters.link(facts.link).dropped.add(segments);
@@ -188,7 +190,7 @@ impl Engine {
     fn keep(&mut self, now: Nanos, walk: &Walk, facts: &Facts) -> Option<Keep> {
         let own = now + walk.delay;
         let by = walk.rule.filter(|_| matches!(walk.end, End::Hold));
-        let keep = |due| Keep { due, own, by, trim: false, ordered: true };
+        let keep = |due| Keep { due, own, by, rule: walk.rule, trim: false, ordered: true };
         if by.is_some() {
             return Some(Keep { own: Nanos::MAX, ..keep(Nanos::MAX) });
         }

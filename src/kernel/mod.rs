@@ -13,6 +13,7 @@
 //! record.rs     what was put in, written down first (clean.rs: removal after a death)
 //! door.rs       the control socket and the loopback address (http.rs: requests; caller.rs: the
 //!               other end)
+//! diag.rs       the kernel's list of sockets (round_trips.rs: what it measured between nodes)
 //! doctor.rs     what this host lacks
 //! process.rs    whether a process lives, and since when
 //! pidfd.rs      signals to processes that raftq did not start
@@ -31,6 +32,7 @@ pub mod chains;
 pub mod clean;
 pub mod clock;
 pub mod container;
+mod diag;
 pub mod doctor;
 pub mod door;
 pub mod foreign;
@@ -54,6 +56,7 @@ pub mod process;
 pub mod queue;
 pub mod record;
 pub mod restore;
+pub mod round_trips;
 pub mod sched;
 pub mod signals;
 pub mod topology;

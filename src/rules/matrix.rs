@@ -271,6 +271,13 @@ pub fn deeds(table: &Table, rule: &Rule) -> Vec<String> {
     rule.actions.iter().map(|action| long(table, rule, action)).collect()
 }
 
+/// The sides of a rule whose links only events, or whoever leads, decide, for people: such as
+/// `leader <-> rest`.
+#[must_use]
+pub fn open_sides(table: &Table, rule: &Rule) -> Option<String> {
+    rule.sides.as_ref().map(|open| sides(table, open))
+}
+
 /// Everything about one rule, on a few lines.
 fn describe(table: &Table, rule: &Rule, number: usize) -> String {
     let mut out = format!("rule {number}: {}\n", rule.name);

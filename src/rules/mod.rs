@@ -61,7 +61,7 @@ pub use diagnostic::{Diagnostic, FileId, Place, Report, Severity, Span};
 pub use dist::{DistError, DistTable, VALUES_MAX};
 pub use groups::SetArg;
 pub use json::table_json;
-pub use matrix::{deeds, matrix};
+pub use matrix::{deeds, matrix, open_sides};
 pub use random::{TABLE_SCALE, scaled};
 pub use roles::Roles;
 pub use schema::schema;
@@ -115,6 +115,14 @@ impl Inputs {
         }
     }
 
+    /// The same without rules: everything passes until some are loaded.
+    pub fn without_rules(cluster: Option<&Path>, sets: &[SetArg]) -> Result<Self, Report> {
+        let cluster = cluster.map(Source::read).transpose();
+        let cluster = cluster.map_err(|wrong| Report::without_place(vec![wrong]))?;
+        let rules = Source::new("no rules", "rules: []\n");
+        Ok(Self { rules, cluster, sets: sets.to_vec(), roles: None, seed: None })
+    }
+
     /// Compiles. Either a whole table, or a report with every error.
     pub fn compile(self) -> Result<Compiled, Report> {
         let mut sink = Sink::default();
@@ -159,6 +167,12 @@ pub fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Opti
 /// wrong and what to write instead.
 pub fn duration(text: &str) -> Result<Nanos, String> {
     scalar::duration(text).map_err(|refused| format!("{}: {}", refused.why, refused.help))
+}
+
+/// Reads a number of bytes as rule files write it: `1500`, `64KiB`, `1MB`. The error says what is
+/// wrong and what to write instead.
+pub fn size(text: &str) -> Result<u64, String> {
+    scalar::size(text).map_err(|refused| format!("{}: {}", refused.why, refused.help))
 }
 
 /// Reads and compiles a rule file.

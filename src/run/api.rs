@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 pub const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
 
 /// Its paths, as the description writes them, and the methods of each.
-pub const PATHS: [(&str, &str); 5] = [
+pub const PATHS: [(&str, &str); 6] = [
     ("/v1/rules", "GET, PUT"),
     ("/v1/rules/{name}", "GET, POST"),
     ("/v1/status", "GET"),
+    ("/v1/watch", "GET"),
     ("/v1/openapi.yaml", "GET"),
     ("/metrics", "GET"),
 ];
@@ -37,6 +38,8 @@ pub enum Command {
     List(Option<String>),
     /// How it goes.
     Status,
+    /// Everything that a live view shows; rules from this one on.
+    Watch(usize),
     /// What is measured, for Prometheus.
     Metrics(Format),
     /// Switches a rule.
@@ -135,6 +138,7 @@ fn command(request: &Request, by: &Visitor) -> Result<Option<Command>, Refused> 
     match (template, request.method.as_str()) {
         ("/v1/openapi.yaml", "GET") => Ok(None),
         ("/v1/status", "GET") => Ok(Some(Command::Status)),
+        ("/v1/watch", "GET") => watch(query).map(Some),
         ("/metrics", "GET") => {
             Ok(Some(Command::Metrics(Format::accepted(request.header("accept")))))
         }
@@ -220,6 +224,18 @@ fn switch(request: &Request) -> Result<Switch, Refused> {
         Ok(_) => Err(refuse(400, &format!("`for` is {lasts}"), "write at least 1ms")),
         Err(why) => Err(refuse(400, &format!("`for` is no duration: {why}"), example)),
     }
+}
+
+fn watch(query: &str) -> Result<Command, Refused> {
+    let mut from = 0;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let value = pair.strip_prefix("rules_from=").and_then(|value| value.parse().ok());
+        from = value.ok_or_else(|| {
+            let why = format!("`{pair}` means nothing here");
+            refuse(400, &why, "?rules_from=N lists rules from the N-th on, counted from 0")
+        })?;
+    }
+    Ok(Command::Watch(from))
 }
 
 fn load(request: &Request, query: &str) -> Result<Command, Refused> {

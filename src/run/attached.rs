@@ -8,7 +8,8 @@ use super::asker::{self, KnownConnections};
 use super::attach::QueueKind;
 use super::guardian::Guardian;
 use super::mailbox::{Inbox, Order, Post, Report};
-use super::trace::{Names, TraceWriter, Traced};
+use super::tally::Tally;
+use super::trace::{Captured, Names, TraceWriter, Traced, Written};
 use super::verdict_loop::Ended;
 use super::watch::{self, Births, Watcher};
 use crate::engine::counters::Counters;
@@ -96,6 +97,8 @@ pub struct Detached {
     pub losses: Losses,
     /// How the trace came out, where there was one.
     pub traced: Option<Traced>,
+    /// How the file of packets came out, where there was one.
+    pub captured: Option<Captured>,
     /// What was seen on the wire, where it was watched.
     pub watched: Option<watch::Ended>,
     /// What could not be cleaned up.
@@ -112,6 +115,7 @@ struct Undone {
     ended: Option<Ended>,
     losses: Losses,
     traced: Option<Traced>,
+    captured: Option<Captured>,
     watched: Option<watch::Ended>,
     troubles: Vec<String>,
     rules_removed: bool,
@@ -344,6 +348,12 @@ impl Attached {
         self.watcher.as_ref().map(Watcher::births)
     }
 
+    /// What was heard on the wire so far, where it is watched.
+    #[must_use]
+    pub fn tally(&self) -> Option<&Tally> {
+        self.watcher.as_ref().map(Watcher::tally)
+    }
+
     /// The next violation on the wire that was not told yet.
     #[must_use]
     pub fn alarm(&self) -> Option<(Invariant, String)> {
@@ -353,8 +363,9 @@ impl Attached {
     /// Detaches: releases what is held, takes the rules out, empties the queues.
     #[must_use]
     pub fn detach(mut self) -> Detached {
-        let Undone { ended, losses, traced, watched, troubles, rules_removed, released } =
-            self.undo();
+        let undone = self.undo();
+        let Undone { ended, losses, traced, captured, watched, .. } = undone;
+        let Undone { troubles, rules_removed, released, .. } = undone;
         let ended = ended.unwrap_or_else(|| Ended {
             engine: Engine::new(
                 Prepared::new(Arc::clone(&self.table), None, |_| false),
@@ -363,7 +374,7 @@ impl Attached {
             faults: crate::kernel::queue::Faults::default(),
             injected: crate::kernel::inject::Injected::default(),
         });
-        Detached { ended, losses, traced, watched, troubles, rules_removed, released }
+        Detached { ended, losses, traced, captured, watched, troubles, rules_removed, released }
     }
 
     /// The reverse of attaching, as far as it still has to be done.
@@ -416,9 +427,11 @@ impl Attached {
         let losses = self.losses();
         drop(self.order(Order::Stop));
         let ended = join(thread).map_err(&mut note).ok();
-        let traced = self.writer.take().and_then(|writer| {
-            writer.finish().map_err(|e| note(format!("the trace is not whole: {e}"))).ok()
-        });
+        let Written { traced, untraced, captured } =
+            self.writer.take().map(TraceWriter::finish).unwrap_or_default();
+        if let Some(e) = untraced {
+            note(format!("the trace is not whole: {e}"));
+        }
         let watched = self.watcher.take().and_then(|watcher| match watcher.finish() {
             Ok(watched) => watched,
             Err(e) => {
@@ -436,7 +449,7 @@ impl Attached {
         if let Some(guardian) = self.guardian.take() {
             guardian.dismiss();
         }
-        Undone { ended, losses, traced, watched, troubles, rules_removed, released }
+        Undone { ended, losses, traced, captured, watched, troubles, rules_removed, released }
     }
 
     /// Tells the loop something.

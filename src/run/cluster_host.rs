@@ -2,8 +2,9 @@
 //! what its system has to offer for them, and what becomes of deaths that nobody ordered.
 
 use super::attached::Attached;
-use super::disturb::Happened;
+use super::facts::{Fact, NodeIs};
 use super::host::{Done, Host};
+use super::recorder::{PROCESSES, Recorder};
 use super::status;
 use super::watch::Restarted;
 use crate::packet::NodeId;
@@ -11,49 +12,44 @@ use crate::rules::Table;
 use crate::rules::table::{Fault, ProcessAction, Window};
 use crate::time::Nanos;
 use raftq_harness::adapter::{Adapter, Admin};
-use raftq_harness::cluster::{Cluster, Death};
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::PathBuf;
+use raftq_harness::cluster::{Change, ChangedTo, Cluster};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The cluster, and the time on which its events are told.
+/// The cluster.
 pub(super) struct ClusterHost {
     cluster: Arc<Cluster>,
-    rules_start: Arc<AtomicU64>,
 }
 
 impl ClusterHost {
-    /// From now on a death is told on the terminal when it happens, and stands in the events.
-    pub(super) fn new(cluster: &Arc<Cluster>, events: PathBuf) -> Self {
-        let rules_start = Arc::new(AtomicU64::new(u64::MAX));
-        let start = Arc::clone(&rules_start);
+    /// From now on a death is told on the terminal when it happens, and stands in the events, as
+    /// does whatever else becomes of nodes' processes.
+    pub(super) fn new(cluster: &Arc<Cluster>, recorder: &Arc<Recorder>) -> Self {
+        let deaths = Arc::clone(recorder);
         cluster.on_death(move |death| {
-            status::put(&format!(
-                "raftq: warning: {} ended by itself: {}\n",
-                death.name, death.how
-            ));
-            let line = serde_json::to_string(&of_death(death, start.load(Ordering::Relaxed)));
-            let file = OpenOptions::new().create(true).append(true).open(&events);
-            // It stands in the verdict in any case.
-            if let (Ok(line), Ok(mut file)) = (line, file) {
-                let _ = file.write_all((line + "\n").as_bytes());
-            }
+            let what = format!("{} ended by itself: {}", death.name, death.how);
+            status::put(&format!("raftq: warning: {what}\n"));
+            let nodes = std::slice::from_ref(&death.name);
+            deaths.put(death.at.into(), PROCESSES, &what, nodes, None);
         });
-        Self { cluster: Arc::clone(cluster), rules_start }
+        let names: Vec<String> = (0..cluster.size()).map(|i| cluster.name(i).to_owned()).collect();
+        let changes = Arc::clone(recorder);
+        cluster.on_change(move |change| changed(&changes, &names[change.node], change));
+        Self { cluster: Arc::clone(cluster) }
     }
 }
 
-/// On the rules' clock: before it started everything happens at zero.
-fn of_death(death: &Death, start: u64) -> Happened {
-    let at = u64::try_from(death.at.as_nanos()).unwrap_or(u64::MAX);
-    Happened {
-        t: Nanos(at.saturating_sub(start)),
-        rule: "processes".into(),
-        what: format!("{} ended by itself: {}", death.name, death.how),
-        nodes: vec![death.name.clone()],
-    }
+fn changed(recorder: &Recorder, name: &str, change: &Change) {
+    let state = match change.to {
+        ChangedTo::Started => NodeIs::Starting,
+        ChangedTo::Paused => NodeIs::Paused,
+        ChangedTo::Resumed => NodeIs::Up,
+        ChangedTo::Down => NodeIs::Down,
+        ChangedTo::Removed => NodeIs::Removed,
+    };
+    let (fact, nodes) = (Fact::State { state }, [name.to_owned()]);
+    // A death that nobody ordered has its own line, with the end of the log.
+    let what = format!("{name} is {}: {}", state.word(), change.how);
+    recorder.put(change.at.into(), PROCESSES, &what, &nodes, Some(&fact));
 }
 
 impl Host for ClusterHost {
@@ -110,10 +106,6 @@ impl Host for ClusterHost {
                 wiped: start.wiped,
             });
         });
-    }
-
-    fn rules_start(&self, at: Nanos) {
-        self.rules_start.store(at.0, Ordering::Relaxed);
     }
 }
 

@@ -2,9 +2,12 @@
 //! look now and then at whether the rules still stand. None of it is on a packet's way.
 
 mod listing;
+mod looking;
 mod measuring;
+mod pausing;
 mod switching;
 
+use super::activations::Activations;
 use super::attach::{self, Options};
 use super::attached::Attached;
 use super::awaited::Awaited;
@@ -14,20 +17,23 @@ use super::healing::Healing;
 use super::mailbox::Report;
 use super::outcome::{Circumstances, Outcome};
 use super::phases;
+use super::recorder::Recorder;
 use super::serve::Server;
 use super::status::{self, Status};
 use super::switches::Switches;
+use super::tone::Line;
+use super::wishes::{Behind, Wishes};
 use crate::engine::Turned;
+use crate::kernel::clock;
 use crate::kernel::door::Door;
 use crate::kernel::poll::{self, Poller};
-use crate::kernel::signals::{Signals, Wish};
+use crate::kernel::signals::Wish;
 use crate::kernel::trouble::Trouble;
-use crate::kernel::{clock, signals};
 use crate::observe::{Invariant, Turn};
 use crate::packet::NodeId;
-use crate::rules::table::{Rule, Window};
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
+use looking::Recent;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -63,30 +69,38 @@ pub struct Run<'a> {
     pub listen: Option<SocketAddr>,
     /// The cluster itself, where raftq may ask it who leads and do things to its processes.
     pub host: Option<Hosted<'a>>,
+    /// Where everything that happens is written down.
+    pub record: Option<&'a Recorder>,
     /// Told of everything that happens, beside the status lines.
     pub told: Option<&'a dyn Fn(&Happened)>,
     /// Asked ten times a second what the status line is to show instead of packets; none where
     /// the run has to end.
     pub beside: Option<Beside<'a>>,
+    /// Whoever has the terminal, where that is not this; then it goes on until he says so, or its
+    /// time is over.
+    pub behind: Option<Behind<'a>>,
 }
 
 /// Turns how far the rules are into a status line.
-pub type Beside<'a> = &'a dyn Fn(&Progress) -> Option<String>;
+pub type Beside<'a> = &'a dyn Fn(&Progress) -> Option<Line>;
 
 /// How far the rules are.
 #[derive(Debug)]
 pub struct Progress {
     /// What is left until they have ended; none where that is not known.
     pub left: Option<Nanos>,
+    /// How much of their time is over, from 0 to 1, where that is known.
+    pub share: Option<f64>,
     /// The rules and faults that are active.
     pub active: Vec<String>,
+    /// Who leads, and in which term, as far as somebody was heard or asked.
+    pub leader: Option<(String, Option<u64>)>,
 }
 
 /// Attaches, runs and detaches.
 pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
-    let signals = signals::Signals::block()
-        .map_err(|e| Trouble::new(format!("signals cannot be heard ({e})"), ""))?;
-    let mut status = Status::new(run.quiet);
+    let wishes = Wishes::of(run.behind.as_ref())?;
+    let mut status = Status::new(run.quiet).mute(run.behind.is_some());
     let disturb = Disturb::new(&table, run.host.as_ref())?;
     // Before anything is disturbed: whoever asked for it may count on it.
     let loopback = run.listen.map(Door::loopback).transpose()?;
@@ -94,7 +108,10 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     let mut attached = attach::attach(Arc::new(parked(table)), &run.options)?;
     if let Some(hosted) = &run.host {
         hosted.host.attached(&attached);
-        hosted.host.rules_start(attached.start);
+    }
+    if let Some(record) = run.record {
+        let nodes = attached.table.nodes.iter().map(|node| node.name.clone()).collect();
+        record.rules_start(attached.start, nodes);
     }
     status.say(&format!(
         "attached to {} nodes: {}; {}, iptables-{}, guardian {}",
@@ -106,6 +123,9 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
     ));
     let aside = std::mem::take(&mut attached.early);
     let server = switching::serve(&mut attached, loopback, &mut status)?;
+    if let Some(behind) = &run.behind {
+        (behind.ready)(attached.run_id());
+    }
     let mut control = Control {
         switches: Switches::new(Arc::clone(&attached.table)),
         server,
@@ -113,18 +133,20 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         until: written.map(|end| attached.start + end),
         disturb,
         healing: Healing::default(),
+        activations: Activations::default(),
         awaited: Awaited::default(),
         interrupted: false,
         written: written.map(|end| attached.start + end),
         attached,
         status,
         run,
-        signals,
+        wishes,
         next_look: Nanos::ZERO,
         pending: VecDeque::new(),
         aside,
         told: 0,
         phases_told: None,
+        recent: Recent::default(),
         at_the_end: Vec::new(),
         rules_removed: false,
         undecided: false,
@@ -146,11 +168,12 @@ struct Control<'a> {
     attached: Attached,
     disturb: Disturb<'a>,
     healing: Healing,
+    activations: Activations,
     awaited: Awaited,
     interrupted: bool,
     status: Status,
     run: &'a Run<'a>,
-    signals: Signals,
+    wishes: Wishes<'a>,
     until: Option<Nanos>,
     /// The same, by the rules alone.
     written: Option<Nanos>,
@@ -169,6 +192,8 @@ struct Control<'a> {
     told: usize,
     /// Until when phases were told.
     phases_told: Option<Nanos>,
+    /// What happened last, for whoever looks in.
+    recent: Recent,
     /// Warnings for the end, when a person looks at the result.
     at_the_end: Vec<String>,
     rules_removed: bool,
@@ -183,7 +208,7 @@ impl Control<'_> {
     fn go(&mut self) -> Result<(), Trouble> {
         let unable = |e: io::Error| Trouble::new(format!("cannot wait ({e})"), "");
         let mut poller = Poller::new().map_err(unable)?;
-        poller.add(self.signals.as_fd()).map_err(unable)?;
+        poller.add(self.wishes.as_fd()).map_err(unable)?;
         poller.add(self.attached.reports.bell.as_fd()).map_err(unable)?;
         if let Some(server) = &self.server {
             poller.add(server.calls.bell.as_fd()).map_err(unable)?;
@@ -200,7 +225,7 @@ impl Control<'_> {
                 .map_or(TICK, |at| (self.attached.start + at).saturating_sub(now));
             let wait = left.min(TICK).min(due).max(Nanos::from_millis(1));
             poller.wait(wait).map_err(unable)?;
-            while let Some(wish) = self.signals.next() {
+            while let Some(wish) = self.wishes.next() {
                 match wish {
                     Wish::End => {
                         self.interrupted = true;
@@ -229,6 +254,9 @@ impl Control<'_> {
     fn is_over(&self, now: Nanos) -> bool {
         let held = self.attached.counters.totals.held.get();
         let given = self.run.lasts.is_some();
+        if self.run.behind.is_some() && !given {
+            return false;
+        }
         let busy = held > 0 || self.disturb.is_busy();
         // What waits for a leader is not waited for without end.
         let patient = |until: Nanos| now < until + WAITING_MAX;
@@ -280,7 +308,7 @@ impl Control<'_> {
             Turn::TermChange { .. } | Turn::FirstEntry { .. } => return,
         };
         let nodes = vec![name(node)];
-        let happened = Happened { t: turned.at, rule: HEARD.into(), what, nodes };
+        let happened = Happened { nodes, ..Happened::rule(turned.at, HEARD, &what) };
         self.status.say(&format!("{:8.3}s  {}", happened.t.as_secs_f64(), happened.what));
         self.tell(&happened);
     }
@@ -290,7 +318,7 @@ impl Control<'_> {
         while let Some((invariant, said)) = self.attached.alarm() {
             self.violations[invariant as usize] += 1;
             let t = clock::now().saturating_sub(self.attached.start);
-            self.status.warn(&format!("violated on the wire: {said}"));
+            self.status.violated(&said);
             self.tell(&Happened::rule(t, "invariants", &said));
         }
     }
@@ -305,7 +333,11 @@ impl Control<'_> {
         self.phases_told = Some(t);
     }
 
-    fn tell(&self, happened: &Happened) {
+    fn tell(&mut self, happened: &Happened) {
+        self.recent.note(happened);
+        if let Some(record) = self.run.record {
+            record.tell(happened);
+        }
         if let Some(told) = self.run.told {
             told(happened);
         }
@@ -329,7 +361,10 @@ impl Control<'_> {
                     let what = if edge.active { "active" } else { "ended" };
                     self.awaited.edge(rule, edge.active);
                     self.healing.edge(self.attached.start + edge.at, &rule.name, edge.active);
-                    self.tell(&Happened::rule(edge.at, &rule.name, what));
+                    let (table, counters) = (&self.attached.table, &self.attached.counters);
+                    let i = usize::from(edge.rule);
+                    let fact = self.activations.edge(table, counters, i, edge.active);
+                    self.tell(&Happened::rule(edge.at, &rule.name, what).with(fact));
                 }
             }
             Report::Adopted(at, active, former) => self.adopted(at, active, &former),
@@ -351,8 +386,10 @@ impl Control<'_> {
 
     /// Tells those warnings that have not been told.
     fn tell_warnings(&mut self) {
+        let t = self.t();
         for warning in &self.attached.warnings[self.told..] {
             self.status.warn(warning);
+            self.recent.note(&looking::of_raftq(t, &format!("warning: {warning}")));
         }
         self.told = self.attached.warnings.len();
     }
@@ -395,7 +432,13 @@ impl Control<'_> {
         let rules = self.status.active(table).map(str::to_owned);
         let active = rules.chain(self.disturb.active()).collect();
         let left = self.until.map(|until| until.saturating_sub(now));
-        let Some(line) = beside(&Progress { left, active }) else { return false };
+        let share = self.until.map(|until| {
+            let all = until.saturating_sub(self.attached.start).as_secs_f64();
+            if all > 0.0 { t.as_secs_f64() / all } else { 1.0 }
+        });
+        let name = |node: NodeId| table.nodes[usize::from(node.0)].name.clone();
+        let leader = self.disturb.leads().map(|(node, term)| (name(node), term));
+        let Some(line) = beside(&Progress { left, share, active, leader }) else { return false };
         if self.status.is_due(now) {
             self.status.put_line(&line);
         }
@@ -447,50 +490,6 @@ impl Control<'_> {
         self.warn(format!("the rules were not re-read, the former stay in force: {why}"));
     }
 
-    /// Ctrl-Z: lets the cluster go before it stops, and takes it up again afterwards.
-    fn stop(&mut self) -> Result<(), Trouble> {
-        let from = clock::now().saturating_sub(self.attached.start);
-        if !self.attached.step_aside(&mut self.aside)? {
-            // The regular look ends the run.
-            return Ok(());
-        }
-        self.status.warn("stopped: the cluster runs undisturbed until raftq is continued");
-        self.signals.stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
-        self.attached.come_back(&mut self.aside)?;
-        self.status.warn("continued: the rules are in force again");
-        self.note_pause(from, clock::now().saturating_sub(self.attached.start));
-        Ok(())
-    }
-
-    /// The result says nothing about rules whose time a pause took.
-    fn note_pause(&mut self, from: Nanos, to: Nanos) {
-        // The clock went on meanwhile, so a table on its way has come into force.
-        self.read_reports();
-        let table = &self.attached.table;
-        let missed = |window: &Window| window.activation(from).is_some_and(|(at, _)| at <= to);
-        let active: Vec<&str> = self.status.active(table).collect();
-        // What an event would have begun meanwhile nobody knows.
-        let missed = |rule: &&Rule| match rule.on {
-            None => missed(&rule.window),
-            Some(_) => active.contains(&rule.name.as_str()),
-        };
-        let missed: Vec<String> =
-            table.rules.iter().filter(missed).map(|rule| format!("`{}`", rule.name)).collect();
-        let what = if missed.is_empty() {
-            "no rule was to be active then".to_owned()
-        } else {
-            self.undecided = true;
-            format!("the result is undecided, since these were to be active: {}", missed.join(", "))
-        };
-        self.tell_warnings();
-        self.at_the_end.push(format!(
-            "raftq was stopped from {:.3} s to {:.3} s after the start, and the cluster ran \
-             undisturbed: {what}",
-            from.as_secs_f64(),
-            to.as_secs_f64(),
-        ));
-    }
-
     /// A closed terminal sends SIGHUP, too, and then nobody is there to end raftq.
     fn has_lost_its_terminal(&self) -> bool {
         terminals() < self.terminals
@@ -525,7 +524,10 @@ impl Control<'_> {
             hosted.host.give_up();
         }
         self.disturb.settle(now.saturating_sub(self.attached.start));
-        for happened in self.disturb.happened() {
+        let (table, counters) = (&self.attached.table, &self.attached.counters);
+        let t = now.saturating_sub(self.attached.start);
+        let active = self.activations.finish(t, table, counters);
+        for happened in self.disturb.happened().into_iter().chain(active) {
             self.tell(&happened);
         }
         circumstances.warnings.extend(self.disturb.failures());

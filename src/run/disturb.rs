@@ -12,9 +12,11 @@
 //! but for a crash.
 
 mod by_name;
+mod happened;
 mod successor;
 
 use super::binding;
+use super::facts::Fact;
 use super::host::{Done, Host, Job, Worker};
 use super::mailbox::Order;
 use super::reach::Reach;
@@ -26,12 +28,10 @@ use crate::packet::{LinkId, NodeId};
 use crate::rules::table::{Fault, NodeBits, ProcessAction};
 use crate::rules::{self, Compiled, Roles, Source, Table};
 use crate::time::Nanos;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::sync::Arc;
 
 pub use by_name::{Ordered, State};
+pub use happened::{HEARD, Happened};
 
 /// The longest that the end waits for what was ordered.
 const SETTLING: u32 = 10_000;
@@ -47,60 +47,6 @@ pub struct Hosted<'a> {
     pub reach: Reach,
     /// Compiles the rules with these roles.
     pub bind: Box<dyn Fn(Roles) -> Result<Compiled, rules::Report> + 'a>,
-}
-
-/// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Happened {
-    /// When, on the rules' clock.
-    #[serde(rename = "t_ns", with = "nanos")]
-    #[schemars(with = "u64")]
-    pub t: Nanos,
-    /// The rule or fault.
-    pub rule: String,
-    /// What became of it.
-    pub what: String,
-    /// The nodes that it is about.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub nodes: Vec<String>,
-}
-
-/// A time as the number of its nanoseconds.
-mod nanos {
-    use super::Nanos;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(t: &Nanos, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_u64(t.0)
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(d: D) -> Result<Nanos, D::Error> {
-        u64::deserialize(d).map(Nanos)
-    }
-}
-
-/// Stands where the rule's name does, for what nodes did by themselves.
-pub const HEARD: &str = "wire";
-
-impl Happened {
-    /// Whether it was done to nodes, by a rule.
-    #[must_use]
-    pub fn was_done(&self) -> bool {
-        !self.nodes.is_empty() && self.rule != HEARD
-    }
-
-    /// Of a rule.
-    #[must_use]
-    pub fn rule(t: Nanos, rule: &str, what: &str) -> Self {
-        Self { t, rule: rule.to_owned(), what: what.to_owned(), nodes: Vec::new() }
-    }
-}
-
-impl fmt::Display for Happened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" {}", self.rule, self.what)
-    }
 }
 
 /// One fault, from its trigger until it is undone.
@@ -328,7 +274,8 @@ impl<'a> Disturb<'a> {
                 let table = binding::bound(table, i, &bound.rules[i], window);
                 let who = self.who(&table.rules[i].links);
                 let by = leader.map_or(String::new(), |leader| self.source(leader));
-                self.note(t, &name, &format!("bound: {}{by}", who.join(", ")), who);
+                let what = format!("bound: {}{by}", who.join(", "));
+                self.note_fact(t, &name, &what, who, Fact::Bound { by: plain(&by) });
                 Ok(Some(table))
             }
             What::Fault(i) => {
@@ -396,7 +343,8 @@ impl<'a> Disturb<'a> {
         let silent = if fault.action.silences() { "; silent from here on" } else { "" };
         let source = &self.under_way[i].source;
         let what = format!("{} {}{source}{by}{silent}", fault.action.name(), names.join(", "));
-        self.note(t, &fault.name, &what, names);
+        let fact = Fact::Ordered { action: fault.action.name().into(), undo: false };
+        self.note_fact(t, &fault.name, &what, names, fact);
         for &node in &nodes {
             let job = Job { fault: i, action: fault.action, node, undo: false };
             // A node that comes back in another way than its crash would end is heard again.
@@ -422,7 +370,9 @@ impl<'a> Disturb<'a> {
         let victims = std::mem::take(&mut self.under_way[i].victims);
         let names: Vec<String> = victims.iter().map(|&node| self.names[node].clone()).collect();
         if let Some(undone) = fault.action.undone_by() {
-            self.note(t, &fault.name, &format!("over, {undone}: {}", names.join(", ")), names);
+            let what = format!("over, {undone}: {}", names.join(", "));
+            let fact = Fact::Ordered { action: fault.action.name().into(), undo: true };
+            self.note_fact(t, &fault.name, &what, names, fact);
             for node in victims {
                 self.order(Job { fault: i, action: fault.action, node, undo: true });
             }
@@ -483,10 +433,12 @@ impl<'a> Disturb<'a> {
         if result.is_ok() && (job.undo || job.action.undone_by().is_none()) {
             self.undone = Some(t);
         }
+        let (action, failed) = (job.action.name().to_owned(), result.is_err());
         if let Err(why) = result {
             self.failures.push(format!("`{rule}` was not done to {node}: {why}"));
         }
-        self.note(t, &rule, &what, vec![node]);
+        let fact = Fact::Done { action, undo: job.undo, failed };
+        self.note_fact(t, &rule, &what, vec![node], fact);
     }
 
     /// At the end, at `t`: waits for what was ordered, a while, and says which faults were never
@@ -535,6 +487,12 @@ impl<'a> Disturb<'a> {
         faults.filter(|(_, it)| !it.victims.is_empty()).map(|(fault, _)| fault.name.clone())
     }
 
+    /// Those faults, and the indices of the nodes that each was done to.
+    pub fn victims(&self) -> impl Iterator<Item = (&Fault, &[usize])> {
+        let faults = self.faults.iter().zip(&self.under_way);
+        faults.map(|(fault, it)| (fault, it.victims.as_slice()))
+    }
+
     /// Whether something that was ordered could not be done.
     #[must_use]
     pub fn has_failed(&self) -> bool {
@@ -549,7 +507,13 @@ impl<'a> Disturb<'a> {
 
     fn note(&mut self, t: Nanos, rule: &str, what: &str, nodes: Vec<String>) {
         let (rule, what) = (rule.to_owned(), what.to_owned());
-        self.happened.push(Happened { t, rule, what, nodes });
+        self.happened.push(Happened { t, rule, what, nodes, fact: None });
+    }
+
+    /// The same with what it says to machines.
+    fn note_fact(&mut self, t: Nanos, rule: &str, what: &str, nodes: Vec<String>, fact: Fact) {
+        self.note(t, rule, what, nodes);
+        self.happened.last_mut().expect("it was just put there").fact = Some(fact);
     }
 
     /// Who said that it leads, for people.
@@ -565,6 +529,11 @@ impl<'a> Disturb<'a> {
     fn who(&self, links: &[LinkId]) -> Vec<String> {
         binding::who(&self.names, links)
     }
+}
+
+/// What stands in brackets behind other words, by itself.
+fn plain(by: &str) -> String {
+    by.trim().trim_start_matches('(').trim_end_matches(')').to_owned()
 }
 
 impl UnderWay {

@@ -4,6 +4,9 @@
 //! its guards, so that whatever fails, or whoever presses Ctrl-C, nothing is left running. What
 //! happened until then stands in the run's folder.
 
+mod aside;
+mod recording;
+
 use super::attach::{Options, QueueKind};
 use super::cluster_host::{ClusterHost, check_offered, leave_out};
 use super::control::{self, Progress, Run};
@@ -11,32 +14,34 @@ use super::disturb::{Happened, Hosted};
 use super::listening::Listening;
 use super::loads::{self, Ended, Loads};
 use super::outcome::{ENVIRONMENT, HOLDS, NEVER_MATCHED, Outcome, UNDECIDED, VIOLATED};
+use super::progress::Standing;
 use super::reach::Reach;
+use super::recorder::Recorder;
 use super::replay::Recipe;
 use super::status::Status;
-use super::verdict::{Findings, Judged, Recovery, SUMMARY, Summary};
+use super::trace::{CaptureWord, Pcap};
+use super::verdict::{Findings, Judged, Recovery, Summary};
 use crate::kernel::door::Door;
 use crate::kernel::signals::Signals;
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
-use crate::report::junit::{self, JUNIT, Made};
 use crate::rules::scenario::{CheckWord, Scenario, TopologyWord};
 use crate::rules::{Compiled, Diagnostic, Report, Roles, Table};
 use crate::time::Nanos;
+use aside::{Hurry, judge_aside};
 use raftq_harness::adapter::Adapter;
-use raftq_harness::check::{Budget, Judgement, judge};
+use raftq_harness::check::Budget;
 use raftq_harness::clients::Probe;
 use raftq_harness::clock::interrupted;
 use raftq_harness::cluster::{self, Cluster, Death, Topology};
 use raftq_harness::workload;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long the reads at the end may take.
@@ -51,11 +56,14 @@ const HAPPENED_MAX: usize = 200;
 /// How long the fault phase goes on behind the last start of a rule, where rules have no end.
 const LASTS: Nanos = Nanos::from_secs(10);
 
-/// What happened, a line each.
-const EVENTS: &str = "events.jsonl";
+/// What is waited for no longer than this has no bar: somebody looks again and again.
+const SOON: Nanos = Nanos::from_millis(100);
 
 /// What was said on the wire, a line each.
 pub const WIRE: &str = "wire.jsonl";
+
+/// Packets with their bytes.
+pub const PCAP: &str = "wire.pcapng";
 
 /// How an experiment is to go.
 #[derive(Debug)]
@@ -72,6 +80,8 @@ pub struct Experiment {
     pub quiet: bool,
     /// Whether every packet of the fault phase is written to the folder.
     pub trace: bool,
+    /// Which packets of the fault phase are written with their bytes, and the most bytes of them.
+    pub capture: (CaptureWord, u64),
     /// A loopback address at which the API is served during the fault phase.
     pub listen: Option<SocketAddr>,
     /// How much work judging may take.
@@ -136,6 +146,7 @@ impl Experiment {
         let course = Course {
             run: self,
             epoch: raftq_harness::clock::now(),
+            recorder: OnceCell::new(),
             status: RefCell::new(Status::new(self.quiet)),
             phase: Cell::new("starting"),
         };
@@ -152,36 +163,6 @@ impl Experiment {
             result => result,
         };
         self.tell_machines(result, course.epoch)
-    }
-
-    /// Writes what machines read. A verdict that does not reach them is as good as none.
-    fn tell_machines(
-        &self,
-        result: Result<Summary, Failure>,
-        epoch: Duration,
-    ) -> Result<Summary, Failure> {
-        let took = Nanos(since(epoch));
-        let made = Made { began: clock::date_before(took), took: Duration::from_nanos(took.0) };
-        match result {
-            Ok(mut summary) => {
-                if let Err(why) = summary.write(&self.folder) {
-                    summary.unwritten(SUMMARY, &why.to_string());
-                }
-                if let Err(why) = junit::write(&self.folder, junit::suite(&summary, &made)) {
-                    summary.unwritten(JUNIT, &why);
-                    // Told in the result in any case.
-                    let _ = summary.write(&self.folder);
-                }
-                Ok(summary)
-            }
-            Err(failure) => {
-                if self.folder.exists() {
-                    // The error itself is told, and the exit code says it, too.
-                    let _ = junit::write(&self.folder, junit::failed(self, &failure, &made));
-                }
-                Err(failure)
-            }
-        }
     }
 
     fn interrupted_while(&self, phase: &str) -> String {
@@ -215,6 +196,14 @@ impl Experiment {
         fs::write(self.folder.join("seed"), format!("{}\n", self.scenario.seed)).map_err(failed)
     }
 
+    /// The file of packets at `path`, if one is to be written.
+    fn capture_to<'a>(&'a self, path: &'a Path) -> Option<Pcap<'a>> {
+        let (word, max) = self.capture;
+        let title = &self.scenario.name;
+        let pcap = Pcap { path, all: word == CaptureWord::All, max, title };
+        (word != CaptureWord::None).then_some(pcap)
+    }
+
     /// Whether a check is asked for.
     #[must_use]
     pub fn wants(&self, check: CheckWord) -> bool {
@@ -233,6 +222,8 @@ struct Disturbed {
 struct Course<'a> {
     run: &'a Experiment,
     epoch: Duration,
+    /// Once there is a folder.
+    recorder: OnceCell<Arc<Recorder>>,
     status: RefCell<Status>,
     /// What is being done, for whoever interrupts it.
     phase: Cell<&'static str>,
@@ -247,30 +238,36 @@ impl Course<'_> {
             .map_err(|e| Failure::Environment(format!("signals cannot be heard ({e})")))?;
         let signals = Arc::new(signals);
         run.make_folder()?;
+        let recorder = recording::open(&run.folder, epoch)?;
+        let recorder = Arc::clone(self.recorder.get_or_init(|| recorder));
+        self.enter("starting");
         let listening = Listening::start(&signals)?;
         let cluster = self.start_cluster()?;
-        let host = Arc::new(ClusterHost::new(&cluster, run.folder.join(EVENTS)));
+        let host = Arc::new(ClusterHost::new(&cluster, &recorder));
+        let sampler = recording::sample(&run.folder, &cluster, &recorder)?;
         let sessions = loads::sessions(&cluster);
         let loads = Loads::start(run, &cluster, &sessions, epoch)?;
         let netns = cluster.clients().path();
         let probe = Probe::start(cluster.size(), &sessions, Some(&netns), epoch)?;
         let hurry = Hurry(Arc::clone(&cluster));
-        self.warm_up(&loads)?;
+        self.warm_up(&cluster, &loads)?;
         drop(listening);
+        self.enter("faults");
         let from = since(epoch);
-        let Disturbed { outcome, done } = self.disturb(&cluster, host, &loads)?;
+        let Disturbed { mut outcome, done } = self.disturb(&cluster, &host, &loads)?;
         let to = since(epoch);
         let listening = Listening::start(&signals)?;
         let mut findings = Findings { interrupted: outcome.interrupted, ..Findings::default() };
         findings.done = done;
         let healed = self.heal(&cluster, outcome.healed.map_or(to, |at| nanos_since(epoch, at)))?;
-        findings.recovery = self.settle(&probe, healed, &loads, findings.interrupted)?;
-        self.phase.set("reading everything back");
+        findings.recovery = self.settle(&cluster, &probe, healed, &loads, findings.interrupted)?;
+        self.enter("reading everything back");
         let limit = if findings.interrupted { READ_BACK_SHORT } else { READ_BACK_MAX };
         let ended = loads.end(&cluster, &sessions, epoch, limit)?;
         findings.availability = probe.finish();
         findings.died = died(&cluster);
-        drop((hurry, sessions, cluster));
+        drop((sampler, host, hurry, sessions, cluster));
+        let timeline = recorder.timeline();
         self.phase.set("judging");
         self.say("everything is stopped; judging");
         for Ended { workload, counts, history, unread } in ended {
@@ -279,7 +276,20 @@ impl Course<'_> {
             findings.loads.push(Judged { workload, counts, history: name_of(&history), judgement });
         }
         drop(listening);
-        Ok(Summary::new(run, outcome, findings, (from, to)))
+        if recorder.is_full() {
+            outcome
+                .warnings
+                .push("events are left out: their file is as large as it may be".into());
+        }
+        Ok(Summary::new(run, outcome, findings, (from, to), timeline))
+    }
+
+    /// A phase of the run begins.
+    fn enter(&self, phase: &'static str) {
+        self.phase.set(phase);
+        if let Some(recorder) = self.recorder.get() {
+            recorder.phase(phase);
+        }
     }
 
     fn start_cluster(&self) -> Result<Arc<Cluster>, Failure> {
@@ -298,21 +308,22 @@ impl Course<'_> {
         Ok(Arc::new(Cluster::start(&adapter, &options)?))
     }
 
-    fn warm_up(&self, loads: &Loads) -> Result<(), Failure> {
-        self.phase.set("warming up");
+    fn warm_up(&self, cluster: &Cluster, loads: &Loads) -> Result<(), Failure> {
+        self.enter("warming up");
         let clients: u32 = self.run.scenario.loads.iter().map(|load| load.clients).sum();
         let warm_up = self.run.scenario.warm_up;
         self.say(&format!("{clients} clients call; warming up for {}", seconds(warm_up)));
-        self.wait(warm_up, "warm-up", loads)
+        self.wait(warm_up, "warming up", cluster, loads)
     }
 
     /// The fault phase.
     fn disturb(
         &self,
         cluster: &Cluster,
-        host: Arc<ClusterHost>,
+        host: &Arc<ClusterHost>,
         loads: &Loads,
     ) -> Result<Disturbed, Failure> {
+        let recorder = self.recorder.get().expect("everything that happens is recorded");
         let yaml = cluster.cluster_yaml();
         let whole = |roles| self.run.scenario.compile(&yaml, roles);
         let compile = |roles: Roles| -> Result<Compiled, Report> {
@@ -329,33 +340,42 @@ impl Course<'_> {
                 .is_none_or(|end| end == Nanos::ZERO)
                 .then(|| last_start(&compiled.table) + LASTS)
         });
-        let path = self.run.folder.join(EVENTS);
-        // Deaths are written into it as well.
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.map_err(|e| Failure::Environment(format!("{}: {e}", path.display())))?;
-        let events = RefCell::new(io::LineWriter::new(file));
-        let lost = AtomicBool::new(false);
         let done = RefCell::new(Vec::new());
         let told = |happened: &Happened| {
             if happened.was_done() && done.borrow().len() < HAPPENED_MAX {
                 done.borrow_mut().push(happened.clone());
             }
-            let line = serde_json::to_string(happened).unwrap_or_default();
-            if writeln!(events.borrow_mut(), "{line}").is_err() {
-                lost.store(true, Ordering::Relaxed);
-            }
         };
         let beside = |progress: &Progress| {
-            let writable = !lost.load(Ordering::Relaxed) && loads.failure().is_none();
-            writable.then(|| line("faults", progress.left, loads, &progress.active))
+            let writable = !recorder.has_failed() && loads.failure().is_none();
+            writable.then(|| {
+                Standing {
+                    phase: "faults",
+                    left: progress.left,
+                    share: progress.share,
+                    leader: progress.leader.clone(),
+                    rate: loads.rate(clock::now()),
+                    active: &progress.active,
+                }
+                .line()
+            })
         };
         self.status.borrow_mut().clear();
         let trace = self.run.trace.then(|| self.run.folder.join("trace.jsonl"));
         let trace = trace.as_deref();
+        let pcap = self.run.folder.join(PCAP);
+        let pcap = self.run.capture_to(&pcap);
         let wire = self.run.folder.join(WIRE);
         let wire = Some(wire.as_path());
         let run = Run {
-            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace, wire },
+            options: Options {
+                queue: QueueKind::Raw,
+                urgent: true,
+                flavour: None,
+                trace,
+                pcap,
+                wire,
+            },
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),
@@ -370,13 +390,20 @@ impl Course<'_> {
                 Ok(compiled)
             }),
             listen: self.run.listen,
-            host: Some(Hosted { host, reach: Reach::Everything, bind: Box::new(compile) }),
+            host: Some(Hosted {
+                host: Arc::<ClusterHost>::clone(host),
+                reach: Reach::Everything,
+                bind: Box::new(compile),
+            }),
+            record: Some(recorder),
             told: Some(&told),
             beside: Some(&beside),
+            behind: None,
         };
         let outcome = control::run(compiled.table, &run)?;
-        if lost.load(Ordering::Relaxed) {
-            return Err(Failure::Environment(format!("{} could not be written", path.display())));
+        if recorder.has_failed() {
+            let path = recorder.path().display();
+            return Err(Failure::Environment(format!("{path} could not be written")));
         }
         if let Some(why) = loads.failure() {
             return Err(why);
@@ -386,7 +413,7 @@ impl Course<'_> {
 
     /// Makes everything as it was; when it was, given when the last rule had ended.
     fn heal(&self, cluster: &Cluster, healed: u64) -> Result<u64, Failure> {
-        self.phase.set("healing");
+        self.enter("healing");
         let mended = cluster.mend()?;
         for done in &mended {
             self.say(done);
@@ -397,6 +424,7 @@ impl Course<'_> {
     /// Lets clients go on, and waits until a write that was sent after healing succeeds.
     fn settle(
         &self,
+        cluster: &Cluster,
         probe: &Probe,
         healed: u64,
         loads: &Loads,
@@ -406,7 +434,7 @@ impl Course<'_> {
             self.say("interrupted: judging what was called until now (again: not even that)");
             return Ok(None);
         }
-        self.phase.set("settling");
+        self.enter("settling");
         self.say("healed; waiting for writes to succeed");
         // A system that needs longer by its nature is not to be blamed for a scenario's default.
         let needs = self.run.adapter.recovers_within().as_nanos();
@@ -418,14 +446,20 @@ impl Course<'_> {
             if success.is_some() || since(self.epoch) >= healed.saturating_add(limit.0) {
                 break success.map(|at| at.saturating_sub(healed));
             }
-            self.wait(Nanos::from_millis(20), "recovery", loads)?;
+            self.wait(Nanos::from_millis(20), "healed", cluster, loads)?;
         };
-        self.wait(self.run.scenario.settle, "settling", loads)?;
+        self.wait(self.run.scenario.settle, "settling", cluster, loads)?;
         Ok(Some(Recovery { healed_ns: healed, after_ns: after, limit_ns: limit.0 }))
     }
 
     /// Lets time pass; an error if somebody wants raftq to end, or it makes no sense to go on.
-    fn wait(&self, time: Nanos, phase: &str, loads: &Loads) -> Result<(), Failure> {
+    fn wait(
+        &self,
+        time: Nanos,
+        phase: &str,
+        cluster: &Cluster,
+        loads: &Loads,
+    ) -> Result<(), Failure> {
         let end = clock::now() + time;
         loop {
             let now = clock::now();
@@ -441,7 +475,18 @@ impl Course<'_> {
             let left = end.saturating_sub(now);
             let mut status = self.status.borrow_mut();
             if status.is_due(now) {
-                status.put_line(&line(phase, Some(left), loads, &[]));
+                let leader = cluster.roles().leader();
+                let standing = Standing {
+                    phase,
+                    left: (time > SOON).then_some(left),
+                    share: (time > SOON).then(|| 1.0 - left.as_secs_f64() / time.as_secs_f64()),
+                    leader: leader.map(|(i, term)| {
+                        (cluster.places()[i].name.clone(), (term > 0).then_some(term))
+                    }),
+                    rate: loads.rate(now),
+                    active: &[],
+                };
+                status.put_line(&standing.line());
             }
             drop(status);
             poll::pause(left.min(Nanos::from_millis(50)));
@@ -451,48 +496,6 @@ impl Course<'_> {
     fn say(&self, line: &str) {
         self.status.borrow_mut().say(line);
     }
-}
-
-/// Ends a cluster's processes first where somebody is waiting for raftq to end: a client whose
-/// call goes unanswered would wait for as long as it may.
-struct Hurry(Arc<Cluster>);
-
-impl Drop for Hurry {
-    fn drop(&mut self) {
-        if interrupted() {
-            for node in 0..self.0.size() {
-                // What cannot be killed is ended by the cluster's own guards, or is gone.
-                let _ = self.0.kill(node);
-            }
-        }
-    }
-}
-
-/// The status line: the phase, what is left of it, how fast clients are, and what is done to them.
-fn line(phase: &str, left: Option<Nanos>, loads: &Loads, active: &[String]) -> String {
-    let left = left.map_or(String::new(), |left| format!(", {:.0} s left", left.as_secs_f64()));
-    let mut line = format!("{phase}{left}: {} calls/s", loads.rate(clock::now()));
-    if !active.is_empty() {
-        let _ = write!(line, "  [{}]", active.join(", "));
-    }
-    line
-}
-
-/// Judges on a thread of its own, so that an interrupt is heard meanwhile: it has nothing to
-/// clean up, and ends with the process.
-fn judge_aside(path: &Path, budget: Budget) -> Result<Judgement, Failure> {
-    let owned = path.to_owned();
-    let thread = std::thread::Builder::new().name("judge".into());
-    let thread = thread.spawn(move || judge(&owned, budget));
-    let thread = thread.map_err(|e| Failure::Environment(format!("no thread ({e})")))?;
-    while !thread.is_finished() {
-        if interrupted() {
-            return Err(Failure::Environment("interrupted".into()));
-        }
-        poll::pause(Nanos::from_millis(5));
-    }
-    let judged = thread.join().map_err(|_| Failure::Environment("judging panicked".into()))?;
-    Ok(judged?)
 }
 
 fn last_start(table: &Table) -> Nanos {

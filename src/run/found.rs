@@ -8,7 +8,7 @@ use super::host::Host;
 use crate::kernel::trouble::Trouble;
 use crate::rules::Source;
 use raftq_harness::adapter::{Adapter, Member};
-use raftq_harness::cluster::Roles;
+use raftq_harness::cluster::{Roles, View};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -63,6 +63,12 @@ impl Found {
             let _ = writeln!(yaml, "    \"{}\": \"{}\"", member.name, member.peer);
         }
         Source::new(format!("the members that {} named", self.by), yaml)
+    }
+
+    /// What a member said last.
+    #[must_use]
+    pub fn view(&self, i: usize) -> View {
+        self.roles.view(i)
     }
 
     /// The members, for people.

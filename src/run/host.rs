@@ -5,7 +5,6 @@
 
 use super::attached::Attached;
 use crate::rules::table::ProcessAction;
-use crate::time::Nanos;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::io;
 use std::sync::Arc;
@@ -32,8 +31,6 @@ pub trait Host: Send + Sync {
     }
     /// raftq is attached to its network.
     fn attached(&self, _to: &Attached) {}
-    /// When the rules' clock started, on the clock of this host.
-    fn rules_start(&self, _at: Nanos) {}
 }
 
 /// A cluster of which nothing is known but its packets.

@@ -1,13 +1,13 @@
 //! What a person sees while raftq runs: one line that is kept up to date on a terminal,
 //! plain lines elsewhere.
 
+use super::tone::{self, Line, Tone, paint};
 use crate::engine::counters::Counters;
 use crate::engine::{Edge, Prepared};
 use crate::kernel::losses::Losses;
 use crate::rules::Table;
 use crate::time::Nanos;
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 /// How often the line on a terminal is renewed.
@@ -20,7 +20,10 @@ const PLAIN: Nanos = Nanos::from_secs(10);
 #[derive(Debug)]
 pub struct Status {
     terminal: bool,
+    color: bool,
     quiet: bool,
+    /// Whether even warnings are told elsewhere.
+    mute: bool,
     shown: bool,
     next: Nanos,
     active: Vec<u16>,
@@ -32,11 +35,19 @@ impl Status {
     pub fn new(quiet: bool) -> Self {
         Self {
             terminal: io::stderr().is_terminal(),
+            color: color(),
             quiet,
+            mute: false,
             shown: false,
             next: Nanos::ZERO,
             active: Vec::new(),
         }
+    }
+
+    /// Silent in any case where `mute`: somebody else has the terminal.
+    #[must_use]
+    pub fn mute(self, mute: bool) -> Self {
+        Self { quiet: self.quiet || mute, mute, ..self }
     }
 
     /// A line that stays.
@@ -48,7 +59,14 @@ impl Status {
 
     /// A warning that stays, quiet or not.
     pub fn warn(&mut self, line: &str) {
-        self.write_line(&format!("warning: {line}"));
+        let word = paint("warning:", Tone::Doubt, self.color);
+        self.write_line(&format!("{word} {line}"));
+    }
+
+    /// A violation that stays, quiet or not.
+    pub fn violated(&mut self, line: &str) {
+        let word = paint("violated on the wire:", Tone::Bad, self.color);
+        self.write_line(&format!("{word} {line}"));
     }
 
     /// A rule started or ended.
@@ -118,14 +136,14 @@ impl Status {
         self.terminal || !first
     }
 
-    /// Puts a line in the place of the former, cut to the terminal's width; a plain line
+    /// Puts a line in the place of the former, as much of it as fits the terminal; a plain line
     /// elsewhere.
-    pub fn put_line(&mut self, line: &str) {
+    pub fn put_line(&mut self, line: &Line) {
         if self.terminal {
-            put(&format!("\r\x1b[K{}", cut(line, usize::from(width()))));
+            put(&format!("\r\x1b[K{}", line.fitted(usize::from(width()), self.color)));
             self.shown = true;
         } else {
-            self.write_line(line);
+            self.write_line(&line.plain());
         }
     }
 
@@ -138,7 +156,9 @@ impl Status {
     /// Text of several lines that stays, quiet or not.
     pub fn show(&mut self, text: &str) {
         self.clear();
-        put(text);
+        if !self.mute {
+            put(text);
+        }
     }
 
     /// Takes the line away.
@@ -149,45 +169,38 @@ impl Status {
         }
     }
 
-    fn line(&self, t: Nanos, table: &Table, counters: &Counters, losses: Losses) -> String {
+    fn line(&self, t: Nanos, table: &Table, counters: &Counters, losses: Losses) -> Line {
         let matched: u64 = counters.rules.iter().map(|rule| rule.matched.get()).sum();
         let totals = &counters.totals;
-        let mut line = format!(
-            "{:6.1}s  {} packets, {matched} matched, {} held, {} lost",
-            t.as_secs_f64(),
-            totals.packets.get(),
-            totals.held.get(),
-            losses.queue_dropped + losses.user_dropped,
-        );
-        if totals.unattributed.get() > 0 {
-            let _ = write!(line, ", {} unattributed", totals.unattributed.get());
-        }
+        let lost = losses.queue_dropped + losses.user_dropped;
+        let some = |n: u64, what: &str| if n > 0 { format!("{n} {what}") } else { String::new() };
         let active: Vec<&str> = self.active(table).collect();
-        let active = if active.is_empty() { "no rule is active".into() } else { active.join(", ") };
-        format!("{line}  [{active}]")
+        let (active, tone) = match active.as_slice() {
+            [] => ("no rule is active".to_owned(), Tone::Quiet),
+            active => (active.join(", "), Tone::Doubt),
+        };
+        Line::new()
+            .piece(format!("{:6.1}s", t.as_secs_f64()), Tone::Strong, 9)
+            .piece(format!("{} packets", totals.packets.get()), Tone::Plain, 4)
+            .piece(format!("{matched} matched"), Tone::Plain, 5)
+            .piece(format!("{} held", totals.held.get()), Tone::Plain, 3)
+            .piece(format!("{lost} lost"), if lost > 0 { Tone::Doubt } else { Tone::Plain }, 6)
+            .piece(some(totals.unattributed.get(), "unattributed"), Tone::Doubt, 2)
+            .list(format!("[{active}]"), tone, 7)
     }
 
     fn write_line(&mut self, line: &str) {
         self.clear();
-        put(&format!("raftq: {line}\n"));
+        if !self.mute {
+            put(&format!("raftq: {line}\n"));
+        }
     }
 }
 
-/// As much of a line as fits without a line break; the last column stays free, since some
-/// terminals break behind it.
-fn cut(line: &str, width: usize) -> String {
-    let room = width.saturating_sub(1);
-    if line.chars().count() <= room {
-        return line.to_owned();
-    }
-    let kept: String = line.chars().take(room.saturating_sub(1)).collect();
-    kept + "\u{2026}"
-}
-
-/// Whether what goes to stderr may be coloured: <https://no-color.org>.
+/// Whether what goes to stderr may be coloured.
 #[must_use]
 pub fn color() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    tone::color(&io::stderr())
 }
 
 /// Columns of the terminal, 80 where there is none.
@@ -201,18 +214,4 @@ pub fn width() -> u16 {
 /// Writes to stderr. That it is closed is no reason to leave the cluster cut.
 pub fn put(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cut;
-
-    #[test]
-    fn a_line_never_reaches_the_last_column() {
-        assert_eq!(cut("faults: 12 calls/s", 80), "faults: 12 calls/s");
-        assert_eq!(cut("faults: 12 calls/s", 19), "faults: 12 calls/s");
-        assert_eq!(cut("faults: 12 calls/s", 10), "faults: \u{2026}");
-        // What is no byte is no column, either.
-        assert_eq!(cut("\u{e4}\u{f6}\u{fc}", 4), "\u{e4}\u{f6}\u{fc}");
-    }
 }

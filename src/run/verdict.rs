@@ -4,6 +4,7 @@
 use super::disturb::Happened;
 use super::experiment::{Experiment, exit_code};
 use super::outcome::{ENVIRONMENT, Outcome, VIOLATED};
+use super::timeline::Timeline;
 use super::wire_outcome::WireOutcome;
 use super::words::{CheckVerdict, RunVerdict};
 use crate::rules::scenario::CheckWord;
@@ -93,6 +94,9 @@ pub struct Summary {
     pub exit_code: u8,
     /// Each check.
     pub findings: Vec<Finding>,
+    /// Clocks and phases.
+    #[serde(default)]
+    pub timeline: Timeline,
     /// When the fault phase began and ended, in nanoseconds of the run's clock.
     pub faults_ns: (u64, u64),
     /// From healing to a successful write.
@@ -122,6 +126,7 @@ impl Summary {
         network: Outcome,
         found: Findings,
         faults_ns: (u64, u64),
+        timeline: Timeline,
     ) -> Self {
         let mut findings = weigh(run, &found, faults_ns);
         // A violation counts, whether it was asked for or not.
@@ -144,6 +149,7 @@ impl Summary {
             verdict,
             exit_code: code,
             findings,
+            timeline,
             faults_ns,
             recovery: found.recovery,
             unavailable: found.availability.unavailable,
@@ -208,7 +214,7 @@ fn nothing_judged(findings: &mut Vec<Finding>) {
 }
 
 /// Raft's invariants, as far as the wire testifies to them; nothing where it cannot be read.
-fn invariants(wire: Option<&WireOutcome>) -> Option<Finding> {
+pub(super) fn invariants(wire: Option<&WireOutcome>) -> Option<Finding> {
     let wire = wire?;
     let finding = |verdict, detail| Finding { check: "invariants".into(), verdict, detail };
     if wire.is_violated() {

@@ -3,7 +3,9 @@
 
 use super::experiment::WIRE;
 use super::outcome::{HOLDS, NEVER_MATCHED, UNDECIDED, VIOLATED};
+use super::tone::{Tone, paint};
 use super::verdict::Summary;
+use super::words::CheckVerdict;
 use raftq_harness::clients::{Counts, Window};
 use raftq_harness::history::Workload;
 use std::collections::BTreeMap;
@@ -12,17 +14,17 @@ use std::fmt::Write;
 /// Things done to nodes that are told; a storm does hundreds.
 const DONE_MAX: usize = 12;
 
-/// The whole text.
+/// The whole text; its last lines are the verdict.
 #[must_use]
-pub fn text(summary: &Summary) -> String {
+pub fn text(summary: &Summary, color: bool) -> String {
     let mut text = String::new();
     disturbed(&mut text, summary);
     felt(&mut text, summary);
     if let Some(wire) = &summary.network.wire {
         let _ = write!(text, "\nSeen on the wire:\n{}", wire.text());
     }
-    checked(&mut text, summary);
-    ended(&mut text, summary);
+    checked(&mut text, summary, color);
+    ended(&mut text, summary, color);
     text
 }
 
@@ -104,7 +106,7 @@ fn writes(windows: &[Window], (tried, succeeded): (u64, u64)) -> String {
     told
 }
 
-fn checked(text: &mut String, summary: &Summary) {
+fn checked(text: &mut String, summary: &Summary, color: bool) {
     let mut by_promise: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (operation, promise) in &summary.promises {
         let word = |of: &dyn std::fmt::Debug| format!("{of:?}").to_lowercase();
@@ -116,27 +118,57 @@ fn checked(text: &mut String, summary: &Summary) {
         .collect();
     let _ = writeln!(text, "\nChecked against what is promised ({}):", promises.join("; "));
     for finding in &summary.findings {
-        let _ = writeln!(text, "  {:9} {:12} {}", finding.verdict, finding.check, finding.detail);
+        let word = format!("{:9}", finding.verdict);
+        let word = paint(&word, Tone::of_verdict(finding.verdict.word()), color);
+        let _ = writeln!(text, "  {word} {:12} {}", finding.check, finding.detail);
     }
 }
 
-fn ended(text: &mut String, summary: &Summary) {
-    let Summary { verdict, scenario, seed, folder, exit_code, .. } = summary;
+/// The verdict in a few lines, for whoever reads nothing else.
+fn ended(text: &mut String, summary: &Summary, color: bool) {
+    let Summary { verdict, scenario, seed, folder, exit_code, nodes, adapter, .. } = summary;
     let next = match *exit_code {
-        HOLDS => "nothing here contradicts what is promised; another seed does other things",
+        HOLDS => "nothing contradicts what is promised; another seed does other things",
         VIOLATED => "the evidence stands above, and in summary.json; what nodes said, in nodes/",
         UNDECIDED => "what stands in the way of an answer is told above",
         NEVER_MATCHED => "what the rule was to meet never came; see events.jsonl",
         _ => "the host did not do its part; the reason stands above",
     };
-    let _ = writeln!(text, "\n{verdict}: {scenario} with seed {seed}; {next}");
-    let _ = writeln!(text, "everything is in {folder}");
-    for (history, _) in &summary.histories {
-        let _ = writeln!(text, "  raftq check {folder}/{history}");
+    let word = paint(verdict.word(), Tone::of_verdict(verdict.word()), color);
+    let _ = writeln!(text, "\n{word}: {scenario} with seed {seed}, {nodes} nodes of {adapter}");
+    for verdict in [CheckVerdict::Violated, CheckVerdict::Undecided] {
+        let of_word = summary.findings.iter().filter(|finding| finding.verdict == verdict);
+        let checks: Vec<&str> = of_word.map(|finding| finding.check.as_str()).collect();
+        if !checks.is_empty() {
+            let word = verdict.word();
+            let painted = paint(&format!("{word:9}"), Tone::of_verdict(word), color);
+            let _ = writeln!(text, "  {painted} {}", counted(&checks));
+        }
     }
-    if summary.network.wire.is_some() {
-        let _ = writeln!(text, "  raftq check {folder}/{WIRE}");
+    let _ = writeln!(text, "  {next}");
+    let paths = summary.histories.iter().map(|(history, _)| format!("{folder}/{history}"));
+    let wire = summary.network.wire.is_some().then(|| format!("{folder}/{WIRE}"));
+    let judged: Vec<String> = paths.chain(wire).collect();
+    let _ = writeln!(text, "  folder    {folder}");
+    if !judged.is_empty() {
+        let _ = writeln!(text, "  again     raftq check {}", judged.join(" "));
     }
+}
+
+/// Names in the order in which they came first, with how often where that is more than once.
+fn counted(names: &[&str]) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for name in names {
+        match counts.iter_mut().find(|(known, _)| known == name) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    let told = counts.into_iter().map(|(name, n)| match n {
+        1 => name.to_owned(),
+        n => format!("{name} ({n}x)"),
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn seconds(ns: u64) -> f64 {
@@ -163,6 +195,11 @@ mod tests {
         let two = writes(&[window(1, 3, true), window(5, 6, false)], (9, 5));
         assert!(two.contains("2 such times, 3.00 s together"), "{two}");
         assert!(two.ends_with("at the end"), "{two}");
+    }
+
+    #[test]
+    fn checks_that_failed_more_than_once_stand_once() {
+        assert_eq!(counted(&["durable", "run", "durable"]), "durable (2x), run");
     }
 
     #[test]

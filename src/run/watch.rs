@@ -6,6 +6,7 @@
 //! checked again. Where it cannot keep up, messages are counted instead of told: that makes the
 //! coverage smaller, and nothing else wrong, since each message testifies by itself.
 
+use super::tally::{Tally, Teller};
 use super::wire_outcome::WireOutcome;
 use crate::kernel::queue::Packet;
 use crate::observe::file::{self, Header};
@@ -176,6 +177,7 @@ pub struct Watcher {
     thread: Option<JoinHandle<Ended>>,
     births: Sender<Event>,
     alarms: Receiver<(Invariant, String)>,
+    tally: Arc<Tally>,
 }
 
 /// Opens both ends for a table that names a protocol; `None` where it does not.
@@ -203,11 +205,13 @@ pub fn open(table: &Table, file: Option<&Path>) -> io::Result<Option<(Ear, Watch
         sink,
         told: 0,
         tell,
+        teller: Teller::new(table),
     };
+    let tally = watch.teller.tally();
     let thread =
         std::thread::Builder::new().name("raftq-watch".into()).spawn(move || watch.run())?;
     let ear = Ear { listener: Listener::new(protocol, &peers), ring, missed: 0, end, zero };
-    Ok(Some((ear, Watcher { finished, thread: Some(thread), births, alarms })))
+    Ok(Some((ear, Watcher { finished, thread: Some(thread), births, alarms, tally })))
 }
 
 impl Watcher {
@@ -215,6 +219,12 @@ impl Watcher {
     #[must_use]
     pub fn births(&self) -> Births {
         Births(self.births.clone())
+    }
+
+    /// What was heard so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The next violation that was not told yet: of what, and in a sentence.
@@ -258,6 +268,7 @@ struct Watch {
     /// Alarms that were told so far.
     told: usize,
     tell: Sender<(Invariant, String)>,
+    teller: Teller,
 }
 
 impl Watch {
@@ -336,6 +347,7 @@ impl Watch {
     }
 
     fn see(&mut self, event: &Event) {
+        self.teller.see(event);
         self.observer.see(event);
         for alarm in &self.observer.alarms()[self.told..] {
             let _ = self.tell.send((alarm.invariant, alarm.said.clone()));

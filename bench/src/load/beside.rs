@@ -50,6 +50,7 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
             urgent: true,
             flavour: None,
             trace: None,
+            pcap: None,
             wire: None,
         },
         lasts: Some(raftq::time::Nanos::from_secs(60)),
@@ -58,8 +59,10 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
         load: Box::new(|_, _| inputs()),
         listen: None,
         host: None,
+        record: None,
         told: None,
         beside: None,
+        behind: None,
     };
     let outcome = control::run(table, &run).map_err(|trouble| trouble.to_string())?;
     let mut answered = 0.0;

@@ -302,8 +302,9 @@ impl Shrink<'_> {
     }
 }
 
-/// A call as a person would say it.
-pub(super) fn text(call: &Call, answered: bool) -> String {
+/// A call as a person would say it; one that was not answered is called unknown.
+#[must_use]
+pub fn text(call: &Call, answered: bool) -> String {
     let of = if call.key.is_empty() {
         String::new()
     } else {

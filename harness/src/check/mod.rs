@@ -30,7 +30,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-pub use evidence::{Evidence, Line};
+pub use evidence::{Evidence, Line, text as call_text};
 
 /// How much work a verdict may take.
 #[derive(Debug, Clone, Copy)]

@@ -43,8 +43,37 @@ pub struct Start {
     pub wiped: bool,
 }
 
+/// What became of a node's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The node, counted from 0.
+    pub node: usize,
+    /// When it was so, by [`crate::clock::now`].
+    pub at: Duration,
+    /// What.
+    pub to: ChangedTo,
+    /// In words, such as `killed`.
+    pub how: String,
+}
+
+/// How a node's process is from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangedTo {
+    /// It is about to be started.
+    Started,
+    /// It stands still.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// It is gone.
+    Down,
+    /// It is gone, and does not belong to the cluster any more.
+    Removed,
+}
+
 type Tell = Box<dyn Fn(&Death) + Send>;
 type TellStart = Box<dyn Fn(&Start) + Send>;
+type TellChange = Box<dyn Fn(&Change) + Send>;
 
 /// All deaths so far, and who wants to hear of them.
 pub(super) struct Deaths {
@@ -57,6 +86,7 @@ struct Heard {
     all: Vec<Death>,
     tell: Option<Tell>,
     tell_start: Option<TellStart>,
+    tell_change: Option<TellChange>,
 }
 
 impl Deaths {
@@ -91,6 +121,17 @@ impl Deaths {
 
     pub(super) fn tell_starts(&self, tell: TellStart) {
         self.heard().tell_start = Some(tell);
+    }
+
+    /// Told after it has happened, but for a start.
+    pub(super) fn changed(&self, change: &Change) {
+        if let Some(tell) = &self.heard().tell_change {
+            tell(change);
+        }
+    }
+
+    pub(super) fn tell_changes(&self, tell: TellChange) {
+        self.heard().tell_change = Some(tell);
     }
 
     pub(super) fn all(&self) -> Vec<Death> {

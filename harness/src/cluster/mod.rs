@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use deaths::{Death, Start};
+pub use deaths::{Change, ChangedTo, Death, Start};
 pub use node::NodeState;
 pub use place::Topology;
 pub use roles::{Roles, View};
@@ -256,6 +256,12 @@ impl Cluster {
     /// starts it, so it must not ask the cluster anything.
     pub fn on_start(&self, tell: impl Fn(&Start) + Send + 'static) {
         self.deaths.tell_starts(Box::new(tell));
+    }
+
+    /// Has everything told from now on that becomes of nodes' processes. Called on whatever thread
+    /// does it, so it must not ask the cluster anything.
+    pub fn on_change(&self, tell: impl Fn(&Change) + Send + 'static) {
+        self.deaths.tell_changes(Box::new(tell));
     }
 
     /// Everything as it was: paused nodes go on, those that are down are started again. What was

@@ -1,6 +1,6 @@
 //! One node: its processes, its data, its log, and what was done to it.
 
-use super::deaths::{Death, Deaths, Start};
+use super::deaths::{Change, ChangedTo, Death, Deaths, Start};
 use crate::adapter::NodeLaunch;
 use crate::clock::now;
 use crate::error::Context;
@@ -92,6 +92,12 @@ impl Node {
         self.started = now();
         let wiped = std::mem::take(&mut self.wiped);
         self.deaths.starting(&Start { node: self.index, at: self.started, wiped });
+        let how = match (self.starts, wiped) {
+            (1, _) => "started",
+            (_, false) => "started again",
+            (_, true) => "started again without its data",
+        };
+        self.changed(ChangedTo::Started, self.started, how);
         let family = Family::spawn(Launch {
             name: self.name.clone(),
             program: launch.program,
@@ -117,6 +123,7 @@ impl Node {
             family.kill()?;
         }
         self.state = NodeState::Down;
+        self.changed(ChangedTo::Down, now(), "killed");
         self.note("killed")
     }
 
@@ -130,7 +137,9 @@ impl Node {
         self.state = NodeState::Down;
         let killed = (ending == Some(Ending::Killed))
             .then(|| format!("it had not ended {STOP_MAX:?} after SIGTERM and was killed"));
-        self.note(killed.as_deref().unwrap_or("stopped"))?;
+        let how = killed.as_deref().unwrap_or("stopped");
+        self.changed(ChangedTo::Down, now(), how);
+        self.note(how)?;
         Ok(killed)
     }
 
@@ -140,6 +149,7 @@ impl Node {
             (other, _) => return Err(self.cannot("be paused", &other)),
         }
         self.state = NodeState::Paused;
+        self.changed(ChangedTo::Paused, now(), "paused");
         self.note("paused")
     }
 
@@ -149,6 +159,7 @@ impl Node {
             (other, _) => return Err(self.cannot("be resumed", &other)),
         }
         self.state = NodeState::Running;
+        self.changed(ChangedTo::Resumed, now(), "resumed");
         self.note("resumed")
     }
 
@@ -175,6 +186,7 @@ impl Node {
         self.note("removed from the cluster")?;
         let stopped = if self.runs() { self.stop()? } else { None };
         (self.state, self.leaving) = (NodeState::Down, false);
+        self.changed(ChangedTo::Removed, now(), "removed from the cluster");
         Ok(stopped)
     }
 
@@ -186,6 +198,7 @@ impl Node {
             let how = status.to_string();
             // What cannot be written into its log stands in the events all the same.
             let _ = self.note(&format!("ended by itself: {how}"));
+            self.changed(ChangedTo::Down, now(), &format!("ended by itself: {how}"));
             if self.leaving {
                 self.state = NodeState::Down;
             } else {
@@ -206,6 +219,10 @@ impl Node {
     /// When it was started last.
     pub(super) fn started(&self) -> Duration {
         self.started
+    }
+
+    fn changed(&self, to: ChangedTo, at: Duration, how: &str) {
+        self.deaths.changed(&Change { node: self.index, at, to, how: how.to_owned() });
     }
 
     /// A line of ours in its log, which otherwise shows restarts only by their effects.

@@ -3,7 +3,7 @@
 //! On loopback the source address of a packet does not say which node sent it: nearly all
 //! systems dial from 127.0.0.1 and any port. Here a node is the set of processes that hold
 //! its listening socket (forks and supervisors included), and a packet's sender is who holds
-//! the socket at its source. The kernel names the socket's inode (`diag.rs`), the descriptors
+//! the socket at its source. The kernel names the socket's inode (`../diag.rs`), the descriptors
 //! in `/proc` name the process (`procfs.rs`), `answer.rs` has the words for the outcome.
 //!
 //! It never guesses: a socket that belongs to no node, to several or to nobody gets an answer
@@ -16,13 +16,12 @@
 //! nobody listens on TCP does the UDP socket bound there make the node.
 
 mod answer;
-mod diag;
 mod procfs;
 
 pub use answer::{Connection, Found, NodeSet, Owner, State};
 
+use crate::kernel::diag::{Diag, Sock, StateFlags};
 use crate::packet::{Endpoint, NODES_MAX, NodeId, Proto};
-use diag::{Diag, Sock, StateFlags};
 use netlink_packet_sock_diag::constants::{TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT};
 use procfs::{HeldFd, OwnCgroup};
 use rustc_hash::FxHashMap;

@@ -34,7 +34,7 @@ impl Control<'_> {
         Some(self.fault(i, fault))
     }
 
-    fn rule(&self, i: usize, active: &HashSet<&str>, t: Nanos) -> Value {
+    pub(super) fn rule(&self, i: usize, active: &HashSet<&str>, t: Nanos) -> Value {
         let table = &self.attached.table;
         let rule = &table.rules[i];
         let is_active = active.contains(rule.name.as_str());
@@ -88,7 +88,7 @@ impl Control<'_> {
         if waits { State::Waiting } else { State::Ended }
     }
 
-    fn fault(&self, i: usize, fault: &Fault) -> Value {
+    pub(super) fn fault(&self, i: usize, fault: &Fault) -> Value {
         let names = fault.nodes.iter().map(|node| self.name(*node));
         json!({
             "name": fault.name,

@@ -2,6 +2,7 @@
 //! it goes. Each is answered once what was asked is in force, with the time from which packets
 //! are judged by it; who waits longer than he may is answered by `serve.rs`.
 
+use super::looking;
 use super::{Control, end_of};
 use crate::engine::{Prepared, Silenced};
 use crate::kernel::clock;
@@ -18,6 +19,7 @@ use crate::run::status::Status;
 use crate::run::switches::{Bound, Switched, Switches, Unable, bind};
 use crate::time::Nanos;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Stands where a rule's name does, for what is done to all of them.
@@ -112,6 +114,7 @@ impl<'a> Control<'a> {
                 None => self.unknown(&name),
             }),
             Command::Status => Some(Answer::json(200, &self.how_it_goes())),
+            Command::Watch(from) => Some(self.look(from)),
             Command::Metrics(format) => {
                 let body = self.measure().document(format).into_bytes();
                 Some(Answer { status: 200, kind: format.kind(), body, allow: None })
@@ -318,10 +321,14 @@ impl<'a> Control<'a> {
             }
             why => why,
         };
-        let table = &self.attached.table;
+        let table = Arc::clone(&self.attached.table);
         self.status.now_active(active);
-        let active = self.status.active(table).map(str::to_owned).collect();
-        self.healing.adopted(at, active);
+        let active: BTreeSet<&str> = self.status.active(&table).collect();
+        let was = (former.table().as_ref(), former.counters().as_ref());
+        for happened in self.activations.adopted(t, was, &table, &active) {
+            self.tell(&happened);
+        }
+        self.healing.adopted(at, active.into_iter().map(str::to_owned).collect());
         let rules = table.rules.len();
         self.end_by_rules();
         match why {
@@ -329,8 +336,9 @@ impl<'a> Control<'a> {
             // The rules that were bound are told by name.
             Some(Why::Bound | Why::Loaded(..)) | None => {}
             Some(Why::Reread) => {
-                let t = t.as_secs_f64();
-                self.status.say(&format!("{t:8.3}s  new table in force: {rules} rules"));
+                let what = format!("new table in force: {rules} rules");
+                self.status.say(&format!("{:8.3}s  {what}", t.as_secs_f64()));
+                self.recent.note(&looking::of_raftq(t, &what));
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::packet::NodeId;
 use crate::rules::Table;
 use crate::rules::table::{Fault, ProcessAction};
 use crate::run::api::To;
+use crate::run::facts::Fact;
 use crate::run::reach::Reach;
 use crate::run::switches::{Bound, Unable};
 use crate::time::Nanos;
@@ -54,7 +55,8 @@ impl Disturb<'_> {
         let (links, actions) = (bound.rules[rule].links.clone(), bound.rules[rule].actions.clone());
         let who = self.who(&links);
         let by = self.source(leader);
-        self.note(t, &name, &format!("bound: {}{by}", who.join(", ")), who);
+        let what = format!("bound: {}{by}", who.join(", "));
+        self.note_fact(t, &name, &what, who, Fact::Bound { by: super::plain(&by) });
         Ok(Bound { links, actions })
     }
 

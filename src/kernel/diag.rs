@@ -1,9 +1,9 @@
 //! One `sock_diag` socket: the kernel's own list of sockets, asked for one or for all.
 //!
-//! It answers with addresses, state, inode and cgroup; which process holds an inode is
-//! `procfs.rs`'s matter. It never reads `/proc/net/tcp`, which costs milliseconds. IPv4
-//! comes back mapped, so that a caller sees one kind of address whichever family a socket
-//! was opened in.
+//! It answers with addresses, state, inode and cgroup, and with what TCP has measured where that
+//! is asked for; which process holds an inode is the matter of `owners/procfs.rs`. It never reads
+//! `/proc/net/tcp`, which costs milliseconds. IPv4 comes back mapped, so that a caller sees one
+//! kind of address whichever family a socket was opened in.
 
 use crate::packet::{Endpoint, Proto};
 use netlink_packet_core::{
@@ -42,6 +42,40 @@ pub(super) struct Sock {
     /// The cgroup v2 its process was in when it made the socket.
     pub(super) cgroup: Option<u64>,
     v6_only: bool,
+    /// Only where it was asked for, and of TCP.
+    pub(super) measured: Option<Measured>,
+}
+
+/// What the kernel has measured of a TCP connection (`struct tcp_info` of `linux/tcp.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Measured {
+    /// The smoothed round trip, us; 0 before the first measurement.
+    pub(super) rtt_us: u32,
+    /// How much it varies, us.
+    pub(super) varies_us: u32,
+    /// The least round trip of the last minutes, us; none where nothing was measured.
+    pub(super) least_us: Option<u32>,
+    /// Since when no data was sent, ms.
+    pub(super) idle_ms: u32,
+    /// Segments that were sent again.
+    pub(super) resent: u32,
+}
+
+impl Measured {
+    /// The kernel appends to the structure and never changes what is there.
+    fn read(info: &[u8]) -> Option<Self> {
+        let word = |at: usize| {
+            let bytes: [u8; 4] = info.get(at..at + 4)?.try_into().ok()?;
+            Some(u32::from_ne_bytes(bytes))
+        };
+        Some(Self {
+            rtt_us: word(68)?,
+            varies_us: word(72)?,
+            least_us: word(148).filter(|least| *least != u32::MAX),
+            idle_ms: word(44)?,
+            resent: word(100)?,
+        })
+    }
 }
 
 /// An open `sock_diag` socket; it stays in the network namespace it was opened in.
@@ -75,7 +109,7 @@ impl Diag {
             // A socket bound to a device is hidden from a lookup that does not name the
             // device. A dump compares only ports and shows it.
             let all = StateFlags::all() - StateFlags::LISTEN;
-            self.dump(Proto::Tcp, &all, local, remote, |sock| {
+            self.dump(Proto::Tcp, &all, (local, remote), &ExtensionFlags::empty(), |sock| {
                 found = found.or(Some(sock).filter(exact));
             })?;
         }
@@ -89,12 +123,18 @@ impl Diag {
     pub(super) fn senders(&mut self, local: Endpoint, remote: Endpoint) -> io::Result<Vec<Sock>> {
         let mut found = Vec::new();
         let any = Endpoint { addr: remote.addr, port: 0 };
-        self.dump(Proto::Udp, &StateFlags::all(), local, any, |sock| {
-            let free = sock.remote.port == 0;
-            if sock.covers(local).is_some() && (free || sock.remote == remote) {
-                found.push(sock);
-            }
-        })?;
+        self.dump(
+            Proto::Udp,
+            &StateFlags::all(),
+            (local, any),
+            &ExtensionFlags::empty(),
+            |sock| {
+                let free = sock.remote.port == 0;
+                if sock.covers(local).is_some() && (free || sock.remote == remote) {
+                    found.push(sock);
+                }
+            },
+        )?;
         Ok(found)
     }
 
@@ -106,7 +146,14 @@ impl Diag {
         each: impl FnMut(Sock),
     ) -> io::Result<()> {
         let any = Endpoint { addr: 0, port: 0 };
-        self.dump(proto, states, any, any, each)
+        self.dump(proto, states, (any, any), &ExtensionFlags::empty(), each)
+    }
+
+    /// Every established TCP connection of both families, with what was measured of it.
+    pub(super) fn measured(&mut self, each: impl FnMut(Sock)) -> io::Result<()> {
+        let any = Endpoint { addr: 0, port: 0 };
+        let states = StateFlags::ESTABLISHED;
+        self.dump(Proto::Tcp, &states, (any, any), &ExtensionFlags::INFO, each)
     }
 
     /// Goes through both families; a port of 0 stands for any port. Addresses are for the
@@ -115,13 +162,14 @@ impl Diag {
         &mut self,
         proto: Proto,
         states: &StateFlags,
-        local: Endpoint,
-        remote: Endpoint,
+        (local, remote): (Endpoint, Endpoint),
+        extensions: &ExtensionFlags,
         mut each: impl FnMut(Sock),
     ) -> io::Result<()> {
         for family in [AF_INET, AF_INET6] {
             let mut request = request(proto, states.clone(), local, remote);
             request.family = family;
+            request.extensions = extensions.clone();
             self.ask(request, true, &mut each).map_err(|err| unsupported(proto, err))?;
         }
         Ok(())
@@ -209,10 +257,12 @@ impl Sock {
             inode: header.inode,
             cgroup: None,
             v6_only: false,
+            measured: None,
         };
         for nla in &response.nlas {
             match nla {
                 Nla::SkV6Only(only) => sock.v6_only = *only,
+                Nla::TcpInfo(info) => sock.measured = Measured::read(info),
                 Nla::Other(other) if other.kind() == CGROUP_ID && other.value_len() == 8 => {
                     let mut id = [0; 8];
                     other.emit_value(&mut id);
@@ -277,7 +327,7 @@ mod tests {
     fn listener(local: &str, v6_only: bool) -> Sock {
         let local = Endpoint::new(local.parse().unwrap());
         let remote = Endpoint { addr: 0, port: 0 };
-        Sock { local, remote, state: 10, inode: 1, cgroup: None, v6_only }
+        Sock { local, remote, state: 10, inode: 1, cgroup: None, v6_only, measured: None }
     }
 
     #[test]
