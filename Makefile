@@ -5,11 +5,11 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SCENARIOS := sanity clients restart partition slow flaky wan pause membership snapshot storm
 
 .PHONY: help setup setup-dev build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all \
-	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode bench-table lint clean-host
+	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode bench-table lint page clean-host
 
 help:
 	@echo 'make setup       install what is missing (apt), unpack etcd and NATS into .tools/'
-	@echo 'make setup-dev   the same, and a browser, tshark and npm for tests and lints'
+	@echo 'make setup-dev   the same, and a browser, tshark, promtool and npm for tests and lints'
 	@echo 'make build       release build of everything'
 	@echo 'make demo        start a Raft cluster, cut its leader off, kill another; was it right?'
 	@echo 'make demo-etcd   attach to a real etcd cluster, cut its leader off, and heal it'
@@ -29,6 +29,7 @@ help:
 	@echo 'make bench-decode  what reading a message on the wire costs, on captures of real clusters'
 	@echo 'make bench-table what 10,000 rules cost: to compile, and by packet (needs valgrind)'
 	@echo 'make lint        formatting and lints'
+	@echo 'make page        bundle web/src into web/dist, which is committed (needs npm)'
 	@echo 'make clean-host  remove what killed runs left on this host'
 
 setup:
@@ -101,6 +102,10 @@ lint: setup-dev
 	@if tools/run.sh user sh -c 'command -v cargo-deny' >/dev/null; then \
 		tools/run.sh user cargo deny --log-level error check; \
 	else echo 'lint: cargo deny is not installed, so deny.toml is not checked here'; fi
+	@tools/web.sh check
+
+page: setup-dev
+	@tools/web.sh build
 
 # raftq goes first: its record names namespaces that the second command removes.
 clean-host: build

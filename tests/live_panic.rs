@@ -31,8 +31,14 @@ fn main() -> ExitCode {
 
 fn attach_and_panic(rules: &Path) {
     let compiled = Inputs::read(rules, None, &[]).and_then(Inputs::compile).expect("good rules");
-    let options =
-        Options { queue: QueueKind::Raw, urgent: false, flavour: None, trace: None, wire: None };
+    let options = Options {
+        queue: QueueKind::Raw,
+        urgent: false,
+        flavour: None,
+        trace: None,
+        pcap: None,
+        wire: None,
+    };
     let attached = attach(Arc::new(compiled.table), &options).expect("attached");
     assert!(attached.missing_rules().is_empty() && attached.guardian_pid() != 0);
     panic!("on purpose, with {} nodes attached", attached.table.nodes.len());

@@ -44,6 +44,7 @@ fn outcome(more: &str, change: impl FnOnce(&mut Circumstances, &mut Detached)) -
         ended: Ended { engine, faults: Faults::default(), injected: Injected::default() },
         losses: Losses::default(),
         traced: None,
+        captured: None,
         watched: None,
         troubles: Vec::new(),
         rules_removed: false,

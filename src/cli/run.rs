@@ -8,6 +8,7 @@ use crate::run::experiment::{Experiment, Failure};
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, UNDECIDED};
 use crate::run::repeat::TIMES_MAX;
 use crate::run::replay::Recipe;
+use crate::run::trace::{CAPTURE_MAX, CaptureWord};
 use crate::run::verdict::Summary;
 use crate::run::{status, tone, verdict_text};
 use raftq_harness::adapter::Adapter;
@@ -57,6 +58,14 @@ pub(super) struct RunArgs {
     /// Log every packet of the fault phase, too: trace.jsonl in the run's folder
     #[arg(long)]
     trace: bool,
+    /// Which packets of the fault phase are written with their bytes, and what became of each:
+    /// wire.pcapng in the run's folder, for Wireshark and tshark
+    #[arg(long, value_name = "WHICH", default_value = "disturbed")]
+    capture: CaptureWord,
+    /// The most bytes that wire.pcapng may have; what comes first is kept
+    #[arg(long, value_name = "SIZE", default_value = CAPTURE_MAX,
+        value_parser = crate::rules::size)]
+    capture_max: u64,
     /// Print the result as one JSON document on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -78,6 +87,8 @@ pub(super) struct Job {
     pub(super) repeats: Option<String>,
     /// Whether every packet is logged.
     pub(super) trace: bool,
+    /// Which packets are captured, and the most bytes of them.
+    pub(super) capture: (CaptureWord, u64),
     /// Where the API is served, too.
     pub(super) listen: Option<SocketAddr>,
     /// Whether only warnings and the result are told.
@@ -100,6 +111,7 @@ impl RunArgs {
             out: self.out.clone(),
             repeats: None,
             trace: self.trace,
+            capture: (self.capture, self.capture_max),
             listen: self.listen,
             quiet: self.quiet,
         }
@@ -166,10 +178,11 @@ pub(super) fn prepare(job: &Job) -> Result<(Experiment, String), Ended> {
     let experiment = Experiment {
         scenario,
         adapter,
-        recipe: Recipe { repeats: job.repeats.clone(), ..recipe },
+        recipe: Recipe { repeats: job.repeats.clone(), capture: job.capture.0, ..recipe },
         folder,
         quiet: job.quiet,
         trace: job.trace,
+        capture: job.capture,
         listen: job.listen,
         budget: Budget::default(),
     };

@@ -3,6 +3,7 @@
 //! Counts are of wire segments: a GSO packet counts as the segments it stands for. Each
 //! number is exact; two of them read together may be a packet apart.
 
+use super::lateness::Late;
 use crate::packet::LinkId;
 use crate::time::Nanos;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -107,6 +108,8 @@ pub struct Totals {
     pub undamaged: Count,
     /// Flows that had to be forgotten early because the table was full.
     pub flows_evicted: Count,
+    /// How late held packets left.
+    pub late: Late,
 }
 
 /// All counters of one table.
@@ -180,6 +183,7 @@ impl Counters {
             (&old.undamaged, &new.undamaged),
             (&old.flows_evicted, &new.flows_evicted),
         ]);
+        new.late.inherit(&old.late);
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Held {
     pub own: Nanos,
     /// The rule that holds it until something ends that; `due` is [`Nanos::MAX`] until then.
     pub by: Option<u16>,
+    /// The rule that it is held for, and in the how manieth table.
+    pub rule: (Option<u16>, u32),
     /// Where the loop keeps the bytes that go instead of this packet, where others do.
     pub slot: Option<u16>,
     /// The mark that it is to bear.

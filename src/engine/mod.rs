@@ -86,6 +86,8 @@ pub struct Engine {
     hearing: Hearing,
     start: Option<Nanos>,
     seq: u64,
+    /// How many tables were adopted.
+    tables: u32,
     lateness: Lateness,
 }
 
@@ -129,6 +131,7 @@ impl Engine {
             hearing,
             start: None,
             seq: 0,
+            tables: 0,
             lateness,
         }
     }
@@ -158,6 +161,7 @@ impl Engine {
         let same_patterns = plan.table.patterns == self.plan.table.patterns;
         plan.keep_draws(&mut self.plan, self.flows.len());
         std::mem::swap(&mut self.plan, &mut plan);
+        self.tables += 1;
         self.stalls.renumber(|old| self.plan.heir(old));
         if self.held.has_rules() || !same_patterns {
             // A rule that is gone holds nothing; what it held goes with the next look at rules.
@@ -304,7 +308,8 @@ impl Engine {
         // Trimmed, it is a bare acknowledgement, which a new cut of data lets pass.
         let facts = Facts { data: facts.data && !keep.trim, ..facts };
         let Keep { due, own, by, ordered, .. } = keep;
-        let held = Held { due, seq: self.seq, token, facts, own, by, slot, mark, ordered };
+        let (seq, rule) = (self.seq, (keep.rule, self.tables));
+        let held = Held { due, seq, token, facts, own, by, rule, slot, mark, ordered };
         let counters = &self.plan.counters;
         if self.held.push(held).is_err() {
             counters.totals.overflow.add(1);
@@ -338,8 +343,8 @@ impl Engine {
         let by = keep.and_then(|keep| keep.by);
         let ordered = due == Nanos::MAX;
         let own = keep.map_or(now, |keep| keep.own) + after;
-        let seq = self.seq;
-        let held = Held { due, seq, token, facts, own, by, slot: None, mark: None, ordered };
+        let (seq, rule, slot, mark) = (self.seq, (None, self.tables), None, None);
+        let held = Held { due, seq, token, facts, own, by, rule, slot, mark, ordered };
         if self.held.push(held).is_err() {
             self.plan.counters.totals.copies_lost.add(1);
             return Err(Full);
@@ -367,7 +372,8 @@ impl Engine {
                 let_go(&mut self.flows, &held);
                 // What a rule let go was due at no time of its own.
                 let due = Some(held.due).filter(|_| held.own < Nanos::MAX);
-                release(Release { due, ..Release::of(&held) });
+                let rule = held.rule.0.filter(|_| held.rule.1 == self.tables);
+                release(Release { due, rule, ..Release::of(&held) });
             }
             self.note_held();
         }
@@ -378,7 +384,9 @@ impl Engine {
 
     /// Notes that a packet that was due at `due` has left at `now`.
     pub fn left(&mut self, link: LinkId, due: Nanos, now: Nanos) {
-        self.lateness.record(link, now.saturating_sub(due));
+        let late = now.saturating_sub(due);
+        self.lateness.record(link, late);
+        self.plan.counters.totals.late.note(late);
     }
 
     /// When the engine wants to be called next; `None`: not before the next packet.
@@ -467,7 +475,7 @@ impl Engine {
             plan.counters.link(facts.link).dropped.add(u64::from(facts.segments));
             heal::starve(plan, flows, rule, &facts);
             let_go(flows, held);
-            release(Release { drop: true, ..Release::of(held) });
+            release(Release { drop: true, rule: Some(rule), ..Release::of(held) });
             true
         });
         if self.held.len() < before {

@@ -184,15 +184,16 @@ impl Engine {
         let decision = self.judge(now, start, facts, &[]);
         let whole = |mark: Mark| Mark { value: mark.of(waiting.mark), mask: u32::MAX };
         let mark = decision.extras.mark.map(whole);
+        let passed = Release { link, rule: decision.rule, ..Release::pass(token) };
         match decision.verdict {
             Verdict::Hold(keep) => {
                 let keep = Keep { trim: false, ..keep };
                 if self.hold(token, facts, keep, (None, mark)).is_err() {
-                    release(Release { drop: true, link, ..Release::pass(token) });
+                    release(Release { drop: true, ..passed });
                 }
             }
-            Verdict::Accept => release(Release { mark, link, ..Release::pass(token) }),
-            _ => release(Release { drop: true, link, ..Release::pass(token) }),
+            Verdict::Accept => release(Release { mark, ..passed }),
+            _ => release(Release { drop: true, ..passed }),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Keep {
     pub own: Nanos,
     /// The rule that holds it.
     pub by: Option<u16>,
+    /// The rule that decided, or the first that delayed.
+    pub rule: Option<u16>,
     /// Whether only its acknowledgement goes on.
     pub trim: bool,
     /// Whether later packets of its flow may not overtake it.
@@ -100,6 +102,9 @@ pub struct Release {
     pub link: Option<LinkId>,
     /// When it was due, where it was held for a delay.
     pub due: Option<Nanos>,
+    /// The rule that has it dropped, or of those that it was held for the first; where it is in the
+    /// table in force.
+    pub rule: Option<u16>,
 }
 
 /// The queue holds as many packets as it may.
@@ -133,6 +138,7 @@ impl Release {
             mark: None,
             link: None,
             due: None,
+            rule: None,
         }
     }
 }

@@ -190,7 +190,7 @@ impl Engine {
     fn keep(&mut self, now: Nanos, walk: &Walk, facts: &Facts) -> Option<Keep> {
         let own = now + walk.delay;
         let by = walk.rule.filter(|_| matches!(walk.end, End::Hold));
-        let keep = |due| Keep { due, own, by, trim: false, ordered: true };
+        let keep = |due| Keep { due, own, by, rule: walk.rule, trim: false, ordered: true };
         if by.is_some() {
             return Some(Keep { own: Nanos::MAX, ..keep(Nanos::MAX) });
         }

@@ -77,7 +77,7 @@ pub fn suite(summary: &Summary, made: &Made) -> TestSuite {
         ("topology", summary.network.topology.clone()),
         ("scheduling", summary.network.scheduling.to_string()),
     ];
-    let mut suite = begin(&summary.scenario, summary.seed, named, made);
+    let mut suite = begin(&summary.scenario, summary.seed, &named, made);
     let mut cases = Cases { classname: summary.scenario.clone(), seen: HashMap::new() };
     for finding in summary.findings.iter().filter(|finding| finding.check != RUN) {
         suite.add_test_case(cases.of(finding));
@@ -93,7 +93,7 @@ pub fn suite(summary: &Summary, made: &Made) -> TestSuite {
 pub fn failed(run: &Experiment, failure: &Failure, made: &Made) -> TestSuite {
     let scenario = &run.scenario;
     let named = [("adapter", run.adapter.name().to_owned()), ("nodes", scenario.nodes.to_string())];
-    let mut suite = begin(&scenario.name, scenario.seed, named, made);
+    let mut suite = begin(&scenario.name, scenario.seed, &named, made);
     let (kind, why) = match failure {
         Failure::Environment(why) => ("failed", why.clone()),
         Failure::Interrupted(why) => ("undecided", why.clone()),
@@ -104,12 +104,7 @@ pub fn failed(run: &Experiment, failure: &Failure, made: &Made) -> TestSuite {
     suite
 }
 
-fn begin<const N: usize>(
-    scenario: &str,
-    seed: u64,
-    named: [(&str, String); N],
-    made: &Made,
-) -> TestSuite {
+fn begin(scenario: &str, seed: u64, named: &[(&str, String)], made: &Made) -> TestSuite {
     let mut suite = TestSuite::new(scenario);
     suite.timestamp = made.began.parse().ok();
     suite.set_time(made.took);

@@ -119,14 +119,26 @@ fn reason(verdict: &VerdictInfo) -> String {
     let made = findings.iter().filter(|finding| finding.verdict != "not made").count();
     if word == "holds" {
         let checks = if made == 1 { "check" } else { "checks" };
-        return format!("{made} {checks} made, and nothing contradicts what is promised.");
+        return format!(
+            "{made} {checks} made, and nothing contradicts what is promised. Another seed does other things."
+        );
     }
     let cause = findings.iter().find(|finding| finding.verdict == *word);
-    let first = |detail: &str| detail.lines().next().unwrap_or_default().to_owned();
     cause
-        .map(|finding| format!("{}: {}", finding.check, first(&finding.detail)))
-        .or_else(|| warnings.first().map(|warning| first(warning)))
+        .map(|finding| format!("{}: {}", finding.check, sentence(&opening(&finding.detail))))
+        .or_else(|| warnings.first().map(|warning| sentence(&opening(warning)).to_owned()))
         .unwrap_or_default()
+}
+
+/// The first paragraph in one line: evidence is wrapped for terminals, and goes on with a table.
+fn opening(detail: &str) -> String {
+    let lines = detail.lines().take_while(|line| !line.is_empty() && !line.starts_with("  "));
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// Its first sentence.
+fn sentence(paragraph: &str) -> &str {
+    paragraph.find(". ").map_or(paragraph, |end| &paragraph[..=end])
 }
 
 fn findings(page: &mut String, verdict: &VerdictInfo) {
@@ -139,20 +151,20 @@ fn findings(page: &mut String, verdict: &VerdictInfo) {
         let FindingInfo { check, verdict, detail } = finding;
         let (class, sign, _) = told(verdict);
         let (class, sign) = if verdict == "not made" { ("soft", "–") } else { (class, sign) };
-        let (first, rest) = detail.split_once('\n').unwrap_or((detail, ""));
+        let first = opening(detail);
         let _ = write!(
             page,
             "<tr><th scope=\"row\">{}</th><td class=\"judged {class}\"><span aria-hidden=\"true\">\
              {sign}</span> {}</td><td>{}",
             text(check),
             text(verdict),
-            text(first)
+            text(&first)
         );
-        if !rest.is_empty() {
+        if detail.lines().nth(1).is_some() {
             let _ = write!(
                 page,
                 "<details><summary>In full</summary><pre tabindex=\"0\">{}</pre></details>",
-                text(rest)
+                text(detail)
             );
         }
         let _ = writeln!(page, "</td><td class=\"next\">{}</td></tr>", advice(check, verdict));
@@ -170,7 +182,7 @@ fn findings(page: &mut String, verdict: &VerdictInfo) {
 /// Where to look, and what to try.
 fn advice(check: &str, verdict: &str) -> &'static str {
     match (check, verdict) {
-        (_, "holds") => "Nothing; another seed does other things.",
+        (_, "holds") => "Nothing.",
         (_, "not made") => "Ask for a workload that this check can judge.",
         ("linearizable" | "durable", "violated") => {
             "See the contradiction below; zoom to its calls, and look at who led and what was cut \
@@ -300,9 +312,17 @@ mod tests {
         };
         let verdict = VerdictInfo {
             word: "violated".into(),
-            findings: vec![finding("holds", "fine"), finding("violated", "stale read\nlong")],
+            findings: vec![
+                finding("holds", "fine"),
+                finding(
+                    "violated",
+                    "a read fits\nnowhere. Some order\nexplains it\n  call  answer",
+                ),
+            ],
             ..VerdictInfo::default()
         };
-        assert_eq!(reason(&verdict), "linearizable: stale read");
+        assert_eq!(reason(&verdict), "linearizable: a read fits nowhere.");
+        let found = opening(&verdict.findings[1].detail);
+        assert_eq!(found, "a read fits nowhere. Some order explains it");
     }
 }

@@ -169,6 +169,12 @@ pub fn duration(text: &str) -> Result<Nanos, String> {
     scalar::duration(text).map_err(|refused| format!("{}: {}", refused.why, refused.help))
 }
 
+/// Reads a number of bytes as rule files write it: `1500`, `64KiB`, `1MB`. The error says what is
+/// wrong and what to write instead.
+pub fn size(text: &str) -> Result<u64, String> {
+    scalar::size(text).map_err(|refused| format!("{}: {}", refused.why, refused.help))
+}
+
 /// Reads and compiles a rule file.
 pub fn load(path: &Path, sets: &[SetArg]) -> Result<Compiled, Report> {
     Inputs::read(path, None, sets)?.compile()

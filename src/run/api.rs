@@ -4,6 +4,7 @@
 //! Nothing here waits or changes anything: commands are carried out by the main thread
 //! (`control/switching.rs`).
 
+use super::metrics::Format;
 use crate::kernel::door::Visitor;
 use crate::kernel::http::{Answer, Request};
 use crate::rules;
@@ -15,12 +16,13 @@ use serde::{Deserialize, Serialize};
 pub const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
 
 /// Its paths, as the description writes them, and the methods of each.
-pub const PATHS: [(&str, &str); 5] = [
+pub const PATHS: [(&str, &str); 6] = [
     ("/v1/rules", "GET, PUT"),
     ("/v1/rules/{name}", "GET, POST"),
     ("/v1/status", "GET"),
     ("/v1/watch", "GET"),
     ("/v1/openapi.yaml", "GET"),
+    ("/metrics", "GET"),
 ];
 
 /// The type of rule files.
@@ -38,6 +40,8 @@ pub enum Command {
     Status,
     /// Everything that a live view shows; rules from this one on.
     Watch(usize),
+    /// What is measured, for Prometheus.
+    Metrics(Format),
     /// Switches a rule.
     Switch(String, Switch),
     /// Puts a rule file in the place of the one in force: what errors call it, and its text.
@@ -135,6 +139,9 @@ fn command(request: &Request, by: &Visitor) -> Result<Option<Command>, Refused> 
         ("/v1/openapi.yaml", "GET") => Ok(None),
         ("/v1/status", "GET") => Ok(Some(Command::Status)),
         ("/v1/watch", "GET") => watch(query).map(Some),
+        ("/metrics", "GET") => {
+            Ok(Some(Command::Metrics(Format::accepted(request.header("accept")))))
+        }
         ("/v1/rules", "GET") => Ok(Some(Command::List(None))),
         ("/v1/rules", "PUT") => load(request, query).map(Some),
         ("/v1/rules/{name}", "GET") => Ok(Some(Command::List(Some(decoded(name)?)))),

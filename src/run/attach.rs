@@ -4,7 +4,7 @@
 use super::asker;
 use super::attached::Attached;
 use super::mailbox;
-use super::trace::{Names, TraceWriter, Tracer};
+use super::trace::{self, Names, Pcap, TraceWriter, Tracer};
 use super::verdict_loop::{Lane, VerdictLoop, Wiring};
 use super::watch::{self, Ear, Watcher};
 use crate::engine::{Engine, Limits, Prepared};
@@ -49,6 +49,8 @@ pub struct Options<'a> {
     pub flavour: Option<Flavour>,
     /// Where every packet is written.
     pub trace: Option<&'a Path>,
+    /// Where disturbed packets, or all of them, are written with their bytes.
+    pub pcap: Option<Pcap<'a>>,
     /// Where every message is written, where the cluster names a protocol.
     pub wire: Option<&'a Path>,
 }
@@ -205,7 +207,7 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
     let (orders, orders_in) = mailbox::post(8_192).map_err(failed)?;
     let (reports_out, reports) = mailbox::post(65_536).map_err(failed)?;
     let (questions, questions_in) = mailbox::post(8_192).map_err(failed)?;
-    let (tracer, names, writer) = open_trace(options.trace, &table)?;
+    let (tracer, names, writer) = open_trace(options, &table)?;
     let (ear, watcher) = open_watch(options.wire, &table)?.unzip();
     let (injectors, no_injection) = match Injectors::open(&table.nodes, &plan) {
         Ok(injectors) => (injectors, None),
@@ -270,13 +272,17 @@ fn start_loop<Q: PacketQueue + Send + 'static>(
 
 type Trace = (Option<Tracer>, Option<Names>, Option<TraceWriter>);
 
-fn open_trace(path: Option<&Path>, table: &Arc<Table>) -> Result<Trace, Trouble> {
-    let Some(path) = path else { return Ok((None, None, None)) };
+fn open_trace(options: &Options<'_>, table: &Arc<Table>) -> Result<Trace, Trouble> {
+    let asked = trace::Asked { lines: options.trace, pcap: options.pcap };
+    if asked.lines.is_none() && asked.pcap.is_none() {
+        return Ok((None, None, None));
+    }
     let names = Names::new(Arc::clone(table));
-    let (tracer, writer) = super::trace::open(path, names.clone()).map_err(|e| {
+    let (tracer, writer) = trace::open(&asked, names.clone()).map_err(|(path, e)| {
+        let option = if Some(path.as_path()) == options.trace { "--trace" } else { "--pcap" };
         Trouble::new(
             format!("{} cannot be written ({e})", path.display()),
-            "name another file with --trace",
+            format!("name another file with {option}"),
         )
     })?;
     Ok((Some(tracer), Some(names), Some(writer)))

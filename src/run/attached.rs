@@ -9,7 +9,7 @@ use super::attach::QueueKind;
 use super::guardian::Guardian;
 use super::mailbox::{Inbox, Order, Post, Report};
 use super::tally::Tally;
-use super::trace::{Names, TraceWriter, Traced};
+use super::trace::{Captured, Names, TraceWriter, Traced, Written};
 use super::verdict_loop::Ended;
 use super::watch::{self, Births, Watcher};
 use crate::engine::counters::Counters;
@@ -26,6 +26,7 @@ use crate::kernel::restore::Flavour;
 use crate::kernel::sched::Urgency;
 use crate::kernel::topology::{self, Plan};
 use crate::kernel::trouble::Trouble;
+use crate::observe::Invariant;
 use crate::packet::NodeId;
 use crate::rules::Table;
 use crate::time::Nanos;
@@ -96,6 +97,8 @@ pub struct Detached {
     pub losses: Losses,
     /// How the trace came out, where there was one.
     pub traced: Option<Traced>,
+    /// How the file of packets came out, where there was one.
+    pub captured: Option<Captured>,
     /// What was seen on the wire, where it was watched.
     pub watched: Option<watch::Ended>,
     /// What could not be cleaned up.
@@ -112,6 +115,7 @@ struct Undone {
     ended: Option<Ended>,
     losses: Losses,
     traced: Option<Traced>,
+    captured: Option<Captured>,
     watched: Option<watch::Ended>,
     troubles: Vec<String>,
     rules_removed: bool,
@@ -352,15 +356,16 @@ impl Attached {
 
     /// The next violation on the wire that was not told yet.
     #[must_use]
-    pub fn alarm(&self) -> Option<String> {
+    pub fn alarm(&self) -> Option<(Invariant, String)> {
         self.watcher.as_ref().and_then(Watcher::alarm)
     }
 
     /// Detaches: releases what is held, takes the rules out, empties the queues.
     #[must_use]
     pub fn detach(mut self) -> Detached {
-        let Undone { ended, losses, traced, watched, troubles, rules_removed, released } =
-            self.undo();
+        let undone = self.undo();
+        let Undone { ended, losses, traced, captured, watched, .. } = undone;
+        let Undone { troubles, rules_removed, released, .. } = undone;
         let ended = ended.unwrap_or_else(|| Ended {
             engine: Engine::new(
                 Prepared::new(Arc::clone(&self.table), None, |_| false),
@@ -369,7 +374,7 @@ impl Attached {
             faults: crate::kernel::queue::Faults::default(),
             injected: crate::kernel::inject::Injected::default(),
         });
-        Detached { ended, losses, traced, watched, troubles, rules_removed, released }
+        Detached { ended, losses, traced, captured, watched, troubles, rules_removed, released }
     }
 
     /// The reverse of attaching, as far as it still has to be done.
@@ -422,9 +427,11 @@ impl Attached {
         let losses = self.losses();
         drop(self.order(Order::Stop));
         let ended = join(thread).map_err(&mut note).ok();
-        let traced = self.writer.take().and_then(|writer| {
-            writer.finish().map_err(|e| note(format!("the trace is not whole: {e}"))).ok()
-        });
+        let Written { traced, untraced, captured } =
+            self.writer.take().map(TraceWriter::finish).unwrap_or_default();
+        if let Some(e) = untraced {
+            note(format!("the trace is not whole: {e}"));
+        }
         let watched = self.watcher.take().and_then(|watcher| match watcher.finish() {
             Ok(watched) => watched,
             Err(e) => {
@@ -442,7 +449,7 @@ impl Attached {
         if let Some(guardian) = self.guardian.take() {
             guardian.dismiss();
         }
-        Undone { ended, losses, traced, watched, troubles, rules_removed, released }
+        Undone { ended, losses, traced, captured, watched, troubles, rules_removed, released }
     }
 
     /// Tells the loop something.

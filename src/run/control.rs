@@ -3,6 +3,8 @@
 
 mod listing;
 mod looking;
+mod measuring;
+mod pausing;
 mod switching;
 
 use super::activations::Activations;
@@ -27,9 +29,8 @@ use crate::kernel::door::Door;
 use crate::kernel::poll::{self, Poller};
 use crate::kernel::signals::Wish;
 use crate::kernel::trouble::Trouble;
-use crate::observe::Turn;
+use crate::observe::{Invariant, Turn};
 use crate::packet::NodeId;
-use crate::rules::table::{Rule, Window};
 use crate::rules::{Compiled, Report as RuleReport, Table};
 use crate::time::Nanos;
 use looking::Recent;
@@ -151,6 +152,7 @@ pub fn run(table: Table, run: &Run<'_>) -> Result<Outcome, Trouble> {
         undecided: false,
         broken: false,
         terminals: terminals(),
+        violations: [0; Invariant::ALL.len()],
     };
     control.tell_warnings();
     if let Err(trouble) = control.go() {
@@ -198,6 +200,8 @@ struct Control<'a> {
     undecided: bool,
     broken: bool,
     terminals: usize,
+    /// Violations that were told, by their invariant's place in `ALL`.
+    violations: [u64; Invariant::ALL.len()],
 }
 
 impl Control<'_> {
@@ -311,7 +315,8 @@ impl Control<'_> {
 
     /// Violations are told when they are seen; the result has their evidence.
     fn tell_alarms(&mut self) {
-        while let Some(said) = self.attached.alarm() {
+        while let Some((invariant, said)) = self.attached.alarm() {
+            self.violations[invariant as usize] += 1;
             let t = clock::now().saturating_sub(self.attached.start);
             self.status.violated(&said);
             self.tell(&Happened::rule(t, "invariants", &said));
@@ -483,50 +488,6 @@ impl Control<'_> {
 
     fn keep_old(&mut self, why: &str) {
         self.warn(format!("the rules were not re-read, the former stay in force: {why}"));
-    }
-
-    /// Ctrl-Z: lets the cluster go before it stops, and takes it up again afterwards.
-    fn stop(&mut self) -> Result<(), Trouble> {
-        let from = clock::now().saturating_sub(self.attached.start);
-        if !self.attached.step_aside(&mut self.aside)? {
-            // The regular look ends the run.
-            return Ok(());
-        }
-        self.status.warn("stopped: the cluster runs undisturbed until raftq is continued");
-        self.wishes.stop_here().map_err(|e| Trouble::new(format!("cannot stop ({e})"), ""))?;
-        self.attached.come_back(&mut self.aside)?;
-        self.status.warn("continued: the rules are in force again");
-        self.note_pause(from, clock::now().saturating_sub(self.attached.start));
-        Ok(())
-    }
-
-    /// The result says nothing about rules whose time a pause took.
-    fn note_pause(&mut self, from: Nanos, to: Nanos) {
-        // The clock went on meanwhile, so a table on its way has come into force.
-        self.read_reports();
-        let table = &self.attached.table;
-        let missed = |window: &Window| window.activation(from).is_some_and(|(at, _)| at <= to);
-        let active: Vec<&str> = self.status.active(table).collect();
-        // What an event would have begun meanwhile nobody knows.
-        let missed = |rule: &&Rule| match rule.on {
-            None => missed(&rule.window),
-            Some(_) => active.contains(&rule.name.as_str()),
-        };
-        let missed: Vec<String> =
-            table.rules.iter().filter(missed).map(|rule| format!("`{}`", rule.name)).collect();
-        let what = if missed.is_empty() {
-            "no rule was to be active then".to_owned()
-        } else {
-            self.undecided = true;
-            format!("the result is undecided, since these were to be active: {}", missed.join(", "))
-        };
-        self.tell_warnings();
-        self.at_the_end.push(format!(
-            "raftq was stopped from {:.3} s to {:.3} s after the start, and the cluster ran \
-             undisturbed: {what}",
-            from.as_secs_f64(),
-            to.as_secs_f64(),
-        ));
     }
 
     /// A closed terminal sends SIGHUP, too, and then nobody is there to end raftq.

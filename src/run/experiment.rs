@@ -17,12 +17,12 @@ use super::recorder::Recorder;
 use super::replay::Recipe;
 use super::sampler::{self, Sampler};
 use super::status::Status;
-use super::verdict::{Findings, Judged, Recovery, SUMMARY, Summary};
+use super::trace::{CaptureWord, Pcap};
+use super::verdict::{Findings, Judged, Recovery, Summary};
 use crate::kernel::door::Door;
 use crate::kernel::signals::Signals;
 use crate::kernel::trouble::Trouble;
 use crate::kernel::{clock, poll};
-use crate::report::junit::{self, JUNIT, Made};
 use crate::rules::scenario::{CheckWord, Scenario, TopologyWord};
 use crate::rules::{Compiled, Diagnostic, Report, Roles, Table};
 use crate::time::Nanos;
@@ -59,6 +59,9 @@ const SOON: Nanos = Nanos::from_millis(100);
 /// What was said on the wire, a line each.
 pub const WIRE: &str = "wire.jsonl";
 
+/// Packets with their bytes.
+pub const PCAP: &str = "wire.pcapng";
+
 /// How an experiment is to go.
 #[derive(Debug)]
 pub struct Experiment {
@@ -74,6 +77,8 @@ pub struct Experiment {
     pub quiet: bool,
     /// Whether every packet of the fault phase is written to the folder.
     pub trace: bool,
+    /// Which packets of the fault phase are written with their bytes, and the most bytes of them.
+    pub capture: (CaptureWord, u64),
     /// A loopback address at which the API is served during the fault phase.
     pub listen: Option<SocketAddr>,
     /// How much work judging may take.
@@ -157,36 +162,6 @@ impl Experiment {
         self.tell_machines(result, course.epoch)
     }
 
-    /// Writes what machines read. A verdict that does not reach them is as good as none.
-    fn tell_machines(
-        &self,
-        result: Result<Summary, Failure>,
-        epoch: Duration,
-    ) -> Result<Summary, Failure> {
-        let took = Nanos(since(epoch));
-        let made = Made { began: clock::date_before(took), took: Duration::from_nanos(took.0) };
-        match result {
-            Ok(mut summary) => {
-                if let Err(why) = summary.write(&self.folder) {
-                    summary.unwritten(SUMMARY, &why.to_string());
-                }
-                if let Err(why) = junit::write(&self.folder, junit::suite(&summary, &made)) {
-                    summary.unwritten(JUNIT, &why);
-                    // Told in the result in any case.
-                    let _ = summary.write(&self.folder);
-                }
-                Ok(summary)
-            }
-            Err(failure) => {
-                if self.folder.exists() {
-                    // The error itself is told, and the exit code says it, too.
-                    let _ = junit::write(&self.folder, junit::failed(self, &failure, &made));
-                }
-                Err(failure)
-            }
-        }
-    }
-
     fn interrupted_while(&self, phase: &str) -> String {
         let folder = self.folder.display();
         let mut told = format!(
@@ -216,6 +191,14 @@ impl Experiment {
         }
         self.recipe.write(&self.folder).map_err(failed)?;
         fs::write(self.folder.join("seed"), format!("{}\n", self.scenario.seed)).map_err(failed)
+    }
+
+    /// The file of packets at `path`, if one is to be written.
+    fn capture_to<'a>(&'a self, path: &'a Path) -> Option<Pcap<'a>> {
+        let (word, max) = self.capture;
+        let title = &self.scenario.name;
+        let pcap = Pcap { path, all: word == CaptureWord::All, max, title };
+        (word != CaptureWord::None).then_some(pcap)
     }
 
     /// Whether a check is asked for.
@@ -397,10 +380,19 @@ impl Course<'_> {
         self.status.borrow_mut().clear();
         let trace = self.run.trace.then(|| self.run.folder.join("trace.jsonl"));
         let trace = trace.as_deref();
+        let pcap = self.run.folder.join(PCAP);
+        let pcap = self.run.capture_to(&pcap);
         let wire = self.run.folder.join(WIRE);
         let wire = Some(wire.as_path());
         let run = Run {
-            options: Options { queue: QueueKind::Raw, urgent: true, flavour: None, trace, wire },
+            options: Options {
+                queue: QueueKind::Raw,
+                urgent: true,
+                flavour: None,
+                trace,
+                pcap,
+                wire,
+            },
             lasts,
             quiet: self.run.quiet,
             reload: Box::new(|| compile(Roles::imagined())),

@@ -7,17 +7,17 @@
 
 use super::lanes::{Info, Lanes};
 use super::parcels::Parcels;
-use super::trace::{Fate, Tracer};
+use super::trace::{Fate, Own, Tracer, Went};
 use super::verdict_loop::Wiring;
 use crate::engine::held::COPIES;
-use crate::engine::mangle::{self, COMPOSED_MAX};
+use crate::engine::mangle::{self, COMPOSED_MAX, HEADERS_MAX};
 use crate::engine::{
     Copies, Decision, Engine, Facts, Heard, Question, Release, Rst, Token, Verdict,
 };
 use crate::kernel::inject::Injectors;
 use crate::kernel::queue::{Answer, Judge, LateAnswer, Packet, PacketQueue};
 use crate::packet::{LinkId, PacketView};
-use crate::rules::table::{Mark, Reject};
+use crate::rules::table::Mark;
 use crate::time::Nanos;
 use std::io;
 
@@ -42,7 +42,7 @@ impl Judge for Judging<'_> {
         let Ok(view) = PacketView::parse(packet.bytes, packet.len, mtu) else {
             engine.unreadable();
             if let Some(tracer) = &mut wiring.tracer {
-                tracer.unreadable(now, packet.len);
+                tracer.unreadable(now, token, packet);
             }
             return Answer::Accept;
         };
@@ -81,20 +81,15 @@ impl Judging<'_> {
         decision: &Decision,
     ) -> Answer<'a> {
         let mark = decision.extras.mark.map(|mark| mark.of(packet.mark));
+        let mut slot = None;
         let (mut answer, mut fate) = match (decision.verdict, decision.facts) {
             (Verdict::Accept, _) => (Answer::accept(mark), Fate::Accepted),
             (Verdict::Drop, _) => (Answer::Drop, Fate::Dropped),
             (Verdict::Trim, _) => (Answer::Trim(*view, mark), Fate::Trimmed),
-            (Verdict::Reset { seq }, _) => {
-                tell_reset(&mut self.wiring.injectors, view);
-                (Answer::Reset(*view, seq), Fate::Reset)
-            }
-            (Verdict::Reject(with), _) => {
-                tell_rejected(&mut self.wiring.injectors, packet, view, with);
-                (Answer::Drop, Fate::Rejected)
-            }
+            (Verdict::Reset { seq }, _) => (Answer::Reset(*view, seq), Fate::Reset),
+            (Verdict::Reject(_), _) => (Answer::Drop, Fate::Rejected),
             (Verdict::Hold(_), Some(facts)) => {
-                self.keep(token, packet, view, (decision, facts, mark))
+                self.keep(token, packet, view, (decision, facts, mark), &mut slot)
             }
             (Verdict::Ask { .. }, Some(_)) => self.ask((token, packet.mark), view, decision),
             (Verdict::Hold(_) | Verdict::Ask { .. }, None) => (Answer::Accept, Fate::Accepted),
@@ -102,30 +97,38 @@ impl Judging<'_> {
         if let (Some(copies), Some(facts)) = (decision.extras.copies, decision.facts) {
             self.copy(packet, view, decision, (copies, facts));
         }
+        let mut instead = None;
         let damage = decision.extras.damage.filter(|_| decision.verdict == Verdict::Accept);
         if let Some(damage) = damage {
             let changed =
                 self.parcels.write(|out| mangle::corrupt(packet.bytes, view, &damage, out));
             if let Some(bytes) = changed {
                 (answer, fate) = (Answer::Replace(bytes, mark), Fate::Corrupted);
+                instead = Some(bytes);
             } else {
                 // Only a whole packet can be changed.
                 self.engine.counters().totals.undamaged.add(1);
             }
+        } else if let Some(slot) = slot {
+            instead = Some(self.parcels.get(slot));
         }
         if let Some(tracer) = &mut self.wiring.tracer {
-            tracer.note(self.now, token, view, decision, fate);
+            tracer.note(self.now, (token, packet), view, decision, Went { fate, instead });
+        }
+        if matches!(fate, Fate::Reset | Fate::Rejected) {
+            tell_sender(self.wiring, self.now, (token, packet), view, decision);
         }
         answer
     }
 
-    /// Keeps a packet in the kernel, and what goes instead of it here.
+    /// Keeps a packet in the kernel, and what goes instead of it here: in `kept`.
     fn keep(
         &mut self,
         token: Token,
         packet: &Packet<'_>,
         view: &PacketView,
         (decision, facts, mark): (&Decision, Facts, Option<u32>),
+        kept: &mut Option<u16>,
     ) -> (Answer<'static>, Fate) {
         let Verdict::Hold(keep) = decision.verdict else { return (Answer::Accept, Fate::Accepted) };
         let slot = match decision.extras.damage {
@@ -147,6 +150,7 @@ impl Judging<'_> {
             self.parcels.free(slot);
             return (Answer::Drop, Fate::Overflowed);
         }
+        *kept = slot;
         let delay = Some(keep.due.saturating_sub(self.now)).filter(|_| keep.due < Nanos::MAX);
         (Answer::Keep, Fate::Held(delay))
     }
@@ -195,34 +199,58 @@ impl Judging<'_> {
             };
             if self.engine.hold_copy((slot, facts), self.now, keep, after).is_err() {
                 self.parcels.free(Some(slot));
+            } else if let Some(tracer) = &mut self.wiring.tracer {
+                tracer.copied(self.now, (slot, self.parcels.get(slot)), &facts, decision.rule);
             }
         }
     }
 }
 
-/// The sender of a segment that was turned into a RST is told as well. Where that fails it is told
-/// by its peer's stack when it sends again, which is counted.
+/// The sender of a segment that was turned into a RST, or of a packet that was rejected, is told.
+/// Where that fails it is told by its peer's stack when it sends again, which is counted.
 #[inline(never)]
-fn tell_reset(injectors: &mut Injectors, view: &PacketView) {
-    if let Some(rst) = mangle::answer(view) {
-        send_rst(injectors, &rst);
+fn tell_sender(
+    wiring: &mut Wiring,
+    now: Nanos,
+    (token, packet): (Token, &Packet<'_>),
+    view: &PacketView,
+    decision: &Decision,
+) {
+    let Wiring { injectors, tracer, .. } = wiring;
+    let mut out = [0; COMPOSED_MAX];
+    let (len, own) = match decision.verdict {
+        Verdict::Reject(with) => {
+            (mangle::rejection(packet.bytes, view, with, &mut out), Own::Refusal)
+        }
+        _ => (mangle::answer(view).and_then(|rst| mangle::rst(&rst, &mut out)), Own::ToSender),
+    };
+    // What could not be sent is counted.
+    let sent = len.filter(|&len| injectors.send(&out[..len]).is_ok());
+    let Some(tracer) = tracer else { return };
+    if let Verdict::Reset { seq } = decision.verdict {
+        let mut rst = [0; HEADERS_MAX];
+        if let Some(len) = mangle::reset(packet.bytes, view, seq, &mut rst) {
+            tracer.sent(now, (token, Own::Instead), (decision, &rst[..len]));
+        }
+    }
+    if let Some(len) = sent {
+        tracer.sent(now, (token, own), (decision, &out[..len]));
     }
 }
 
-#[inline(never)]
-fn tell_rejected(injectors: &mut Injectors, packet: &Packet<'_>, view: &PacketView, with: Reject) {
+/// Sends a RST to one end of a connection that a cut has starved.
+pub(super) fn send_rst(
+    injectors: &mut Injectors,
+    tracer: &mut Option<Tracer>,
+    now: Nanos,
+    rst: &Rst,
+) {
     let mut out = [0; COMPOSED_MAX];
-    if let Some(len) = mangle::rejection(packet.bytes, view, with, &mut out) {
-        // What could not be sent is counted.
-        let _ = injectors.send(&out[..len]);
-    }
-}
-
-/// Sends a RST to one end of a connection.
-pub(super) fn send_rst(injectors: &mut Injectors, rst: &Rst) {
-    let mut out = [0; COMPOSED_MAX];
-    if let Some(len) = mangle::rst(rst, &mut out) {
-        let _ = injectors.send(&out[..len]);
+    if let Some(len) = mangle::rst(rst, &mut out)
+        && injectors.send(&out[..len]).is_ok()
+        && let Some(tracer) = tracer
+    {
+        tracer.healed(now, rst, &out[..len]);
     }
 }
 
@@ -265,7 +293,7 @@ impl<Q: PacketQueue> Leaving<'_, Q> {
                 (false, Some(_)) => Fate::Corrupted,
                 (false, None) => Fate::Accepted,
             };
-            tracer.answered(self.now, release.token, release.link, fate);
+            tracer.answered(self.now, &release, fate);
         }
         let queue = self.lanes.queue(usize::from(release.token.queue))?;
         let (id, mark) = (release.token.id, release.mark.map(|mark| mark.of(0)));
@@ -282,9 +310,11 @@ impl<Q: PacketQueue> Leaving<'_, Q> {
 
     fn send_copy(&mut self, release: Release) {
         let slot = release.token.id as u16;
-        if !release.drop {
-            // What could not be sent is counted.
-            let _ = self.injectors.send(self.parcels.get(slot));
+        // What could not be sent is counted.
+        let sent = !release.drop && self.injectors.send(self.parcels.get(slot)).is_ok();
+        if let Some(tracer) = self.tracer {
+            let fate = if sent { Fate::Accepted } else { Fate::Dropped };
+            tracer.answered(self.now, &release, fate);
         }
         self.parcels.free(Some(slot));
     }

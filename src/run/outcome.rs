@@ -1,7 +1,7 @@
 //! What a run came to: one document, printed as tables or as JSON, and its exit code.
 
 use super::attached::{Attached, Detached};
-use super::trace::Traced;
+use super::trace::{Captured, Traced};
 use super::wire_outcome::WireOutcome;
 use crate::engine::counters::{Count, Counters};
 use crate::engine::lateness::Lateness;
@@ -47,6 +47,9 @@ pub struct Outcome {
     /// How the trace came out, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<Traced>,
+    /// What became of the file of packets, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Captured>,
     /// What was seen on the wire, where the cluster names a protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire: Option<WireOutcome>,
@@ -262,6 +265,7 @@ impl Outcome {
             );
         }
         run.warnings.extend(warnings(&totals, &rules, detached.traced));
+        run.warnings.extend(detached.captured.iter().flat_map(uncaptured));
         let names: Vec<String> = run.table.nodes.iter().map(|node| node.name.clone()).collect();
         let wire = detached.watched.as_ref().map(|ended| ended.outcome(&names));
         run.warnings.extend(wire.iter().filter_map(|wire| wire.unwritten.clone()));
@@ -275,6 +279,7 @@ impl Outcome {
             links,
             totals,
             trace: detached.traced,
+            capture: detached.captured.clone(),
             wire,
             warnings: run.warnings,
             told: run.told,
@@ -402,6 +407,32 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
         }
     }
     warnings
+}
+
+/// What is missing in the file of packets. It is evidence that lacks, and makes nothing undecided.
+fn uncaptured(captured: &Captured) -> Vec<String> {
+    let Captured { lost, left_out, untold, bytes, unwritten, .. } = captured;
+    let mut missing = Vec::new();
+    if let Some(why) = unwritten {
+        missing.push(format!("the file of packets is not whole: it could not be written ({why})"));
+    }
+    if *left_out > 0 {
+        missing.push(format!(
+            "{left_out} later packets are not in the file of packets, which has ended at {bytes} \
+             bytes: allow more by --capture-max"
+        ));
+    }
+    if *lost > 0 {
+        missing.push(format!(
+            "{lost} packets are missing in the file of packets: it could not keep up"
+        ));
+    }
+    if *untold > 0 {
+        missing.push(format!(
+            "of {untold} held packets the file of packets does not tell what became of them"
+        ));
+    }
+    missing
 }
 
 fn exit_code(run: &Circumstances, totals: &Totals, rules: &[RuleOutcome], troubles: bool) -> u8 {

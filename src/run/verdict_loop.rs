@@ -27,7 +27,7 @@ use crate::kernel::inject::{Injected, Injectors};
 use crate::kernel::poll::{Poller, Pulse};
 use crate::kernel::queue::{Answer, Faults, Packet, PacketQueue};
 use crate::kernel::sched::{self, Urgency};
-use crate::packet::{LinkId, PacketView, Proto};
+use crate::packet::{LinkId, Proto};
 use crate::time::Nanos;
 use std::io;
 use std::os::fd::AsFd;
@@ -271,8 +271,8 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     /// Tells the ends of connections that a cut starved, and drops what is held of them.
     fn send_resets(&mut self, now: Nanos) -> io::Result<()> {
         if self.engine.has_resets() {
-            let injectors = &mut self.wiring.injectors;
-            self.engine.take_resets(|rst| send_rst(injectors, rst));
+            let Wiring { injectors, tracer, .. } = &mut self.wiring;
+            self.engine.take_resets(|rst| send_rst(injectors, tracer, now, rst));
             self.tell_silences(now)?;
         }
         Ok(())
@@ -378,10 +378,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
             let mut pass = |packet: &Packet<'_>| {
                 let token = Token { queue: i as u16, id: packet.id };
                 if let Some(tracer) = tracer {
-                    match PacketView::parse(packet.bytes, packet.len, 0) {
-                        Ok(view) => tracer.passed(now, token, &view),
-                        Err(_) => tracer.unreadable(now, packet.len),
-                    }
+                    tracer.passed(now, token, packet);
                 }
                 Answer::Accept
             };

@@ -10,7 +10,7 @@ use super::tally::{Tally, Teller};
 use super::wire_outcome::WireOutcome;
 use crate::kernel::queue::Packet;
 use crate::observe::file::{self, Header};
-use crate::observe::{Alarm, Event, Observer, Seen, Watched};
+use crate::observe::{Alarm, Event, Invariant, Observer, Seen, Watched};
 use crate::packet::{LinkId, NodeId, PacketView};
 use crate::rules::Table;
 use crate::time::Nanos;
@@ -176,7 +176,7 @@ pub struct Watcher {
     finished: Arc<AtomicBool>,
     thread: Option<JoinHandle<Ended>>,
     births: Sender<Event>,
-    alarms: Receiver<String>,
+    alarms: Receiver<(Invariant, String)>,
     tally: Arc<Tally>,
 }
 
@@ -227,9 +227,9 @@ impl Watcher {
         &self.tally
     }
 
-    /// The next violation that was not told yet, in a sentence.
+    /// The next violation that was not told yet: of what, and in a sentence.
     #[must_use]
-    pub fn alarm(&self) -> Option<String> {
+    pub fn alarm(&self) -> Option<(Invariant, String)> {
         self.alarms.try_recv().ok()
     }
 
@@ -267,7 +267,7 @@ struct Watch {
     sink: Option<Sink>,
     /// Alarms that were told so far.
     told: usize,
-    tell: Sender<String>,
+    tell: Sender<(Invariant, String)>,
     teller: Teller,
 }
 
@@ -350,7 +350,7 @@ impl Watch {
         self.teller.see(event);
         self.observer.see(event);
         for alarm in &self.observer.alarms()[self.told..] {
-            let _ = self.tell.send(alarm.said.clone());
+            let _ = self.tell.send((alarm.invariant, alarm.said.clone()));
         }
         self.told = self.observer.alarms().len();
         if let Some(sink) = &mut self.sink {

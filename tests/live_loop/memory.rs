@@ -3,9 +3,10 @@
 use super::queue_lab::{Lab, arrived, send, until};
 use super::{N1, N2, Ready, Setup, peers, table};
 use raftq::kernel::nfqueue::NfQueue;
-use raftq::run::trace::{self, Names};
+use raftq::run::trace::{self, Asked, Names, Pcap, Written};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -71,22 +72,31 @@ const RULES: &str = "
 
 #[test]
 fn a_packet_on_its_way_allocates_nothing() {
-    way_of_packets(false);
+    way_of_packets(|_| Asked::default());
 }
 
 #[test]
 fn a_packet_that_is_traced_allocates_nothing_either() {
-    way_of_packets(true);
+    way_of_packets(|folder| Asked::lines(&folder[0]));
 }
 
-fn way_of_packets(on_record: bool) {
+#[test]
+fn a_packet_that_is_captured_allocates_nothing_either() {
+    way_of_packets(|folder| {
+        let pcap = Pcap { path: &folder[1], all: true, max: 100_000_000, title: "a test" };
+        Asked { lines: Some(&folder[0]), pcap: Some(pcap) }
+    });
+}
+
+fn way_of_packets(asked: fn(&[PathBuf; 2]) -> Asked<'_>) {
     let lab = Lab::new();
     let table = table(RULES);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("trace.jsonl");
-    let (tracer, writer) = on_record
-        .then(|| trace::open(&path, Names::new(Arc::clone(&table))).expect("it can be written"))
-        .unzip();
+    let paths = ["trace.jsonl", "wire.pcapng"].map(|name| folder.path().join(name));
+    let asked = asked(&paths);
+    let on_record = asked.lines.is_some();
+    let opened = on_record.then(|| trace::open(&asked, Names::new(Arc::clone(&table))));
+    let (tracer, writer) = opened.map(|opened| opened.expect("it can be written")).unzip();
     let running = Ready::<NfQueue>::new(&lab).start(Setup { tracer, ..Setup::new(&table) });
     let (a, b) = peers(&lab);
     let mut sent = 0;
@@ -112,8 +122,13 @@ fn way_of_packets(on_record: bool) {
     }
     let ended = running.stop();
     assert_eq!((ended.faults.refused, ended.faults.garbled), (0, 0));
-    if let Some(writer) = writer {
-        let came = writer.finish().expect("it was written");
-        assert_eq!(came.packets + came.lost, sent);
+    let Some(writer) = writer else { return };
+    let Written { traced, captured, .. } = writer.finish();
+    let came = traced.expect("it was written");
+    assert_eq!(came.packets + came.lost, sent);
+    if asked.pcap.is_some() {
+        let captured = captured.expect("it was written");
+        assert_eq!(captured.packets + captured.lost, sent);
+        assert!(captured.packets > 1_000, "{captured:?}");
     }
 }

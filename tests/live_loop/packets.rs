@@ -7,7 +7,7 @@ use raftq::kernel::clock;
 use raftq::packet::NodeId;
 use raftq::rules::Table;
 use raftq::run::mailbox::Order;
-use raftq::run::trace::{self, Names};
+use raftq::run::trace::{self, Asked, Names};
 use raftq::time::Nanos;
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ pub(crate) fn a_flood_in_one_queue_leaves_the_other_its_turn<Q: Tested>() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("trace.jsonl");
     let names = Names::new(Arc::clone(&table));
-    let (tracer, writer) = trace::open(&path, names).expect("it can be written");
+    let (tracer, writer) = trace::open(&Asked::lines(&path), names).expect("it can be written");
     let running = ready.start(Setup { tracer: Some(tracer), ..Setup::new(&table) });
     until("all have arrived", || running.counters.totals.packets.get() == 20_200);
     running.stop();
     assert_eq!(arrived(&a), (0..200).collect::<Vec<_>>());
     assert_eq!(arrived(&b), (0..20_000).collect::<Vec<_>>());
-    assert_eq!(writer.finish().expect("it was written").lost, 0);
+    assert_eq!(writer.finish().traced.expect("it was written").lost, 0);
     let trace = std::fs::read_to_string(&path).expect("it can be read");
     let last = trace.lines().enumerate().filter(|(_, line)| line.contains(r#""to":"n1""#)).last();
     let (last, _) = last.expect("n1 was sent something");

@@ -9,7 +9,7 @@ use raftq::kernel::nfqueue::NfQueue;
 use raftq::packet::NodeId;
 use raftq::rules::Table;
 use raftq::run::mailbox::Order;
-use raftq::run::trace::{self, Names};
+use raftq::run::trace::{self, Asked, Names};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -76,7 +76,7 @@ fn a_link_with_a_chance_gets_segments_and_the_others_stay_fast() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("trace.jsonl");
     let names = Names::new(Arc::clone(&table));
-    let (tracer, writer) = trace::open(&path, names).expect("it can be written");
+    let (tracer, writer) = trace::open(&Asked::lines(&path), names).expect("it can be written");
     let ready = Ready::<NfQueue>::in_pairs(&lab);
     let running = ready.start(Setup { tracer: Some(tracer), ..Setup::new(&table) });
     std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn a_link_with_a_chance_gets_segments_and_the_others_stay_fast() {
     let rolled = running.counters.rules[0].matched.get();
     assert!(rolled as usize >= BULK / 1_460, "{rolled} segments matched");
     must_be_in_order(&lab, running);
-    writer.finish().expect("it was written");
+    assert!(writer.finish().untraced.is_none(), "it was written");
     let trace = std::fs::read_to_string(&path).expect("it can be read");
     let longest = |to: &str| {
         let lines = trace.lines().filter(|line| line.contains(&format!(r#""to":"{to}""#)));

@@ -1,6 +1,9 @@
 //! Stories of runs that never were: small ones to look at, one as large as they come, and one
 //! whose names are hostile.
 
+#![allow(unreachable_pub, reason = "a module of tests")]
+
+pub mod browser;
 mod stories;
 mod traffic;
 

@@ -4,8 +4,8 @@ use super::traffic::{Down, Reign, calls, messages, nodes};
 use super::{Dice, MS, S};
 use raftq::report::story::{
     AlarmInfo, Band, ElectionInfo, ErrorCount, EvidenceInfo, EvidenceLine, Excerpt, FileInfo,
-    FindingInfo, Late, LinkSum, LoadInfo, MomentInfo, Outage, Phase, RecoveryInfo, RuleSum,
-    RunInfo, Span, Story, Total, VERSION, VerdictInfo,
+    FindingInfo, Late, LinkSum, LoadInfo, MomentInfo, Outage, Packets, Phase, RecoveryInfo,
+    RuleSum, RunInfo, Span, Story, Total, VERSION, VerdictInfo,
 };
 
 fn base(name: &str, length: i64, word: &str) -> Story {
@@ -240,6 +240,7 @@ pub fn violated() -> Story {
         Outage { from: 15_150 * MS, to: 16_010 * MS, ended: true },
     ];
     contradiction(&mut story);
+    packets(&mut story);
     story.alarms.push(AlarmInfo {
         at: 24_640 * MS,
         invariant: "election safety".into(),
@@ -268,6 +269,21 @@ pub fn violated() -> Story {
     story.verdict.warnings = vec!["12 packets were of unknown senders and passed a cut".into()];
     story.left_out = vec!["messages between 30 s and 35 s, of which nothing came".into()];
     story
+}
+
+/// Packets as they are logged with all of them: each message in one, and an acknowledgement.
+fn packets(story: &mut Story) {
+    let m = &story.messages;
+    let mut packets = Packets::default();
+    for i in (0..m.at.len()).flat_map(|i| [i, i]) {
+        packets.at.push(m.at[i]);
+        packets.from.push(m.from[i]);
+        packets.to.push(m.to[i]);
+        packets.fate.push(m.fate[i]);
+        packets.rule.push(if m.fate[i] == 0 { -1 } else { 0 });
+        packets.delay.push(m.delay[i]);
+    }
+    story.packets = Some(packets);
 }
 
 /// A stale read: four calls of the history around 16 s.

@@ -5,23 +5,28 @@ use raftq::report::story::{Calls, ClientLane, Messages, NodeLane, RoleSpan, Stat
 
 /// Somebody led.
 #[derive(Clone, Copy)]
-pub struct Reign {
-    pub from: i64,
-    pub to: i64,
-    pub node: usize,
-    pub term: u64,
+pub(super) struct Reign {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) node: usize,
+    pub(super) term: u64,
 }
 
 /// A node's process did not run, or stood still.
 #[derive(Clone, Copy)]
-pub struct Down {
-    pub from: i64,
-    pub to: i64,
-    pub node: usize,
-    pub state: &'static str,
+pub(super) struct Down {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) node: usize,
+    pub(super) state: &'static str,
 }
 
-pub fn nodes(names: &[&str], reigns: &[Reign], downs: &[Down], length: i64) -> Vec<NodeLane> {
+pub(super) fn nodes(
+    names: &[&str],
+    reigns: &[Reign],
+    downs: &[Down],
+    length: i64,
+) -> Vec<NodeLane> {
     let lane = |(node, name): (usize, &&str)| NodeLane {
         name: (*name).to_owned(),
         roles: roles(node, reigns, length),
@@ -79,7 +84,13 @@ fn states(node: usize, downs: &[Down], length: i64) -> Vec<StateSpan> {
 }
 
 /// What the leader says to the others, `every` so often, and what they answer.
-pub fn messages(story: &mut Story, reigns: &[Reign], downs: &[Down], every: i64, dice: &mut Dice) {
+pub(super) fn messages(
+    story: &mut Story,
+    reigns: &[Reign],
+    downs: &[Down],
+    every: i64,
+    dice: &mut Dice,
+) {
     story.kinds = ["append_entries", "append_answer", "heartbeat", "vote_request", "vote_answer"]
         .map(str::to_owned)
         .to_vec();
@@ -106,8 +117,10 @@ pub fn messages(story: &mut Story, reigns: &[Reign], downs: &[Down], every: i64,
     rows.retain(|row| row.0 > 0 && !dead(row.0, row.1));
     rows.sort_unstable();
     let mut columns = Messages::default();
+    let mut acting = Acting::default();
     for (at, from, to, kind, term) in rows {
-        let (fate, delay) = fate(story, at, from, to, dice);
+        acting.move_to(story, at);
+        let (fate, delay) = acting.fate(from, to, dice);
         columns.at.push(at);
         columns.from.push(from);
         columns.to.push(to);
@@ -119,18 +132,45 @@ pub fn messages(story: &mut Story, reigns: &[Reign], downs: &[Down], every: i64,
     story.messages = columns;
 }
 
-fn fate(story: &Story, at: i64, from: i64, to: i64, dice: &mut Dice) -> (u8, i64) {
-    let link = (from as usize, to as usize);
-    let acting = story.bands.iter().find(|b| b.from <= at && at < b.to && b.links.contains(&link));
-    match acting {
-        Some(band) if band.does[0].starts_with("delay") => (1, 15 * MS + dice.below(10_000) as i64),
-        Some(_) => (2, 0),
-        None => (0, 0),
+/// The bands that act at a time that only goes on.
+#[derive(Default)]
+struct Acting {
+    until: i64,
+    links: Vec<(usize, usize, bool)>,
+}
+
+impl Acting {
+    fn move_to(&mut self, story: &Story, at: i64) {
+        if at < self.until {
+            return;
+        }
+        let edges = story.bands.iter().flat_map(|band| [band.from, band.to]);
+        self.until = edges.filter(|edge| *edge > at).min().unwrap_or(i64::MAX);
+        self.links.clear();
+        for band in story.bands.iter().filter(|band| band.from <= at && at < band.to) {
+            let delays = band.does[0].starts_with("delay");
+            self.links.extend(band.links.iter().map(|link| (link.0, link.1, delays)));
+        }
+    }
+
+    fn fate(&self, from: i64, to: i64, dice: &mut Dice) -> (u8, i64) {
+        let link = (from as usize, to as usize);
+        match self.links.iter().find(|acting| (acting.0, acting.1) == link) {
+            Some((_, _, true)) => (1, 15 * MS + dice.below(10_000) as i64),
+            Some(_) => (2, 0),
+            None => (0, 0),
+        }
     }
 }
 
 /// Calls of clients, one after the other each; while nobody leads they fail or hang.
-pub fn calls(story: &mut Story, clients: usize, count: usize, reigns: &[Reign], dice: &mut Dice) {
+pub(super) fn calls(
+    story: &mut Story,
+    clients: usize,
+    count: usize,
+    reigns: &[Reign],
+    dice: &mut Dice,
+) {
     let length = story.run.length;
     story.functions = vec!["read".into(), "write".into(), "cas".into()];
     story.keys = (0..8).map(|key| format!("k{key}")).collect();

@@ -6,7 +6,6 @@ import { hatch, onTheme, palette } from "./theme";
 import { lowerBound } from "./scan";
 import { clock, count, duration, ticks } from "./time";
 import { h } from "./dom";
-import { hatchOfRule } from "./hatching";
 import type { View } from "./view";
 
 type Margins = () => { left: number; right: number };
@@ -28,8 +27,9 @@ export function charts(m: Model, view: View, margins: Margins): Charts {
   let drawn = 0;
 
   const draw = () => {
+    const began = performance.now();
     const width = element.clientWidth;
-    const edges = m.latencies.edges(view.from, view.to, Math.max(10, Math.floor(width / 9)));
+    const edges = m.latencies.edges(view.from, view.to, bins(m, view, width));
     const data = [latencies(m, edges), rates(m, edges)];
     plots.forEach((plot, i) => {
       if (plot.width !== width) plot.setSize({ width, height: plot.height });
@@ -39,6 +39,9 @@ export function charts(m: Model, view: View, margins: Margins): Charts {
       });
     });
     said.textContent = inView(m, view);
+    element.dataset.from = String(Math.round(view.from));
+    element.dataset.to = String(Math.round(view.to));
+    element.dataset.took = (performance.now() - began).toFixed(1);
     element.dataset.drawn = String(++drawn);
   };
   const make = () => {
@@ -68,6 +71,13 @@ export function charts(m: Model, view: View, margins: Margins): Charts {
       new ResizeObserver(schedule).observe(element);
     },
   };
+}
+
+/** So many that a bin has some calls to tell of, and some pixels to be seen. */
+function bins(m: Model, view: View, width: number): number {
+  const { at } = m.latencies;
+  const calls = lowerBound(at, view.to) - lowerBound(at, view.from);
+  return Math.max(8, Math.min(Math.floor(width / 9), Math.floor(calls / 8)));
 }
 
 function latencies(m: Model, edges: number[]): uPlot.AlignedData {
@@ -151,10 +161,27 @@ function bands(u: uPlot, m: Model): void {
     ctx.globalAlpha = 1;
   };
   for (const band of m.story.bands) {
-    draw(band.from, band.to, p.fault, 0.07);
-    draw(band.from, band.to, hatch(ctx, p.fault, hatchOfRule(m.story, band.rule)), 0.16);
+    draw(band.from, band.to, p.fault, 0.08);
+    for (const at of [band.from, band.to]) edge(u, at, p.fault);
   }
   for (const outage of m.story.unavailable) draw(outage.from, outage.to, hatch(ctx, p.violated, "-", 5), 0.35);
+}
+
+/** When a fault began or ended, as on the timeline. */
+function edge(u: uPlot, at: number, colour: string): void {
+  const { ctx, bbox } = u;
+  const x = Math.round(u.valToPos(at, "x", true)) + 0.5;
+  if (x < bbox.left || x > bbox.left + bbox.width) return;
+  ctx.save();
+  ctx.strokeStyle = colour;
+  ctx.globalAlpha = 0.55;
+  ctx.lineWidth = 1;
+  ctx.setLineDash([3, 4]);
+  ctx.beginPath();
+  ctx.moveTo(x, bbox.top);
+  ctx.lineTo(x, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.restore();
 }
 
 function latencyOptions(m: Model, view: View, margins: Margins, width: number): uPlot.Options {
@@ -177,7 +204,7 @@ function latencyOptions(m: Model, view: View, margins: Margins, width: number): 
     axes: [base.axes?.[0] ?? {}, { ...base.axes?.[1], splits: () => decades(range) }],
     hooks: { ...base.hooks, drawAxes: [(u) => scatter(u, m, view)] },
     series: [
-      { label: "from", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
+      { label: "at", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
       line("p50", p.p50, [], 2), line("p90", p.p90, [6, 3], 1.5), line("p99", p.p99, [2, 3], 1.5),
     ],
   };
@@ -201,7 +228,8 @@ function scatter(u: uPlot, m: Model, view: View): void {
   ctx.beginPath();
   ctx.rect(left, top, width, height);
   ctx.clip();
-  const size = POINT * scale;
+  // Few are drawn large enough to be seen.
+  const size = (points.last - points.first < 400 ? 4 : POINT) * scale;
   const y0 = u.scales.y.min ?? 1;
   const y1 = u.scales.y.max ?? 10;
   const high = height / Math.log(y1 / y0);
@@ -235,7 +263,7 @@ function rateOptions(m: Model, view: View, margins: Margins, width: number): uPl
     ...base,
     scales: { ...base.scales, y: { range: (_, __, max) => [0, Math.max(1, (max ?? 1) * 1.1)] } },
     series: [
-      { label: "from", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
+      { label: "at", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
       { ...line("answered", p.ok, []), fill: `${p.ok}22` },
       line("failed", p.failed, [6, 3]), line("unknown", p.unknown, [2, 3]),
     ],

@@ -23,7 +23,7 @@ export class Details {
       h("h3", {}, `${WORDS[item.kind] === "told" ? "" : `${WORDS[item.kind]}: `}`, h("bdi", {}, item.title)),
       h("p", { class: "soft" }, when(item, 1e6)),
       ...item.lines.map((line) => h("p", {}, line)),
-      evidence.length ? h("ol", { class: "mono" }, ...evidence.map((line) => h("li", {}, line))) : null as never,
+      ...(evidence.length ? [h("ol", { class: "mono" }, ...evidence.map((line) => h("li", {}, line)))] : []),
       h("p", { class: "tools" },
         h("button", { type: "button", onclick: () => this.go(item.from, item.to) }, "Zoom to it"), " ",
         h("button", { type: "button", onclick: () => this.hide() }, "Close")),

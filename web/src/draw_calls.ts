@@ -5,7 +5,7 @@ import { ofCall, type Item } from "./items";
 import type { Lane } from "./layout";
 import type { ClientLane, Strip } from "./model";
 import type { Pen } from "./pen";
-import { merged } from "./scan";
+import { lowerBound, merged } from "./scan";
 import { plural } from "./time";
 
 const WIDE = 2.5;
@@ -15,66 +15,108 @@ export function calls(pen: Pen): void {
     const client = pen.m.clients[pen.l.firstClient + i];
     const y = lane.top + lane.height / 2;
     pen.line(pen.p.faint, pen.l.left, y + 0.5, pen.l.left + pen.plotWidth, y + 0.5);
-    strip(pen, lane, client, client.ok, answered);
-    strip(pen, lane, client, client.failed, failed);
-    strip(pen, lane, client, client.unknown, unknown);
+    const high = Math.min(9, lane.height * 0.42);
+    answered(pen, y, high, client.ok);
+    failed(pen, y, high, client.failed);
+    unknown(pen, y, high, client.unknown);
+    pen.hit(pen.l.left, lane.top, pen.l.left + pen.plotWidth, lane.top + lane.height,
+      (at) => under(pen, client, at));
     blamed(pen, lane, client);
   });
 }
 
-type Draw = (pen: Pen, y: number, high: number, x0: number, x1: number, many: boolean) => void;
-
-function strip(pen: Pen, lane: Lane, client: ClientLane, calls: Strip, draw: Draw): void {
+/** Bars of a strip, in pixels; all of a lane become one path, which is drawn at once. */
+function bars(pen: Pen, calls: Strip, put: (x0: number, x1: number, many: boolean) => void): void {
   const { view, pixel } = pen;
-  const y = lane.top + lane.height / 2;
-  const high = Math.min(9, lane.height * 0.42);
   merged(calls.begin, calls.until, view.from, view.to, pixel, WIDE, (first, last, from, to) => {
     const at = pen.stretch(from, to);
     if (!at) return;
-    draw(pen, y, high, at[0], at[1], last > first);
-    pen.hit(at[0], lane.top, at[1], lane.top + lane.height, () =>
-      last > first ? several(pen, client, calls, first, last) : ofCall(pen.m, calls.index[first]));
+    put(at[0], at[1], last > first);
+    pen.primitives++;
   });
 }
 
-function several(pen: Pen, client: ClientLane, calls: Strip, first: number, last: number): Item {
-  const one = ofCall(pen.m, calls.index[first]);
-  return {
-    ...one, to: Math.max(calls.until[last], one.to),
-    title: `${client.name}: ${plural(last - first + 1, "call")}`,
-    lines: [one.lines[1].split(",")[0], "zoom in to tell them apart"],
-  };
+function answered(pen: Pen, y: number, high: number, calls: Strip): void {
+  const one = new Path2D();
+  const several = new Path2D();
+  bars(pen, calls, (x0, x1, many) => {
+    const w = x1 - x0;
+    (many ? several : one).rect(x0, y - high / 2, !many && w > 3 ? w - 1 : w, high);
+  });
+  const { c, p } = pen;
+  c.fillStyle = p.ok;
+  c.fill(one);
+  c.globalAlpha = 0.6;
+  c.fill(several);
+  c.globalAlpha = 1;
 }
 
-const answered: Draw = (pen, y, high, x0, x1, many) => {
-  const w = x1 - x0;
-  if (many) pen.c.globalAlpha = 0.6;
-  pen.fill(pen.p.ok, x0, y - high / 2, !many && w > 3 ? w - 1 : w, high);
-  pen.c.globalAlpha = 1;
-};
+function failed(pen: Pen, y: number, high: number, calls: Strip): void {
+  const boxes = new Path2D();
+  const crosses = new Path2D();
+  bars(pen, calls, (x0, x1) => {
+    const w = Math.max(2, x1 - x0);
+    boxes.rect(x0 + 0.5, y + 0.5, w - 1, high - 1);
+    if (w < 10) return;
+    crosses.moveTo(x1 - high, y);
+    crosses.lineTo(x1 - 1, y + high);
+    crosses.moveTo(x1 - high, y + high);
+    crosses.lineTo(x1 - 1, y);
+  });
+  const { c, p } = pen;
+  c.fillStyle = p.paper;
+  c.fill(boxes);
+  c.strokeStyle = p.failed;
+  c.lineWidth = 1;
+  c.stroke(boxes);
+  c.stroke(crosses);
+}
 
-const failed: Draw = (pen, y, high, x0, x1) => {
-  const w = Math.max(2, x1 - x0);
-  pen.fill(pen.p.paper, x0, y, w, high);
-  pen.box(pen.p.failed, x0, y, w, high);
-  if (w < 10) return;
-  pen.line(pen.p.failed, x1 - high, y, x1 - 1, y + high);
-  pen.line(pen.p.failed, x1 - high, y + high, x1 - 1, y);
-};
-
-const unknown: Draw = (pen, y, high, x0, x1) => {
-  const w = Math.max(2, x1 - x0);
+/** Open at their end: nobody knows when, or whether, they took effect. */
+function unknown(pen: Pen, y: number, high: number, calls: Strip): void {
+  const posts = new Path2D();
+  const rails = new Path2D();
+  const marks: number[] = [];
   const top = y - high - 0.5;
-  pen.fill(pen.p.unknown, x0, top, Math.min(2, w), high + 1);
-  if (w < 4) return;
-  // Open at its end: nobody knows when, or whether, it took effect.
-  pen.line(pen.p.unknown, x0, top + 0.5, x1, top + 0.5, [4, 3]);
-  pen.line(pen.p.unknown, x0, y - 0.5, x1, y - 0.5, [4, 3]);
-  if (w < 16) return;
+  bars(pen, calls, (x0, x1) => {
+    const w = Math.max(2, x1 - x0);
+    posts.rect(x0, top, 2, high + 1);
+    if (w < 4) return;
+    rails.moveTo(x0, top + 0.5);
+    rails.lineTo(x1, top + 0.5);
+    rails.moveTo(x0, y - 0.5);
+    rails.lineTo(x1, y - 0.5);
+    if (w >= 16) marks.push(x0 + 5);
+  });
+  const { c, p } = pen;
+  c.fillStyle = c.strokeStyle = p.unknown;
+  c.fill(posts);
+  c.lineWidth = 1;
+  c.setLineDash([4, 3]);
+  c.stroke(rails);
+  c.setLineDash([]);
   pen.font(Math.min(10, high + 1), 700);
-  pen.c.textBaseline = "middle";
-  pen.text(pen.p.unknown, "?", x0 + 5, y - high / 2, 12);
-};
+  c.textBaseline = "middle";
+  for (const x of marks) pen.text(p.unknown, "?", x, y - high / 2, 12);
+}
+
+/** The call at a time, of those that differ most from the rest first. */
+function under(pen: Pen, client: ClientLane, at: number): Item | null {
+  const near = 2 * pen.pixel;
+  for (const calls of [client.unknown, client.failed, client.ok]) {
+    const last = lowerBound(calls.begin, at + near) - 1;
+    if (last < 0 || calls.until[last] < at - near) continue;
+    const first = lowerBound(calls.begin, at - near);
+    if (first >= last) return ofCall(pen.m, calls.index[last]);
+    const one = ofCall(pen.m, calls.index[first]);
+    return {
+      ...one, to: Math.max(calls.until[last], one.to),
+      title: `${client.name}: ${plural(last - first + 1, "call")}`,
+      lines: [one.lines[1].split(",")[0], "zoom in to tell them apart"],
+    };
+  }
+  return null;
+}
 
 /** Those that a violation is about are above everything, however many others there are. */
 function blamed(pen: Pen, lane: Lane, client: ClientLane): void {

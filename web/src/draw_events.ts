@@ -65,7 +65,9 @@ function said(pen: Pen, group: Group, first: Item, y: number, room: number): voi
   pen.font(11, n > 1 ? 600 : 400);
   pen.c.textBaseline = "middle";
   const text = n > 1 ? `×${n}` : first.title;
-  if (room > 24) pen.text(n > 1 ? pen.p.ink : pen.p.soft, text, group.x + 9, y, Math.min(room, 240));
+  // A few letters say nothing; the sign can be asked.
+  if (room < Math.min(70, pen.measure(text))) return;
+  pen.text(n > 1 ? pen.p.ink : pen.p.soft, text, group.x + 9, y, Math.min(room, 240));
 }
 
 const ORDER: Kind[] = ["alarm", "died", "election", "done", "switched", "leader", "term", "told"];

@@ -8,20 +8,24 @@ import { touched } from "./layout";
 
 export function axis(pen: Pen): void {
   const { l, p, view } = pen;
+  for (const tick of ticks(view.from, view.to, pen.plotWidth / 100).at) {
+    const x = Math.round(pen.x(tick)) + 0.5;
+    pen.line(p.faint, x, l.axis.top + l.axis.height - 4, x, l.height);
+  }
+}
+
+/** The ticks' times; they may reach into the margins. */
+export function times(pen: Pen): void {
+  const { l, p, view } = pen;
   const { at, step } = ticks(view.from, view.to, pen.plotWidth / 100);
   pen.font(11);
   pen.c.textBaseline = "middle";
-  pen.c.textAlign = "center";
   for (const tick of at) {
-    const x = Math.round(pen.x(tick)) + 0.5;
-    pen.line(p.faint, x, l.axis.top + l.axis.height - 4, x, l.height);
     const text = clock(tick, step);
-    const half = pen.measure(text) / 2;
-    if (x - half >= l.left - 20 && x + half <= pen.width) {
-      pen.text(p.soft, text, x, l.axis.top + 10, 200);
-    }
+    const wide = pen.measure(text);
+    const x = Math.max(l.left, Math.min(pen.width - wide - 2, pen.x(tick) - wide / 2));
+    pen.text(p.soft, text, x, l.axis.top + 10, wide + 1);
   }
-  pen.c.textAlign = "left";
 }
 
 export function phases(pen: Pen): void {
@@ -132,6 +136,12 @@ export function tints(pen: Pen): void {
   }
 }
 
+/** Where the next time without a write begins, in pixels. */
+function outagesAfter(pen: Pen, place: number): number {
+  const next = pen.m.story.unavailable[place + 1];
+  return next ? pen.x(next.from) : pen.l.left + pen.plotWidth;
+}
+
 export function outages(pen: Pen): void {
   const { c, l, p } = pen;
   if (!l.outages) return;
@@ -152,10 +162,13 @@ export function outages(pen: Pen): void {
     pen.box(p.violated, at[0], top + 2, w, height - 5);
     const text = duration(item.to - item.from);
     const need = pen.measure(text);
+    const place = outagesAfter(pen, item.place);
     if (need + 8 <= w) {
       const x = (at[0] + at[1] - need) / 2;
       pen.fill(p.paper, x - 3, top + 3, need + 6, height - 7);
       pen.text(p.ink, text, x, top + height / 2, need + 1);
+    } else if (at[1] + need + 12 < place) {
+      pen.text(p.ink, text, at[1] + 5, top + height / 2, need + 1);
     }
     pen.hit(at[0], top + 2, at[1], top + height - 3, item);
   }

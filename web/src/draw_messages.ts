@@ -57,7 +57,6 @@ export function limit(plotWidth: number): number {
 /** Which messages are in view, and whether each is drawn. */
 export function inView(pen: Pen): { first: number; last: number; drawn: boolean } {
   const { at } = pen.m.messages;
-  // A message that is late by less than half a view may come into it.
   const first = lowerBound(at, pen.view.from);
   const last = lowerBound(at, pen.view.to, first);
   return { first, last, drawn: last - first <= limit(pen.plotWidth) };
@@ -67,11 +66,15 @@ export function arrows(pen: Pen): void {
   const { first, last, drawn } = inView(pen);
   if (!drawn) return;
   const labelled = last - first <= pen.plotWidth / 22;
-  const taken: [number, number, number, number][] = [];
+  const taken: Box[] = [];
+  // What was sent before may arrive in view; of those, too, no more than there is room for.
+  const { at, delay, longest } = pen.m.messages;
+  const before = Math.max(lowerBound(at, pen.view.from - longest), first - limit(pen.plotWidth));
+  for (let i = before; i < first; i++) if (at[i] + delay[i] >= pen.view.from) arrow(pen, i, null);
   for (let i = first; i < last; i++) arrow(pen, i, labelled ? taken : null);
 }
 
-function arrow(pen: Pen, i: number, taken: [number, number, number, number][] | null): void {
+function arrow(pen: Pen, i: number, taken: Box[] | null): void {
   const { p, l, m } = pen;
   const t = m.messages;
   const from = l.nodes[t.from[i]];
@@ -91,7 +94,7 @@ function arrow(pen: Pen, i: number, taken: [number, number, number, number][] | 
   pen.line(colour, x0, y0, x1, y1, stopped ? [4, 3] : kind.includes("answer") ? [1, 2] : []);
   if (stopped) glyph(pen, "cross", x1, y1, colour, 5);
   else head(pen, x0, y0, x1, y1, colour);
-  if (taken) name(pen, kind, x0, y0, down, colour, taken);
+  if (taken) name(pen, kind, x0, y0, down, colour, taken, x1 - x0 > 8);
   const near = 4;
   pen.hit(Math.min(x0, x1) - near, Math.min(y0, y1), Math.max(x0, x1) + near, Math.max(y0, y1),
     () => ofMessage(m, i));
@@ -111,19 +114,28 @@ function head(pen: Pen, x0: number, y0: number, x1: number, y1: number, colour: 
   pen.primitives++;
 }
 
-/** The kind, beside the arrow's begin, where no other word stands. */
+type Box = [number, number, number, number];
+
+/** The kind, beside the arrow's begin, where no other word stands: behind it, or, where the arrow
+ *  leans that way, before it. */
 function name(
-  pen: Pen, kind: string, x: number, y: number, down: boolean, colour: string,
-  taken: [number, number, number, number][],
+  pen: Pen, kind: string, x: number, y: number, down: boolean, colour: string, taken: Box[],
+  leans: boolean,
 ): void {
   pen.font(10.5);
   const text = kind.replaceAll("_", " ");
   const w = pen.measure(text);
   const at = down ? y + 8 : y - 8;
-  const box: [number, number, number, number] = [x + 4, at - 6, x + 8 + w, at + 6];
+  const left = leans ? x - w - 9 : x + 4;
+  const box: Box = [left, at - 6, left + w + 4, at + 6];
   const clash = taken.some((t) => t[0] < box[2] && t[2] > box[0] && t[1] < box[3] && t[3] > box[1]);
-  if (clash || box[2] > pen.l.left + pen.plotWidth) return;
+  if (clash || box[0] < pen.l.left || box[2] > pen.l.left + pen.plotWidth) return;
   taken.push(box);
   pen.c.textBaseline = "middle";
-  pen.text(colour, text, x + 5, at, w + 1);
+  // Words stay readable above hatching.
+  pen.c.strokeStyle = pen.p.paper;
+  pen.c.lineWidth = 3;
+  pen.c.lineJoin = "round";
+  pen.c.strokeText(text, left + 2, at);
+  pen.text(colour, text, left + 2, at, w + 1);
 }

@@ -56,10 +56,15 @@ function roles(pen: Pen, node: number, of: Node, lane: Lane): void {
   });
 }
 
+/** Whether a node with this state has a role at all. */
+function hasRole(state: State): boolean {
+  return state.state === "up" || state.state === "paused";
+}
+
 /** A role while its process did not run is nobody's: only the parts in between are drawn. */
 function drawParts(pen: Pen, node: number, of: Node, role: Role, lane: Lane): void {
   for (const state of of.states) {
-    if (state.state === "down" || state.state === "removed") continue;
+    if (!hasRole(state)) continue;
     const from = Math.max(role.from, state.from);
     const to = Math.min(role.to, state.to);
     const at = to > from && pen.stretch(from, to);
@@ -68,9 +73,7 @@ function drawParts(pen: Pen, node: number, of: Node, role: Role, lane: Lane): vo
 }
 
 function ranAll(of: Node, role: Role): boolean {
-  return !of.states.some(
-    (s) => (s.state === "down" || s.state === "removed") && s.from < role.to && s.to > role.from,
-  );
+  return !of.states.some((s) => !hasRole(s) && s.from < role.to && s.to > role.from);
 }
 
 function roleBar(pen: Pen, node: number, role: Role, lane: Lane, x0: number, x1: number): void {
@@ -93,7 +96,7 @@ function roleBar(pen: Pen, node: number, role: Role, lane: Lane, x0: number, x1:
     if (w > need) pen.fill(p.paper, x0 + 4, top + 4, Math.min(w - 8, pen.measure(`candidate · ${term}`) + 8), BAR - 8);
     if (w > need) inBar(pen, p.ink, ["candidate", term], x0, y, w);
   } else if (role.role === "follower") {
-    pen.fill(p.follower, x0, top + 5, w - gap, BAR - 10);
+    pen.fill(p.follower, x0, top + 3, w - gap, BAR - 6);
     inBar(pen, p.soft, ["follower", term], x0, y, w);
   } else {
     pen.line(p.soft, x0, y, x1 - gap, y, [2, 4]);
@@ -140,7 +143,7 @@ function stateBar(pen: Pen, state: State, lane: Lane, x0: number, x1: number): v
   const kinds = { down: "x", removed: "x", paused: "-", starting: "\\", up: "/" } as const;
   if (state.state !== "paused") pen.fill(p.paper, x0, top, w, BAR);
   else {
-    c.globalAlpha = 0.6;
+    c.globalAlpha = 0.88;
     pen.fill(p.paper, x0, top, w, BAR);
     c.globalAlpha = 1;
   }

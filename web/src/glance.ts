@@ -38,15 +38,15 @@ function done(m: Model, go: Goto): HTMLElement {
     const own = bands.filter((band) => band.rule === name);
     const sum = rules.find((rule) => rule.name === name);
     const does = [...new Set(own.flatMap((band) => band.does))].join(", ");
-    const times = own.slice(0, 4).flatMap((band) => [
-      " ", time(go, band.from, band.to,
+    const times = own.slice(0, 4).flatMap((band, i) => [
+      i ? ", " : "", time(go, band.from, band.to,
         `${clock(band.from, 1e4)}${band.to > band.from ? ` for ${duration(band.to - band.from)}` : ""}`),
     ]);
     const counters = sum && own.every((band) => band.kind === "packets")
-      ? ` ${count(sum.matched)} packets matched, ${count(sum.acted)} acted on.` : "";
-    return h("li", {}, h("strong", {}, h("bdi", {}, name)), does ? `: ${does}.` : ".", ...times,
-      own.length > 4 ? ` and ${plural(own.length - 4, "time")} more.` : "",
-      own.length ? counters : " Never active.");
+      ? `: ${count(sum.matched)} packets matched, ${count(sum.acted)} acted on` : "";
+    return h("li", {}, h("strong", {}, h("bdi", {}, name)), does ? `: ${does}` : "", own.length ? " (" : ", never active", ...times,
+      own.length > 4 ? ` and ${plural(own.length - 4, "time")} more` : "",
+      own.length ? ")" : "", counters);
   });
   return part("Done to the cluster", rows.length ? list(rows, "below") : h("p", {}, "Nothing."));
 }

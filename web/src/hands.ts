@@ -64,8 +64,8 @@ function pointers(t: Timeline): void {
   const up = (event: PointerEvent) => {
     down.delete(event.pointerId);
     if (event.type !== "pointerup" || moved > 6) return;
-    const { x, y } = under(t, event);
-    const item = t.at(x, y);
+    const { x, y, at } = under(t, event);
+    const item = t.at(x, y, at);
     if (item) t.chosen(item);
   };
   t.canvas.addEventListener("pointerup", up);
@@ -77,8 +77,8 @@ function pointers(t: Timeline): void {
 }
 
 function hover(t: Timeline, event: PointerEvent): void {
-  const { x, y } = under(t, event);
-  const item = t.at(x, y);
+  const { x, y, at } = under(t, event);
+  const item = t.at(x, y, at);
   t.canvas.style.cursor = item ? "pointer" : "grab";
   if (item) t.tip.show(item, t.view.span, x, y + 12, t.canvas);
   else t.tip.hide();

@@ -35,7 +35,7 @@ const FAULT_ROWS_MAX = 8;
 const GAP = 10;
 
 export function layout(story: Story, width: number, firstClient = 0): Layout {
-  const left = width < 560 ? 64 : 112;
+  const left = width < 560 ? 76 : 112;
   let top = 0;
   const lane = (height: number, gap = 0): Lane => {
     const at = { top, height };
@@ -46,7 +46,7 @@ export function layout(story: Story, width: number, firstClient = 0): Layout {
   const axis = lane(24, 2);
   const phases = maybe(story.phases.length > 0, 18, 4);
 
-  const faultRow = rows(story.bands, story.run.length / 400);
+  const faultRow = faultRows(story, width - left);
   const needed = Math.max(0, ...faultRow.map((row) => row + 1));
   const shown = Math.min(needed, FAULT_ROWS_MAX);
   const faultHeight = 20;
@@ -72,6 +72,26 @@ export function layout(story: Story, width: number, firstClient = 0): Layout {
     clients, faultHeight, firstClient: first, height: top + 4,
     faultRow: faultRow.map((row) => Math.min(row, FAULT_ROWS_MAX - 1)),
   };
+}
+
+const LETTER = 6.8;
+
+/** A row a rule, where rules are few and do not meet themselves; else as few rows as can be, with
+ *  room for names where that does not take too many. */
+function faultRows(story: Story, width: number): number[] {
+  const { bands, run } = story;
+  const names = [...new Set(bands.map((band) => band.rule))];
+  const own = bands.map((band) => names.indexOf(band.rule));
+  const meets = bands.some((a, i) => bands.some((b, j) =>
+    i < j && own[i] === own[j] && a.from < b.to && b.from < a.to));
+  if (names.length <= 5 && !meets) return own;
+  const pixel = run.length / Math.max(1, width);
+  const named = bands.map(({ rule, from, to }) => {
+    const name = rule.length * LETTER * pixel;
+    return { from, to: to - from > name + 14 * pixel ? to : to + name + 10 * pixel };
+  });
+  const roomy = rows(named);
+  return Math.max(0, ...roomy) < 5 ? roomy : rows(bands, 2 * pixel);
 }
 
 /** From the highest to the lowest lane of those that a band touches. */

@@ -27,13 +27,13 @@ export function legend(m: Model): HTMLElement {
   if (story.alarms.length) out.push(entry("invariant violated", path("M13 1l6 7-6 7-6-7z", "violated filled")));
   if (story.messages.at.length) {
     out.push(entry("message", path("M8 1v11", "soft"), path("M5 9h6l-3 6z", "soft filled")));
-    out.push(entry("dropped", path("M13 0v8", "violated dash"), path("M9 6l8 8M17 6l-8 8", "violated thick")));
+    out.push(entry("dropped", path("M13 0v7", "violated"), path("M9 7l8 8M17 7l-8 8", "violated thick")));
   }
   if (story.lanes.length) {
-    out.push(entry("answered", path("M1 5h23v6H1z", "ok filled")));
-    out.push(entry("failed", path("M1 8.5h23v6H1z", "failed"), path("M18 9l5 5M23 9l-5 5", "failed")));
-    out.push(entry("unknown", path("M1 1h2v7H1z", "unknown filled"), path("M2 1.5h23M2 7.5h23", "unknown dash")));
+    out.push(entry("answered", path("M1 4.5h23v7H1z", "ok filled")));
+    out.push(entry("failed", path("M1 4.5h23v7H1z", "failed"), path("M17 5l6 6M23 5l-6 6", "failed")));
+    out.push(entry("unknown", path("M1 4h2v8H1z", "unknown filled"), path("M2 4.5h23M2 11.5h23", "unknown dash")));
   }
-  if (story.blamed.length) out.push(entry("part of a violation", path("M3 4.5h20v10H3z", "violated thick"), path("M9 0h8l-4 5z", "violated filled")));
+  if (story.blamed.length) out.push(entry("part of a violation", path("M3 7h20v8H3z", "violated thick"), path("M9 0h8l-4 5z", "violated filled")));
   return h("ul", { class: "legend", "aria-label": "Legend" }, ...out);
 }

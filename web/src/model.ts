@@ -36,6 +36,8 @@ export interface Traffic {
   fate: Uint8Array;
   delay: Float64Array;
   stopped: Float64Array;
+  /** The longest delay. */
+  longest: number;
   delayed: Float64Array;
 }
 
@@ -154,6 +156,7 @@ function traffic(
     from: Int32Array.from(columns.from),
     to: Int32Array.from(columns.to),
     delay: Float64Array.from(columns.delay),
+    longest: columns.delay.reduce((a, b) => Math.max(a, b), 0),
     stopped: at.filter((_, i) => fate[i] === DROPPED || fate[i] === RESET),
     delayed: at.filter((_, i) => fate[i] === DELAYED),
   };

@@ -6,13 +6,14 @@ import type { Item } from "./items";
 import type { Palette } from "./theme";
 import type { View } from "./view";
 
-/** Something under the pointer: an item, or whatever can be told of when it is asked. */
+/** Something under the pointer: an item, or what tells of it when it is asked, by the time that the
+ *  pointer is at. */
 export interface Hit {
   x0: number;
   y0: number;
   x1: number;
   y1: number;
-  item: Item | (() => Item);
+  item: Item | ((at: number) => Item | null);
 }
 
 export class Pen {

@@ -61,7 +61,8 @@ export function merged(
     const first = i;
     let end = Math.max(begin[i] + pixel, until[i]);
     for (;;) {
-      const next = lowerBound(begin, end, i + 1);
+      // Not beyond the view: calls may be as close as this to the end of the run.
+      const next = end <= to ? lowerBound(begin, end, i + 1) : upperBound(begin, to, i + 1);
       if (next === i + 1) break;
       const last = next - 1;
       if (until[last] - begin[last] >= wide * pixel) {

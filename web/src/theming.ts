@@ -25,14 +25,20 @@ export function themeButton(): HTMLElement {
 export function printing(draw: () => void): void {
   const root = document.documentElement;
   let theme: string | undefined;
+  let opened: HTMLDetailsElement[] = [];
   addEventListener("beforeprint", () => {
     theme = root.dataset.theme;
     root.dataset.theme = "light";
     root.dataset.printing = "yes";
+    // Paper cannot be opened; logs stay in their files.
+    opened = [...document.querySelectorAll<HTMLDetailsElement>("details:not([open])")]
+      .filter((details) => !details.closest("#logs, #details"));
+    for (const details of opened) details.open = true;
     retheme();
     draw();
   });
   addEventListener("afterprint", () => {
+    for (const details of opened) details.open = false;
     if (theme) root.dataset.theme = theme;
     else delete root.dataset.theme;
     delete root.dataset.printing;

@@ -1,6 +1,6 @@
 // The timeline: one canvas, drawn anew for each view, and what hands can do to it.
 
-import { axis, faults, outages, phases, tints } from "./draw_frame";
+import { axis, faults, outages, phases, times, tints } from "./draw_frame";
 import { arrows, density, inView } from "./draw_messages";
 import { calls } from "./draw_calls";
 import { elections, events } from "./draw_events";
@@ -13,7 +13,7 @@ import type { Model } from "./model";
 import { Pen, type Hit } from "./pen";
 import { onTheme, palette } from "./theme";
 import { Tip } from "./tip";
-import { clock, count, duration } from "./time";
+import { clock, duration, plural } from "./time";
 import type { View } from "./view";
 
 export class Timeline {
@@ -87,11 +87,12 @@ export class Timeline {
   }
 
   /** What is under a point, the nearest to the reader first. */
-  at(x: number, y: number): Item | null {
+  at(x: number, y: number, time: number): Item | null {
     for (let i = this.hits.length - 1; i >= 0; i--) {
       const hit = this.hits[i];
       if (x < hit.x0 || x > hit.x1 || y < hit.y0 || y > hit.y1) continue;
-      return typeof hit.item === "function" ? hit.item() : hit.item;
+      const item = typeof hit.item === "function" ? hit.item(time) : hit.item;
+      if (item) return item;
     }
     return null;
   }
@@ -117,6 +118,7 @@ export class Timeline {
       elections(pen);
       events(pen);
     });
+    times(pen);
     names(pen);
     this.hits = pen.hits;
     this.tell(pen, performance.now() - began);
@@ -146,7 +148,7 @@ export class Timeline {
     const { first, last, drawn } = inView(pen);
     const n = last - first;
     const each = drawn ? "each an arrow" : "zoom in to see each";
-    const messages = n ? `; ${count(n)} messages in view, ${each}` : "";
+    const messages = n ? `; ${plural(n, "message")} in view, ${each}` : "";
     this.status.textContent = `${clock(view.from, view.span / 500)} – ${clock(view.to, view.span / 500)}`
       + `, ${duration(view.span)} of ${duration(view.length)}${messages}`;
     const { dataset } = this.canvas;

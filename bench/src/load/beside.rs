@@ -50,6 +50,7 @@ pub(crate) fn beside(options: &Options) -> Result<(), Fault> {
             urgent: true,
             flavour: None,
             trace: None,
+            pcap: None,
             wire: None,
         },
         lasts: Some(raftq::time::Nanos::from_secs(60)),

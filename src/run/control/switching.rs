@@ -115,6 +115,10 @@ impl<'a> Control<'a> {
             }),
             Command::Status => Some(Answer::json(200, &self.how_it_goes())),
             Command::Watch(from) => Some(self.look(from)),
+            Command::Metrics(format) => {
+                let body = self.measure().document(format).into_bytes();
+                Some(Answer { status: 200, kind: format.kind(), body, allow: None })
+            }
             Command::Switch(name, switch) => self.switch(id, by, name, switch)?,
             Command::Load(name, text) => self.load(id, by, name, text),
         })

@@ -5,6 +5,7 @@
 
 use crate::rules::SetArg;
 use crate::rules::scenario::{Replacements, Scenario, TopologyWord};
+use crate::run::trace::CaptureWord;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -50,6 +51,9 @@ pub struct Recipe {
     /// Whether every packet was logged.
     #[serde(default)]
     pub trace: bool,
+    /// Which packets were captured.
+    #[serde(default)]
+    pub capture: CaptureWord,
     /// The folder of the run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<String>,
@@ -75,6 +79,7 @@ impl Recipe {
             args: replace.args.clone(),
             sets: replace.sets.iter().map(SetArg::to_string).collect(),
             trace,
+            capture: CaptureWord::default(),
             repeats: None,
         }
     }
