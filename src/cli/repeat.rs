@@ -1,5 +1,6 @@
 //! `raftq run --repeat N`: the same scenario many times.
 
+use super::report;
 use super::run::{self, Ended, Job, RunArgs};
 use crate::kernel::clock;
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT};
@@ -90,7 +91,8 @@ impl Runner for Real {
         job.quiet = true;
         let made = run::prepare(&job).and_then(|(experiment, _)| run::execute(experiment));
         let (result, network_ended) = match made {
-            Ok((summary, _)) => {
+            Ok((summary, folder)) => {
+                report::line(&folder);
                 let ended = summary.network.interrupted;
                 (Ok(Box::new(summary)), ended)
             }

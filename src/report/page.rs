@@ -128,8 +128,22 @@ fn reason(verdict: &VerdictInfo) -> String {
     let cause = findings.iter().find(|finding| finding.verdict == *word);
     cause
         .map(|finding| format!("{}: {}", finding.check, sentence(&opening(&finding.detail))))
-        .or_else(|| warnings.first().map(|warning| sentence(&opening(warning)).to_owned()))
-        .unwrap_or_default()
+        .or_else(|| {
+            let cause = warnings.iter().find(|warning| is_cause(word, warning));
+            cause.map(|warning| sentence(&opening(warning)).to_owned())
+        })
+        .unwrap_or_else(|| "Why stands in the warnings below.".into())
+}
+
+/// Whether a verdict that is no finding's follows from a warning: others stand before it that only
+/// have to be known.
+fn is_cause(word: &str, warning: &str) -> bool {
+    let any = |words: &[&str]| words.iter().any(|one| warning.contains(one));
+    match word {
+        "a rule never matched" => any(&["never matched"]),
+        "undecided" => any(&["lost", "leaky", "removed", "stopped", "no room", "no summary", "unseen"]),
+        _ => false,
+    }
 }
 
 /// The first paragraph in one line: evidence is wrapped for terminals, and goes on with a table.
@@ -303,6 +317,18 @@ mod tests {
         assert_eq!(holds, page(&story.clone()));
         story.verdict.word = "violated".into();
         assert_ne!(holds, page(&story));
+    }
+
+    #[test]
+    fn a_rule_that_never_matched_is_named_and_not_whatever_was_warned_of_first() {
+        let verdict = VerdictInfo {
+            word: "a rule never matched".into(),
+            warnings: vec!["somebody's firewall drops, too".into(), "rule `cut` never matched".into()],
+            ..VerdictInfo::default()
+        };
+        assert_eq!(reason(&verdict), "rule `cut` never matched");
+        let verdict = VerdictInfo { word: "failed".into(), ..verdict };
+        assert_eq!(reason(&verdict), "Why stands in the warnings below.");
     }
 
     #[test]

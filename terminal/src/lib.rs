@@ -9,21 +9,28 @@
 pub mod svg;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use raftq_harness::clock::wait_for;
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a program has to leave once its terminal is gone, and how often that is looked for.
+const PATIENCE: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(10);
 
 /// Columns and rows.
 pub type Size = (u16, u16);
 
-/// A terminal with a program on it. Dropping it closes the terminal, which is told to the program
-/// by SIGHUP.
+/// A terminal with a program on it. Dropping it ends the program: by SIGHUP, as the end of a terminal
+/// does, and where that does not within two seconds, by SIGKILL.
 pub struct Terminal {
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
+    /// None once it was given away.
+    child: Option<Box<dyn Child + Send + Sync>>,
     screen: Arc<Mutex<vt100::Parser>>,
     closed: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
@@ -64,6 +71,7 @@ impl Terminal {
             }
         })?;
         let master = pair.master;
+        let child = Some(child);
         Ok(Self { master, keys, child, screen, closed, reader: Some(reader), before })
     }
 
@@ -124,24 +132,49 @@ impl Terminal {
     /// The program's process.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        self.child.process_id().map_or(0, u32::cast_signed)
+        let pid = self.child.as_ref().and_then(|child| child.process_id());
+        pid.map_or(0, u32::cast_signed)
     }
 
     /// The program's exit code once it has ended; none is of a program that a signal has ended.
     pub fn ended(&mut self) -> io::Result<Option<Option<u32>>> {
-        let status = self.child.try_wait()?;
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let status = child.try_wait()?;
         Ok(status.map(|status| status.signal().is_none().then(|| status.exit_code())))
     }
 
     /// Closes it as a window is closed: nobody reads what the program writes any more. Needs a
     /// program that still writes, or has ended. Gives what is left of the program.
+    ///
+    /// # Panics
+    ///
+    /// Never: a terminal has its program until it is closed.
     #[must_use]
     pub fn close(mut self) -> Box<dyn Child + Send + Sync> {
         self.closed.store(true, Ordering::Release);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-        self.child
+        self.child.take().expect("it has its program until it is closed")
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+        let Some(child) = &mut self.child else { return };
+        let pid = child.process_id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        let is_over = |child: &mut Box<dyn Child + Send + Sync>| {
+            matches!(child.try_wait(), Ok(Some(_)) | Err(_))
+        };
+        if let (Some(pid), false) = (pid, is_over(child)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
+            let ended = || is_over(child).then_some(());
+            if wait_for("the program to end", PATIENCE, STEP, ended).is_err() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
     }
 }
 
