@@ -210,8 +210,8 @@ fn perform(
 }
 
 impl Came {
-    /// Prints it, closes the folder, and gives the exit code; as many of the warnings as `told` were
-    /// seen already.
+    /// Prints it, closes the folder, and gives the exit code; as many of the warnings as `told`
+    /// were seen already.
     fn tell(self, told: usize, json: bool) -> ExitCode {
         let outcome = match self.result {
             Ok(outcome) => outcome.judged(),

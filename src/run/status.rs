@@ -18,6 +18,7 @@ const PLAIN: Nanos = Nanos::from_secs(10);
 
 /// Writes to stderr.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own")]
 pub struct Status {
     terminal: bool,
     color: bool,

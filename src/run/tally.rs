@@ -124,3 +124,58 @@ impl Teller {
         self.tally.nodes[usize::from(node.0)].role.set(number as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Inputs, Source};
+    use crate::time::Nanos;
+    use crate::wire::{Message, Way};
+
+    fn said(from: u16, kind: Kind, term: u64) -> Event {
+        let message = Message { term: Some(term), ..Message::new(kind) };
+        Event::Seen(Seen {
+            at: Nanos(1),
+            flow: 1,
+            way: Way::There,
+            opened: None,
+            from: Some(NodeId(from)),
+            to: None,
+            message,
+            entries: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn nodes_are_what_they_last_said_and_what_others_say_ends_it() {
+        let nodes = "{ a: 10.0.0.1:1, b: 10.0.0.2:1, c: 10.0.0.3:1 }";
+        let text = format!("cluster: {{ protocol: etcd, nodes: {nodes} }}\nrules: []\n");
+        let inputs = Inputs {
+            rules: Source::new("rules", text),
+            cluster: None,
+            sets: Vec::new(),
+            roles: None,
+            seed: None,
+        };
+        let mut teller = Teller::new(&inputs.compile().expect("a cluster").table);
+        let tally = teller.tally();
+        let roles = || [0, 1, 2].map(|i| tally.node(NodeId(i)).0);
+        assert_eq!((roles(), tally.term()), ([Role::Unknown; 3], None));
+        teller.see(&said(0, Kind::Append, 2));
+        teller.see(&said(1, Kind::AppendAnswer, 2));
+        assert_eq!(roles(), [Role::Leader, Role::Follower, Role::Unknown]);
+        // Two stand for the next term; the second one is told by no turn.
+        teller.see(&said(1, Kind::VoteRequest, 3));
+        teller.see(&said(2, Kind::VoteRequest, 3));
+        assert_eq!(roles()[1..], [Role::Candidate, Role::Candidate]);
+        // By what one of them says neither of the others is any more what it was.
+        teller.see(&said(2, Kind::Append, 3));
+        assert_eq!(roles(), [Role::Follower, Role::Follower, Role::Leader]);
+        assert_eq!(tally.term(), Some(3));
+        assert_eq!(tally.node(NodeId(0)), (Role::Follower, Some(2), 1));
+        teller.see(&Event::Missed { at: Nanos(2), messages: 7 });
+        let count = |kind| tally.kinds().find(|(of, _)| *of == kind).map(|(_, count)| count);
+        assert_eq!((count(Kind::Append), count(Kind::VoteRequest)), (Some(2), Some(2)));
+        assert_eq!(tally.missed(), 7);
+    }
+}

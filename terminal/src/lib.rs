@@ -48,6 +48,8 @@ impl Terminal {
         let pair = native_pty_system().openpty(pty_size(size)).map_err(io::Error::other)?;
         let mut command = CommandBuilder::new(program);
         command.args(args);
+        // It would be the user's home.
+        command.cwd(std::env::current_dir()?);
         command.env("TERM", "xterm-256color");
         for (name, value) in env {
             command.env(name, value);

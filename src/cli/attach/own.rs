@@ -1,5 +1,5 @@
-//! Attaching behind a live view: the view has the terminal and hears signals, raftq runs on a thread
-//! beside it and is told by mail to end.
+//! Attaching behind a live view: the view has the terminal and hears signals, raftq runs on a
+//! thread beside it and is told by mail to end.
 
 use super::{AttachArgs, FlavourArg, perform};
 use crate::kernel::signals::{Signals, Wish};

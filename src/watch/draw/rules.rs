@@ -54,6 +54,10 @@ fn marked(mut line: Line<'_>, theme: Theme) -> Line<'_> {
     if let Some(first) = line.spans.first_mut() {
         first.content = first.content.replacen(' ', ">", 1).into();
     }
+    // Colours that are turned round as well would be hard to read.
+    for span in &mut line.spans {
+        span.style = Style::new();
+    }
     line.style(theme.chosen())
 }
 
