@@ -37,8 +37,8 @@ pub const VERSION: u32 = 1;
 const RUNS_MAX: usize = 2_000;
 
 /// Where there is one group only.
-const NOTHING_ELSE: &str = "there is nothing to compare these runs with: name others, too, or say by \
-                            --baseline which of them are the former ones";
+const NOTHING_ELSE: &str = "there is nothing to compare these runs with: name others, too, or say \
+                            by --baseline which of them are the former ones";
 
 /// Everything.
 #[derive(Debug, Serialize)]
