@@ -115,7 +115,7 @@ impl View {
             let cells = row.verdicts.iter().enumerate().map(|(i, verdicts)| CellView {
                 text: verdicts.text(),
                 range: String::new(),
-                mark: i.checked_sub(1).map_or("", |i| row.judged[i].mark.word()),
+                mark: i.checked_sub(1).map_or("", |i| row.judged[i].mark.word_of_check()),
             });
             let p = row.judged.first().and_then(|judged| judged.adjusted_p);
             RowView { cells: cells.collect(), p: probability(p), ..RowView::of(&row.check) }

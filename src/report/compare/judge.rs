@@ -2,7 +2,9 @@
 //!
 //! Each measure is compared by ranks, each check by how often it was violated. Many rows are looked
 //! at together, so that one of them would be out of line by chance alone: the level is that of the
-//! false discovery rate over all rows of two groups in which anything could be found.
+//! false discovery rate, over the rows of a family in which anything could be found. The families
+//! are the checks, the main measures, and the others. What would be a difference if it had been
+//! looked at alone is unclear.
 
 use super::measure::Side;
 use super::{CheckRow, Comparison, Group, MeasureRow, Verdicts};
@@ -21,6 +23,8 @@ pub enum Mark {
     More,
     /// The same.
     Fewer,
+    /// It would be beyond noise by itself, but not among so many rows.
+    Unclear,
     /// No more than chance makes.
     WithinNoise,
     /// There are not enough runs to tell.
@@ -30,6 +34,15 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// Its word beside a check; that all runs hold in both groups needs none.
+    #[must_use]
+    pub(super) const fn word_of_check(self) -> &'static str {
+        match self {
+            Self::WithinNoise => "",
+            mark => mark.word(),
+        }
+    }
+
     /// Its word in tables.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -38,6 +51,7 @@ impl Mark {
             Self::Worse => "worse",
             Self::More => "more",
             Self::Fewer => "fewer",
+            Self::Unclear => "unclear",
             Self::WithinNoise => "noise",
             Self::TooFew | Self::NotMeasured => "",
         }
@@ -72,6 +86,8 @@ pub struct Conclusion {
     pub worse: Vec<String>,
     /// Rows that differ where neither side is better.
     pub other: Vec<String>,
+    /// Rows of which more runs would tell.
+    pub unclear: Vec<String>,
     /// In words.
     pub said: String,
 }
@@ -101,8 +117,10 @@ pub(super) fn judge(comparison: &mut Comparison) {
             });
             tests.push(ranks_differ(&a, &b));
         }
-        let looked_at: Vec<f64> = tests.iter().flatten().filter(|t| able(t)).map(|t| t.p).collect();
-        let mut adjusted = adjusted(&looked_at).into_iter();
+        let families: Vec<u8> = (checks.iter().map(|_| 0))
+            .chain(measures.iter().map(|row| if row.main { 1 } else { 2 }))
+            .collect();
+        let adjusted = by_family(&tests, &families);
         for (i, test) in tests.into_iter().enumerate() {
             let (judged, side) = match i.checked_sub(checks.len()) {
                 None => (&mut checks[i].judged[at], Side::Lower),
@@ -112,13 +130,34 @@ pub(super) fn judge(comparison: &mut Comparison) {
                 }
             };
             let Some(test) = test else { continue };
-            let adjusted = if able(&test) { adjusted.next() } else { None };
             judged.p = Some(test.p);
-            judged.adjusted_p = adjusted;
-            judged.mark = mark(test, adjusted, side, first.runs.len().min(other.runs.len()));
+            judged.adjusted_p = adjusted[i];
+            judged.mark = mark(test, adjusted[i], side, first.runs.len().min(other.runs.len()));
         }
-        conclusions.push(conclude(first, other, at, looked_at.len(), checks, measures));
+        conclusions.push(conclude(
+            first,
+            other,
+            at,
+            adjusted.iter().any(Option::is_some),
+            checks,
+            measures,
+        ));
     }
+}
+
+/// What each row is to be compared with the level by, as many of its family are looked at; none
+/// where nothing could be found.
+fn by_family(tests: &[Option<Test>], families: &[u8]) -> Vec<Option<f64>> {
+    let mut all = vec![None; tests.len()];
+    for family in 0..=2 {
+        let p = |i: usize| tests[i].filter(able).map(|test| (i, test.p));
+        let members = (0..tests.len()).filter(|i| families[*i] == family);
+        let (rows, ps): (Vec<usize>, Vec<f64>) = members.filter_map(p).unzip();
+        for (i, adjusted) in rows.into_iter().zip(adjusted(&ps)) {
+            all[i] = Some(adjusted);
+        }
+    }
+    all
 }
 
 /// Whether values like these could have come to a difference at all.
@@ -134,6 +173,7 @@ fn mark(test: Test, adjusted: Option<f64>, side: Side, runs: usize) -> Mark {
         (Some(p), Side::Higher) if p <= ALPHA => Mark::Worse,
         (Some(p), Side::Neither) if p <= ALPHA && test.higher => Mark::More,
         (Some(p), Side::Neither) if p <= ALPHA => Mark::Fewer,
+        (Some(_), _) if test.p <= ALPHA => Mark::Unclear,
         (Some(_), _) => Mark::WithinNoise,
         // All alike in many runs is no lack of runs.
         (None, _) if test.p >= 1.0 && runs >= ENOUGH => Mark::WithinNoise,
@@ -148,7 +188,7 @@ fn conclude(
     first: &Group,
     other: &Group,
     at: usize,
-    looked_at: usize,
+    says_something: bool,
     checks: &[CheckRow],
     measures: &[MeasureRow],
 ) -> Conclusion {
@@ -159,10 +199,10 @@ fn conclude(
         all.map(|(name, _)| name.to_owned()).collect()
     };
     let (better, worse) = (with(&[Mark::Better]), with(&[Mark::Worse]));
-    let neither = with(&[Mark::More, Mark::Fewer]);
+    let (neither, unclear) = (with(&[Mark::More, Mark::Fewer]), with(&[Mark::Unclear]));
     let (a, b) = (&first.letter, &other.letter);
     let (n, m) = (first.runs.len(), other.runs.len());
-    let said = if looked_at == 0 {
+    let said = if !says_something {
         let runs = match (n, m) {
             (1, 1) => "one run each: no statement".to_owned(),
             _ => format!("{n} and {m} runs: too few for a statement"),
@@ -175,7 +215,12 @@ fn conclude(
         let list = |word: &str, names: &[String]| {
             (!names.is_empty()).then(|| format!("{word}: {}", names.join(", ")))
         };
-        let lists = [list("better", &better), list("worse", &worse), list("differs", &neither)];
+        let lists = [
+            list("better", &better),
+            list("worse", &worse),
+            list("differs", &neither),
+            list("unclear, more runs would tell", &unclear),
+        ];
         let found: Vec<String> = lists.into_iter().flatten().collect();
         match found.as_slice() {
             [] => format!(
@@ -187,10 +232,11 @@ fn conclude(
     };
     Conclusion {
         group: b.clone(),
-        says_something: looked_at > 0,
+        says_something,
         better,
         worse,
         other: neither,
+        unclear,
         said: format!("{b} against {a}: {said}"),
     }
 }

@@ -45,35 +45,48 @@ pub struct Measure {
     pub unit: Unit,
     /// Its better side.
     pub better: Side,
+    /// Whether it is one of the few that are judged among themselves: the more rows are looked at
+    /// together, the more runs it takes to find anything in one of them.
+    pub main: bool,
+}
+
+const fn main(measure: Measure) -> Measure {
+    Measure { main: true, ..measure }
 }
 
 const fn lower(key: &'static str, name: &'static str, unit: Unit) -> Measure {
-    Measure { key, name, unit, better: Side::Lower }
+    Measure { key, name, unit, better: Side::Lower, main: false }
 }
 
 const fn higher(key: &'static str, name: &'static str, unit: Unit) -> Measure {
-    Measure { key, name, unit, better: Side::Higher }
+    Measure { key, name, unit, better: Side::Higher, main: false }
 }
 
 /// All of them, in the order in which they are told.
 pub const MEASURES: &[Measure] = &[
-    lower("recovery", "recovery after healing", Unit::Seconds),
-    lower("unavailable_longest", "longest without a write", Unit::Seconds),
+    main(lower("recovery", "recovery after healing", Unit::Seconds)),
+    main(lower("unavailable_longest", "longest without a write", Unit::Seconds)),
     lower("unavailable_sum", "without a write, together", Unit::Seconds),
-    lower("unanswered", "calls not answered", Unit::Percent),
+    main(lower("unanswered", "calls not answered", Unit::Percent)),
     higher("throughput_before", "calls before faults", Unit::PerSecond),
-    higher("throughput_faults", "calls under faults", Unit::PerSecond),
+    main(higher("throughput_faults", "calls under faults", Unit::PerSecond)),
     lower("latency_p50", "latency p50", Unit::Millis),
     lower("latency_p90", "latency p90", Unit::Millis),
     lower("latency_p99", "latency p99", Unit::Millis),
     lower("latency_before_p50", "before faults p50", Unit::Millis),
     lower("latency_before_p90", "before faults p90", Unit::Millis),
-    lower("latency_before_p99", "before faults p99", Unit::Millis),
+    main(lower("latency_before_p99", "before faults p99", Unit::Millis)),
     lower("latency_faults_p50", "under faults p50", Unit::Millis),
     lower("latency_faults_p90", "under faults p90", Unit::Millis),
-    lower("latency_faults_p99", "under faults p99", Unit::Millis),
-    Measure { key: "elections", name: "elections", unit: Unit::Count, better: Side::Neither },
-    lower("election_longest", "longest election", Unit::Seconds),
+    main(lower("latency_faults_p99", "under faults p99", Unit::Millis)),
+    Measure {
+        key: "elections",
+        name: "elections",
+        unit: Unit::Count,
+        better: Side::Neither,
+        main: false,
+    },
+    lower("election_longest", "longest election", Unit::Millis),
 ];
 
 /// A value of a measure; infinite where it never came.

@@ -171,7 +171,7 @@ fn of_summary(summary: &Summary, put: &mut impl FnMut(&'static str, Option<f64>)
         // Whoever led before raftq came was not elected in its sight.
         let stood = || wire.elections.iter().filter(|election| election.candidate.is_some());
         put("elections", Some(stood().count() as f64));
-        let took = stood().filter_map(|election| election.took_s);
+        let took = stood().filter_map(|election| election.took_s.map(|s| s * 1e3));
         put(
             "election_longest",
             took.fold(None, |most: Option<f64>, s| Some(most.map_or(s, |m| m.max(s)))),

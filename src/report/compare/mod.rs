@@ -37,8 +37,8 @@ pub const VERSION: u32 = 1;
 const RUNS_MAX: usize = 2_000;
 
 /// Where there is one group only.
-const NOTHING_ELSE: &str = "there is nothing to compare these runs with: name others, too, or say by \
-                            --baseline which of them are the former ones";
+const NOTHING_ELSE: &str = "there is nothing to compare these runs with: name others, too, or say \
+                            by --baseline which of them are the former ones";
 
 /// Everything.
 #[derive(Debug, Serialize)]
@@ -107,6 +107,8 @@ pub struct MeasureRow {
     pub unit: Unit,
     /// Which side is the better one.
     pub better: Side,
+    /// Whether it is one of the few that are judged among themselves.
+    pub main: bool,
     /// One a group.
     pub spread: Vec<Option<Spread>>,
     /// Against the baseline; one for each group but the first.
@@ -278,6 +280,7 @@ fn measures(groups: &[Group]) -> Vec<MeasureRow> {
             name: measure.name,
             unit: measure.unit,
             better: measure.better,
+            main: measure.main,
             spread: spread.collect(),
             judged: Vec::new(),
         }

@@ -65,7 +65,7 @@ fn wrapped(text: &str, width: u16) -> String {
 }
 
 fn runs(text: &mut String, comparison: &Comparison, width: u16) {
-    let head = ["run", "seed", "verdict", "recovery", "no write", "p99", "calls/s", "elections"];
+    let head = ["run", "seed", "verdict", "recovery", "no write", "p99", "calls/s"];
     let mut rows = table(width, &head);
     let all = comparison.groups.iter().flat_map(|group| group.runs.iter().map(move |r| (group, r)));
     let told = |run: &Measured, key: &str, unit: Unit| {
@@ -79,8 +79,7 @@ fn runs(text: &mut String, comparison: &Comparison, width: u16) {
             told(run, "recovery", Unit::Seconds),
             told(run, "unavailable_longest", Unit::Seconds),
             told(run, "latency_p99", Unit::Millis),
-            told(run, "throughput_faults", Unit::Count),
-            told(run, "elections", Unit::Count),
+            right(run.measure("throughput_faults").map_or("-".into(), |n| format!("{n:.0}"))),
         ]);
     }
     let _ = writeln!(text, "\n{}", rows.trim_fmt());
@@ -99,7 +98,7 @@ fn checks(text: &mut String, comparison: &Comparison, groups: &[Group], width: u
     for row in &comparison.checks {
         let mut cells = vec![Cell::new(&row.check)];
         for (i, verdicts) in row.verdicts.iter().take(groups.len()).enumerate() {
-            let mark = i.checked_sub(1).map_or("", |i| row.judged[i].mark.word());
+            let mark = i.checked_sub(1).map_or("", |i| row.judged[i].mark.word_of_check());
             cells.push(right(format!("{} {mark}", verdicts.text()).trim_end()));
         }
         rows.add_row(cells);
