@@ -184,7 +184,8 @@ fn arrows_come_when_there_is_room_and_until_then_the_page_says_how_to_see_them()
     });
 }
 
-/// What stands beside the pointer where that is on the timeline: the first `most` texts with a word.
+/// What stands beside the pointer wherever it is on the timeline: the first `most` texts with a
+/// word.
 async fn tips(client: &Client, word: &str, most: usize) -> Vec<String> {
     let look = "((word, most) => { \
         const canvas = document.getElementById('timeline-canvas'); \

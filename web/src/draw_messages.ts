@@ -100,7 +100,7 @@ function arrow(pen: Pen, i: number, taken: Box[] | null): void {
   const stub = !stopped && t.delay[i] < 0;
   const x0 = pen.x(t.at[i]);
   const x1 = stopped ? x0 : pen.x(t.at[i] + Math.max(0, t.delay[i]));
-  const y1 = stopped ? y0 + (end - y0) * 0.62 : stub ? y0 + Math.max(-STUB, Math.min(STUB, end - y0)) : end;
+  const y1 = y0 + (end - y0) * (stopped ? 0.62 : stub ? STUB / Math.abs(end - y0) : 1);
   const kind = m.story.kinds[m.story.messages.kind[i]] ?? "";
   const colour = stopped
     ? p.violated
