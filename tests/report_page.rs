@@ -10,7 +10,7 @@ use fantoccini::wd::PrintConfiguration;
 use raftq::report::page::page;
 use raftq::report::story::Story;
 use report_lab::browser::{ask, browse, complaints, devtools, open, press, until};
-use report_lab::{big, holding, hostile, undecided, violated};
+use report_lab::{big, holding, hostile, undecided, untraced, violated};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -181,6 +181,55 @@ fn arrows_come_when_there_is_room_and_until_then_the_page_says_how_to_see_them()
         until(&client, &format!("{TIMELINE}.arrows > 0")).await;
         let said = ask(&client, status).await;
         assert!(said.as_str().is_some_and(|s| s.contains("each an arrow")), "{said}");
+    });
+}
+
+/// What stands beside the pointer wherever it is on the timeline: the first `most` texts with a
+/// word.
+async fn tips(client: &Client, word: &str, most: usize) -> Vec<String> {
+    let look = "((word, most) => { \
+        const canvas = document.getElementById('timeline-canvas'); \
+        const tip = document.querySelector('.tip'); \
+        const box = canvas.getBoundingClientRect(); \
+        const found = new Set(); \
+        for (let y = 4; y < box.height; y += 8) \
+          for (let x = 112; x < box.width && found.size < most; x += 6) { \
+            const at = { clientX: box.left + x, clientY: box.top + y }; \
+            canvas.dispatchEvent(new PointerEvent('pointermove', at)); \
+            const text = [...tip.children].map(line => line.textContent).join('; '); \
+            if (!tip.hidden && text.includes(word)) found.add(text); \
+          } \
+        return [...found] })";
+    let found = ask(client, &format!("{look}({}, {most})", json!(word))).await;
+    let texts = found.as_array().expect("a list").iter();
+    texts.map(|text| text.as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn without_a_trace_no_message_is_said_to_have_passed() {
+    browse(async |client| {
+        open(&client, &written("untraced", &untraced())).await;
+        let legend = ask(&client, "document.querySelector('.legend').textContent").await;
+        let legend = legend.as_str().expect("a text");
+        assert!(legend.contains("message, not known what became of it"), "{legend}");
+        assert!(!legend.contains("dropped"), "{legend}");
+        let of_it = "not known what became of it (run with --trace)";
+        let of_them = "not known what became of them (run with --trace)";
+        let lane = tips(&client, "messages in view", 1).await;
+        assert!(!lane.is_empty(), "the lane of all messages says how many they are");
+        assert!(lane.iter().all(|tip| tip.contains(of_them)), "{lane:#?}");
+        assert!(!lane.iter().any(|tip| tip.contains("dropped or reset")), "{lane:#?}");
+
+        focus_timeline(&client).await;
+        press(&client, &['+'; 12]).await;
+        until(&client, &format!("{TIMELINE}.arrows > 0")).await;
+        let status = "document.querySelector('#timeline .status').innerText";
+        let said = ask(&client, status).await;
+        assert!(said.as_str().is_some_and(|s| s.contains(of_them)), "{said}");
+        let messages = tips(&client, "append entries", 3).await;
+        assert!(!messages.is_empty(), "a message says what it is");
+        assert!(messages.iter().all(|tip| tip.contains(of_it)), "{messages:#?}");
+        silent(&client).await;
     });
 }
 

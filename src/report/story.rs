@@ -406,7 +406,7 @@ pub struct Messages {
     pub kind: Vec<usize>,
     /// -1: not told.
     pub term: Vec<i64>,
-    /// 0 passed or not known, 1 delayed, 2 dropped, 3 reset, 4 changed.
+    /// 0 passed, or not known where `delay` is -1, 1 delayed, 2 dropped, 3 reset, 4 changed.
     pub fate: Vec<u8>,
     /// By raftq; 0 none, -1 not known.
     pub delay: Vec<Micros>,

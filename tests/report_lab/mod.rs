@@ -12,7 +12,7 @@ pub mod browser;
 mod stories;
 mod traffic;
 
-pub use stories::{big, holding, hostile, undecided, violated};
+pub use stories::{big, holding, hostile, undecided, untraced, violated};
 
 /// Numbers that are the same on every machine.
 pub struct Dice(u64);

@@ -328,6 +328,14 @@ fn contradiction(story: &mut Story) {
     }];
 }
 
+/// The same, of a run without a trace: what became of a message is not known of any.
+pub fn untraced() -> Story {
+    let mut story = holding();
+    story.messages.fate.fill(0);
+    story.messages.delay.fill(-1);
+    story
+}
+
 /// An attached session: no clients, no checks, and packets were lost.
 pub fn undecided() -> Story {
     let mut story = holding();

@@ -24,7 +24,7 @@ export function charts(m: Model, view: View, margins: Margins): Charts {
       "figcaption",
       {},
       h("strong", {}, "Latency"),
-      " of each call when it was answered; p50, p90, p99 of answers. Log scale.",
+      " of each call when it was answered or refused; p50, p90, p99 of answers. Log scale.",
     ),
   );
   const throughput = h(
@@ -232,13 +232,9 @@ function latencyOptions(m: Model, view: View, margins: Margins, width: number): 
     paths,
     points: { show: false },
   });
-  // The same over the whole run, so that zooming does not move the ground.
-  const took = m.latencies.took;
-  let [least, most] = [Infinity, 0];
-  for (const us of took) [least, most] = [Math.min(least, us), Math.max(most, us)];
-  const range: [number, number] = took.length
-    ? [10 ** Math.floor(Math.log10(least)), 10 ** Math.ceil(Math.log10(most * 1.01))]
-    : [100, 1e6];
+  // Of all that is drawn, failed calls as well; and the same over the whole run, so that zooming
+  // does not move the ground.
+  const range = m.cloud.range();
   return {
     ...base,
     scales: { ...base.scales, y: { distr: 3, range } },

@@ -1,6 +1,6 @@
 // Messages: how many at each time, and, where there is room for each, an arrow from lane to lane.
 
-import { ofMessage } from "./items";
+import { fates, ofMessage } from "./items";
 import type { Lane } from "./layout";
 import { DELAYED, DROPPED, RESET, type Traffic } from "./model";
 import { glyph, type Pen } from "./pen";
@@ -10,6 +10,7 @@ import { hatch } from "./theme";
 import { count, duration } from "./time";
 
 const BIN = 3;
+const STUB = 14;
 
 /** How many came at each time; those that were stopped stand out by colour and by hatching. */
 export function density(pen: Pen, lane: Lane | null, traffic: Traffic | null, what: string): void {
@@ -34,6 +35,7 @@ export function density(pen: Pen, lane: Lane | null, traffic: Traffic | null, wh
     if (stopped[i]) pen.fill(red, x, base - high(stopped[i]), w - 0.5, high(stopped[i]));
   }
   pen.line(p.line, l.left, base + 0.5, l.left + pen.plotWidth, base + 0.5);
+  const untold = lowerBound(traffic.untold, view.to) - lowerBound(traffic.untold, view.from);
   const bin = view.span / bins;
   pen.hit(l.left, lane.top, l.left + pen.plotWidth, base, () => ({
     kind: "told",
@@ -43,7 +45,7 @@ export function density(pen: Pen, lane: Lane | null, traffic: Traffic | null, wh
     nodes: [],
     title: `${count(sum(all))} ${what} in view`,
     lines: [
-      `${count(sum(stopped))} dropped or reset, ${count(sum(delayed))} delayed`,
+      fates(pen.m, sum(all), sum(stopped), sum(delayed), untold),
       `at most ${count(most)} in ${duration(bin)}; height by square root`,
     ],
   }));
@@ -58,12 +60,18 @@ export function limit(plotWidth: number): number {
   return Math.max(40, Math.floor(plotWidth / 3));
 }
 
-/** Which messages are in view, and whether each is drawn. */
-export function inView(pen: Pen): { first: number; last: number; drawn: boolean } {
-  const { at } = pen.m.messages;
+/** Which messages are in view, of how many of them the fate is not known, and whether each is
+ *  drawn. */
+export function inView(pen: Pen): { first: number; last: number; untold: number; drawn: boolean } {
+  const { at, untold } = pen.m.messages;
   const first = lowerBound(at, pen.view.from);
   const last = lowerBound(at, pen.view.to, first);
-  return { first, last, drawn: last - first <= limit(pen.plotWidth) };
+  return {
+    first,
+    last,
+    untold: lowerBound(untold, pen.view.to) - lowerBound(untold, pen.view.from),
+    drawn: last - first <= limit(pen.plotWidth),
+  };
 }
 
 export function arrows(pen: Pen): void {
@@ -88,9 +96,11 @@ function arrow(pen: Pen, i: number, taken: Box[] | null): void {
   const y0 = down ? bar(from).bottom : bar(from).top;
   const end = down ? bar(to).top : bar(to).bottom;
   const stopped = t.fate[i] === DROPPED || t.fate[i] === RESET;
+  // Where nobody knows when, or whether, it arrived, nothing is drawn at the receiver's lane.
+  const stub = !stopped && t.delay[i] < 0;
   const x0 = pen.x(t.at[i]);
   const x1 = stopped ? x0 : pen.x(t.at[i] + Math.max(0, t.delay[i]));
-  const y1 = stopped ? y0 + (end - y0) * 0.62 : end;
+  const y1 = y0 + (end - y0) * (stopped ? 0.62 : stub ? STUB / Math.abs(end - y0) : 1);
   const kind = m.story.kinds[m.story.messages.kind[i]] ?? "";
   const colour = stopped
     ? p.violated
@@ -100,9 +110,10 @@ function arrow(pen: Pen, i: number, taken: Box[] | null): void {
         ? p.vote
         : p.soft;
   pen.c.lineWidth = 1;
-  pen.line(colour, x0, y0, x1, y1, stopped ? [4, 3] : kind.includes("answer") ? [1, 2] : []);
+  const dash = stopped ? [4, 3] : stub ? [3, 3] : kind.includes("answer") ? [1, 2] : [];
+  pen.line(colour, x0, y0, x1, y1, dash);
   if (stopped) glyph(pen, "cross", x1, y1, colour, 5);
-  else head(pen, x0, y0, x1, y1, colour);
+  else if (!stub) head(pen, x0, y0, x1, y1, colour);
   if (taken) name(pen, kind, x0, y0, down, colour, taken, x1 - x0 > 8);
   const near = 4;
   pen.hit(

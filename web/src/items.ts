@@ -2,7 +2,7 @@
 // details are told of.
 
 import { clock, count, duration } from "./time";
-import type { Model } from "./model";
+import { DELAYED, isTold, type Model } from "./model";
 
 export type Kind =
   | "fault"
@@ -198,12 +198,22 @@ export function ofCall(m: Model, call: number): Item {
 
 const FATES = ["passed", "delayed", "dropped", "reset", "changed"];
 
+/** Said where nobody knows; with a trace of all packets there is nothing that one could do. */
+export function notKnown(m: Model, whom: "it" | "them"): string {
+  return `not known what became of ${whom}${m.packets ? "" : " (run with --trace)"}`;
+}
+
+function became(m: Model, fate: number, delay: number): string {
+  if (!isTold(fate, delay)) return notKnown(m, "it");
+  if (fate === DELAYED && delay < 0) return "delayed, not known for how long";
+  return `${FATES[fate] ?? ""}${delay > 0 ? ` by ${duration(delay)}` : ""}`;
+}
+
 /** A message, told as an item. */
 export function ofMessage(m: Model, i: number): Item {
   const { messages, kinds } = m.story;
   const t = m.messages;
   const delay = t.delay[i];
-  const late = delay > 0 ? ` by ${duration(delay)}` : "";
   const term = messages.term[i] >= 0 ? `term ${messages.term[i]}` : "";
   return {
     kind: "told",
@@ -215,9 +225,16 @@ export function ofMessage(m: Model, i: number): Item {
     lines: [
       `${nodeName(m, t.from[i])} → ${nodeName(m, t.to[i])}`,
       term,
-      `${FATES[t.fate[i]] ?? ""}${late}`,
+      became(m, t.fate[i], delay),
     ].filter(Boolean),
   };
+}
+
+/** What became of those in view, so many of each. */
+export function fates(m: Model, all: number, stopped: number, delayed: number, untold: number) {
+  if (all > 0 && untold === all) return notKnown(m, "them");
+  const rest = untold ? `; of ${count(untold)} it is ${notKnown(m, "them")}` : "";
+  return `${count(stopped)} dropped or reset, ${count(delayed)} delayed${rest}`;
 }
 
 /** When, in words, so precise as the shown span asks for. */

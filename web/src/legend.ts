@@ -47,12 +47,15 @@ export function legend(m: Model): HTMLElement {
     out.push(entry("died", path("M8 3l10 10M18 3 8 13", "violated thick")));
   if (story.alarms.length)
     out.push(entry("invariant violated", path("M13 1l6 7-6 7-6-7z", "violated filled")));
-  if (story.messages.at.length) {
+  const { at, untold } = m.messages;
+  if (at.length > untold.length) {
     out.push(entry("message", path("M8 1v11", "soft"), path("M5 9h6l-3 6z", "soft filled")));
     out.push(
       entry("dropped", path("M13 0v7", "violated"), path("M9 7l8 8M17 7l-8 8", "violated thick")),
     );
   }
+  if (untold.length)
+    out.push(entry("message, not known what became of it", path("M13 2v12", "soft dash")));
   if (story.lanes.length) {
     out.push(entry("answered", path("M1 4.5h23v7H1z", "ok filled")));
     out.push(

@@ -39,6 +39,8 @@ export interface Traffic {
   /** The longest delay. */
   longest: number;
   delayed: Float64Array;
+  /** Those of which nobody knows what became. */
+  untold: Float64Array;
 }
 
 export interface Model {
@@ -170,7 +172,13 @@ function latency(
   ];
 }
 
-function traffic(columns: {
+/** What passed has its delay, 0 where there was none; where that is missing, too, it is not known
+ *  whether it passed. */
+export function isTold(fate: number, delay: number): boolean {
+  return fate !== PASSED || delay >= 0;
+}
+
+export function traffic(columns: {
   at: number[];
   from: number[];
   to: number[];
@@ -188,5 +196,6 @@ function traffic(columns: {
     longest: columns.delay.reduce((a, b) => Math.max(a, b), 0),
     stopped: at.filter((_, i) => fate[i] === DROPPED || fate[i] === RESET),
     delayed: at.filter((_, i) => fate[i] === DELAYED),
+    untold: at.filter((_, i) => !isTold(fate[i], columns.delay[i])),
   };
 }

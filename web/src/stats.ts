@@ -143,6 +143,16 @@ export class Cloud {
     }
   }
 
+  /** The powers of ten that hold every point, and the percentiles of any of them. */
+  range(): [number, number] {
+    const { took } = this.levels[0];
+    let [least, most] = [Infinity, 0];
+    for (const us of took) [least, most] = [Math.min(least, us), Math.max(most, us)];
+    if (!took.length) return [100, 1e6];
+    // A percentile is told as the middle of its bucket, which may be above the highest point.
+    return [10 ** Math.floor(Math.log10(least)), 10 ** Math.ceil(Math.log10(most * 1.02))];
+  }
+
   /** The level for pixels of `pixel` microseconds, and which of its points are in the view. */
   points(from: number, to: number, pixel: number) {
     let level = this.levels[0];

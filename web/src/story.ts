@@ -70,7 +70,7 @@ export interface Story {
     at: number[]; from: number[]; to: number[];  // indices in `nodes`, -1 unknown
     kind: number[];                              // index in `kinds`
     term: number[];                              // -1 not told
-    fate: number[];                              // 0 passed or not known, 1 delayed, 2 dropped, 3 reset, 4 changed
+    fate: number[];                              // 0 passed, or not known where delay is -1, 1 delayed, 2 dropped, 3 reset, 4 changed
     delay: number[];                             // us, by raftq; 0 none, -1 not known
   };
   kinds: string[];

@@ -8,7 +8,7 @@ import { nodes } from "./draw_nodes";
 import { h } from "./dom";
 import { hands } from "./hands";
 import { layout, type Layout } from "./layout";
-import type { Item } from "./items";
+import { notKnown, type Item } from "./items";
 import type { Model } from "./model";
 import { Pen, type Hit } from "./pen";
 import { onTheme, palette } from "./theme";
@@ -163,9 +163,14 @@ export class Timeline {
   /** What tests, and whoever looks into the page, may know of the last redraw. */
   private tell(pen: Pen, took: number): void {
     const { view } = this;
-    const { first, last, drawn } = inView(pen);
+    const { first, last, untold, drawn } = inView(pen);
     const n = last - first;
-    const each = drawn ? "each an arrow" : "zoom in to see each";
+    const none = n > 0 && untold === n;
+    const each = !drawn
+      ? "zoom in to see each"
+      : none
+        ? `each a short line: ${notKnown(this.m, "them")}`
+        : "each an arrow";
     const messages = n ? `; ${plural(n, "message")} in view, ${each}` : "";
     this.status.textContent =
       `${clock(view.from, view.span / 500)} – ${clock(view.to, view.span / 500)}` +

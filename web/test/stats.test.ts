@@ -85,3 +85,32 @@ test("a thinned cloud is small, lies within the whole one and keeps what is rare
   const exact = at.filter((t) => t >= 100e6 && t < 100.1e6).length;
   assert.equal(near.last - near.first, exact, "zoomed in, each call is a point");
 });
+
+test("the scale holds failed calls that are faster or slower than every answer", () => {
+  const n = 5000;
+  const at = Float64Array.from({ length: n }, (_, i) => i * 1000);
+  // Answers of 2 ms, among them one that was refused at once and one after a long wait.
+  const took = new Float64Array(n).fill(2000);
+  const kind = new Uint8Array(n);
+  [took[100], kind[100]] = [150, 1];
+  [took[4000], kind[4000]] = [5e6, 1];
+  const cloud = new Cloud(at, took, kind, n * 1000);
+  assert.deepEqual(cloud.range(), [100, 1e7]);
+  const [least, most] = cloud.range();
+  const shown = cloud.points(0, n * 1000, n);
+  assert.ok(shown.last - shown.first < n, "it is thinned");
+  for (const us of shown.took) assert.ok(us >= least && us <= most, `${us} has no place`);
+});
+
+test("a scale has some height, whatever the points are", () => {
+  const range = (took: number[]) =>
+    new Cloud(
+      Float64Array.from(took.keys()),
+      Float64Array.from(took),
+      new Uint8Array(took.length),
+      10,
+    ).range();
+  assert.deepEqual(range([]), [100, 1e6]);
+  assert.deepEqual(range([1]), [1, 10]);
+  assert.deepEqual(range([1000]), [1000, 10_000]);
+});
