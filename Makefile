@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SCENARIOS := sanity clients restart partition slow flaky wan pause membership snapshot storm
 
 .PHONY: help setup setup-dev build demo demo-etcd test test-bugs test-bugs-wire test-healthy test-all \
-	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode bench-table lint page clean-host
+	$(SCENARIOS:%=test-%) test-deaths check bench bench-clients bench-check bench-decode bench-table lint page pictures clean-host
 
 help:
 	@echo 'make setup       install what is missing (apt), unpack etcd and NATS into .tools/'
@@ -29,6 +29,7 @@ help:
 	@echo 'make bench-decode  what reading a message on the wire costs, on captures of real clusters'
 	@echo 'make bench-table what 10,000 rules cost: to compile, and by packet (needs valgrind)'
 	@echo 'make lint        formatting and lints'
+	@echo 'make pictures    the pictures in the README, made from a real run'
 	@echo 'make page        bundle web/src into web/dist, which is committed (needs npm)'
 	@echo 'make clean-host  remove what killed runs left on this host'
 
@@ -103,6 +104,9 @@ lint: setup-dev
 		tools/run.sh user cargo deny --log-level error check; \
 	else echo 'lint: cargo deny is not installed, so deny.toml is not checked here'; fi
 	@tools/web.sh check
+
+pictures: setup-dev build
+	@tools/run.sh root tools/pictures.sh $(abspath $(TARGET))/release
 
 page: setup-dev
 	@tools/web.sh build

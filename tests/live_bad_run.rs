@@ -248,7 +248,7 @@ fn on_a_narrow_terminal_one_line_tells_the_phase_what_is_left_and_how_fast_clien
     for (phase, part) in
         [("warming up", " s left"), ("faults", "[the lea"), ("settling", " s left")]
     {
-        let is_told = |line: &&&String| line.starts_with(phase) && line.contains(part);
+        let is_told = |line: &&String| line.starts_with(phase) && line.contains(part);
         assert!(lines.iter().any(is_told), "{phase}: {lines:?}");
     }
     for line in lines {

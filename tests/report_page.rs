@@ -97,7 +97,8 @@ fn the_policy_refuses_whatever_is_not_the_pages_own() {
         open(&client, &written("policy", &holding())).await;
         let tries = "window.refused = []; \
             addEventListener('securitypolicyviolation', e => refused.push(e.effectiveDirective)); \
-            const put = (tag, set) => document.body.append(Object.assign(document.createElement(tag), set)); \
+            const put = (tag, set) => \
+              document.body.append(Object.assign(document.createElement(tag), set)); \
             put('script', { textContent: 'document.title = \"owned\"' }); \
             put('style', { textContent: 'body { display: none }' }); \
             put('img', { src: 'http://127.0.0.1:9/x.png' });";
@@ -174,7 +175,7 @@ fn arrows_come_when_there_is_room_and_until_then_the_page_says_how_to_see_them()
         let status = "document.querySelector('#timeline .status').innerText";
         let said = ask(&client, status).await;
         assert!(said.as_str().is_some_and(|s| s.contains("zoom in to see each")), "{said}");
-        assert_eq!(number(&client, &format!("{TIMELINE}.arrows")).await, 0.0);
+        assert_eq!(ask(&client, &format!("{TIMELINE}.arrows")).await, "0");
         focus_timeline(&client).await;
         press(&client, &['+'; 12]).await;
         until(&client, &format!("{TIMELINE}.arrows > 0")).await;
@@ -311,15 +312,13 @@ fn paper_is_light_has_the_verdict_and_what_fits_it() {
     browse(async |client| {
         prefer(&client, "dark", "").await;
         open(&client, &written("print", &violated())).await;
-        client
-            .execute("addEventListener('beforeprint', () => { \
-                const canvas = document.getElementById('timeline-canvas'); \
-                window.paper = { width: canvas.clientWidth, drawn: canvas.width / devicePixelRatio, \
-                  theme: document.documentElement.dataset.theme, \
-                  ground: [...canvas.getContext('2d').getImageData(1, 1, 1, 1).data].slice(0, 3) } })",
-                vec![])
-            .await
-            .expect("it listens");
+        let listen = "addEventListener('beforeprint', () => { \
+            const canvas = document.getElementById('timeline-canvas'); \
+            const ground = canvas.getContext('2d').getImageData(1, 1, 1, 1).data; \
+            window.paper = { drawn: canvas.width / devicePixelRatio, \
+              theme: document.documentElement.dataset.theme, \
+              ground: [...ground].slice(0, 3) } })";
+        client.execute(listen, vec![]).await.expect("it listens");
         let pdf = client.print(PrintConfiguration::default()).await.expect("it prints");
         assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 20_000, "{} bytes", pdf.len());
         fs::write(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("print.pdf"), &pdf)

@@ -224,3 +224,48 @@ fn a_replay_needs_the_folder_of_a_run() {
     fs::write(&path, "").expect("a file");
     assert!(refused().contains("this is a file, not the folder of a run"));
 }
+
+#[test]
+fn several_runs_are_compared_and_what_is_no_run_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |name: &str, summary: &str| {
+        let run = folder.path().join(name);
+        fs::create_dir(&run).expect("a folder");
+        fs::copy(Path::new("tests/summaries").join(summary), run.join("summary.json"))
+            .expect("a summary");
+        run.to_str().expect("a path").to_owned()
+    };
+    let (held, bad) = (run("held", "holds.json"), run("bad", "violated.json"));
+    let page = folder.path().join("page.html");
+    let at = page.to_str().expect("a path");
+    let (code, stdout, stderr) = raftq(&["report", &held, &bad, "--html", at]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for part in [
+        "recovery after healing",
+        "violated",
+        "A and B are of different scenarios: demo and lonely",
+        "one run each: no statement",
+        "no latencies and no throughput",
+    ] {
+        let words = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(part), "{part}:\n{stdout}");
+    }
+    assert!(fs::read_to_string(&page).expect("a page").contains("one run each: no statement"));
+
+    // The others are compared all the same, and the end says that one was not.
+    let none = folder.path().join("none");
+    let none = none.to_str().expect("a path");
+    let (code, stdout, stderr) = raftq(&["report", none, "--baseline", &held, &bad, "--json"]);
+    assert_eq!(code, Some(4), "{stderr}");
+    assert!(stderr.contains("no such folder") && stderr.contains("help: "), "{stderr}");
+    let compared: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(compared["groups"][0]["runs"].as_array().map(Vec::len), Some(2));
+    let refused = |args: &[&str], why: &str| {
+        let (code, _, stderr) = raftq(args);
+        assert_eq!(code, Some(4), "{stderr}");
+        assert!(stderr.contains(why) && stderr.contains("help: "), "{stderr}");
+    };
+    refused(&["report", &held, "--html", at], "nothing to compare it with");
+    refused(&["report", &held, &bad, "--out", at], "--out is for the report of one run");
+    refused(&["report", none, none], "there is no run to compare");
+}

@@ -23,7 +23,8 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let folders = ["src", "adapters", "harness/src", "harness/tests", "bench/src", "tests"];
+    let folders =
+        ["src", "adapters", "harness/src", "harness/tests", "bench/src", "terminal/src", "tests"];
     folders
         .iter()
         .flat_map(|folder| files(&root().join(folder), "rs"))

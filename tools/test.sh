@@ -69,7 +69,7 @@ for line in $programs; do
     esac
 done
 # What they print comes whole, as each ends.
-xargs -r -d '\n' -n 2 -P "$(nproc)" tools/lane.sh "$folder" <"$lanes" || true
+xargs -r -d '\n' -n 2 -P "$(nproc)" tools/lane.sh "$folder" <"$lanes" || failed="$failed lanes"
 for told in "$folder"/*.failed; do
     [ ! -e "$told" ] || failed="$failed $(cat "$told")"
 done

@@ -45,7 +45,9 @@ if (process.argv.includes("--check")) {
     await bundle(scratch);
     for (const name of names) {
       if (!(await same(scratch, name))) {
-        console.error(`web/dist/${name} is not what web/src makes; run \`make page\` and commit it.`);
+        console.error(
+          `web/dist/${name} is not what web/src makes; run \`make page\` and commit it.`,
+        );
         process.exitCode = 1;
       }
     }

@@ -2,8 +2,7 @@
 
 use crate::rules::{self, Compiled, Inputs, Report, SetArg};
 use crate::run::outcome::BAD_INPUT;
-use crate::run::status;
-use crate::run::verdict;
+use crate::run::{repeat, status, verdict};
 use serde_json::json;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -22,6 +21,7 @@ pub(super) struct LintArgs {
             "scenario_schema",
             "adapter_schema",
             "summary_schema",
+            "repeat_schema",
         ],
         value_name = "RULES.yaml"
     )]
@@ -47,6 +47,9 @@ pub(super) struct LintArgs {
     /// Print the JSON schema of a run's summary.json
     #[arg(long, hide = true)]
     pub(super) summary_schema: bool,
+    /// Print the JSON schema of repeat.json
+    #[arg(long, hide = true)]
+    pub(super) repeat_schema: bool,
 }
 
 /// Runs it: tables go to stdout, diagnostics to stderr; 0, or 4 if a file has an error.
@@ -63,6 +66,9 @@ pub(super) fn run(args: &LintArgs) -> ExitCode {
     }
     if args.summary_schema {
         return print(&verdict::schema(), false);
+    }
+    if args.repeat_schema {
+        return print(&repeat::schema(), false);
     }
     let inputs: Vec<Result<Inputs, Report>> = args
         .files

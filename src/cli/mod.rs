@@ -6,6 +6,7 @@ mod clean;
 mod doctor;
 mod lint;
 mod node;
+mod repeat;
 mod replay;
 mod report;
 mod rules;
@@ -47,7 +48,7 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Run again what a folder has, and say how alike the two are
     Replay(replay::ReplayArgs),
-    /// Make a run's report again from its folder
+    /// Make a run's report again from its folder; compare several runs
     Report(report::ReportArgs),
     /// Judge stored histories: were they linearizable, was anything lost
     Check(check::CheckArgs),

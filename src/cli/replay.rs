@@ -57,7 +57,7 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
     };
     let (summary, folder) = match run::perform(&job) {
         Ok(made) => made,
-        Err(code) => return code,
+        Err(ended) => return ended.into(),
     };
     let compared = Comparison::of(&args.run, &folder);
     let report = report::line(&folder);

@@ -1,11 +1,12 @@
 //! `raftq run SCENARIO.yaml`: a whole experiment.
 
-use super::report;
+use super::{repeat, report};
 use crate::kernel::clock;
 use crate::rules::scenario::{Replacements, Scenario, TopologyWord};
 use crate::rules::{Report, SetArg};
 use crate::run::experiment::{Experiment, Failure};
 use crate::run::outcome::{BAD_INPUT, ENVIRONMENT, UNDECIDED};
+use crate::run::repeat::TIMES_MAX;
 use crate::run::replay::Recipe;
 use crate::run::trace::{CAPTURE_MAX, CaptureWord};
 use crate::run::verdict::Summary;
@@ -47,6 +48,10 @@ pub(super) struct RunArgs {
     /// Seed of everything random, instead of the file's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Make so many runs, each with a seed of its own, drawn from the first; say how often it was
+    /// violated, and leave them in one folder (repeat.json, junit.xml, and a folder a run)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(TIMES_MAX)))]
+    pub(super) repeat: Option<u32>,
     /// The folder for this run; runs/TIME-NAME without
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -63,13 +68,14 @@ pub(super) struct RunArgs {
     capture_max: u64,
     /// Print the result as one JSON document on stdout
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Tell only warnings and the result
     #[arg(long, short)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 /// A run that is to be made.
+#[derive(Clone)]
 pub(super) struct Job {
     /// The scenario file.
     pub(super) scenario: PathBuf,
@@ -89,27 +95,35 @@ pub(super) struct Job {
     pub(super) quiet: bool,
 }
 
+impl RunArgs {
+    pub(super) fn job(&self) -> Job {
+        Job {
+            scenario: self.scenario.clone(),
+            replace: Replacements {
+                adapter: self.adapter.clone(),
+                nodes: self.nodes,
+                topology: self.topology,
+                seed: self.seed,
+                args: self.node_args.clone(),
+                sets: self.sets.clone(),
+                ..Replacements::default()
+            },
+            out: self.out.clone(),
+            repeats: None,
+            trace: self.trace,
+            capture: (self.capture, self.capture_max),
+            listen: self.listen,
+            quiet: self.quiet,
+        }
+    }
+}
+
 /// Runs it, and says what came of it.
 pub(super) fn run(args: &RunArgs) -> ExitCode {
-    let job = Job {
-        scenario: args.scenario.clone(),
-        replace: Replacements {
-            adapter: args.adapter.clone(),
-            nodes: args.nodes,
-            topology: args.topology,
-            seed: args.seed,
-            args: args.node_args.clone(),
-            sets: args.sets.clone(),
-            ..Replacements::default()
-        },
-        out: args.out.clone(),
-        repeats: None,
-        trace: args.trace,
-        capture: (args.capture, args.capture_max),
-        listen: args.listen,
-        quiet: args.quiet,
-    };
-    match perform(&job) {
+    if let Some(times) = args.repeat {
+        return repeat::run(args, times);
+    }
+    match perform(&args.job()) {
         Ok((summary, folder)) => {
             let report = report::line(&folder);
             let color = tone::color(&io::stdout());
@@ -122,25 +136,43 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::from(summary.exit_code)
         }
-        Err(code) => code,
+        Err(ended) => ended.into(),
     }
 }
 
-/// Runs it; what came of it, and its folder. Where nothing did, that is told, and the exit code is
-/// there.
-pub(super) fn perform(job: &Job) -> Result<(Summary, PathBuf), ExitCode> {
-    let color = status::color();
-    let refuse = |report: &Report| bad_input(&report.render(color));
+/// Why there is no summary. It has been told.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// The exit code.
+    pub(super) code: u8,
+    /// In words.
+    pub(super) why: String,
+}
+
+impl From<Ended> for ExitCode {
+    fn from(ended: Ended) -> Self {
+        Self::from(ended.code)
+    }
+}
+
+/// Runs it; what came of it, and its folder. Where nothing did, that is told.
+pub(super) fn perform(job: &Job) -> Result<(Summary, PathBuf), Ended> {
+    let (experiment, warnings) = prepare(job)?;
+    status::put(&warnings);
+    execute(experiment)
+}
+
+/// Checks everything that can be wrong before anything is started; and the warnings, for people.
+pub(super) fn prepare(job: &Job) -> Result<(Experiment, String), Ended> {
     let (scenario, warnings) =
         Scenario::load(&job.scenario, &job.replace).map_err(|report| refuse(&report))?;
-    status::put(&warnings.render(color));
     let adapter = Adapter::load(&scenario.adapter)
         .map_err(|e| refuse(&scenario.refuse_adapter(&e.to_string())))?;
     let folder = job.out.clone().unwrap_or_else(|| {
         PathBuf::from("runs").join(format!("{}-{}", clock::stamp(), scenario.name))
     });
     if let Err(why) = is_free(&folder) {
-        return Err(bad_input(&format!("raftq: {}: {why}\n", folder.display())));
+        return Err(ended(&format!("{}: {why}", folder.display()), BAD_INPUT));
     }
     let recipe = Recipe::new(&scenario, &job.replace, job.trace);
     let experiment = Experiment {
@@ -155,6 +187,11 @@ pub(super) fn perform(job: &Job) -> Result<(Summary, PathBuf), ExitCode> {
         budget: Budget::default(),
     };
     experiment.check().map_err(|report| refuse(&report))?;
+    Ok((experiment, warnings.render(status::color())))
+}
+
+/// Runs what was prepared.
+pub(super) fn execute(experiment: Experiment) -> Result<(Summary, PathBuf), Ended> {
     match experiment.run() {
         Ok(summary) => Ok((summary, experiment.folder)),
         Err(Failure::Input(report)) => Err(refuse(&report)),
@@ -168,6 +205,11 @@ pub(super) fn perform(job: &Job) -> Result<(Summary, PathBuf), ExitCode> {
             Err(ended(format!("{why}\n{told}").trim_end(), UNDECIDED))
         }
     }
+}
+
+fn refuse(report: &Report) -> Ended {
+    status::put(&report.render(status::color()));
+    Ended { code: BAD_INPUT, why: report.render(false) }
 }
 
 /// Whether a folder is there to be filled: files of another run would be taken for this one's.
@@ -185,9 +227,9 @@ pub(super) fn is_free(folder: &Path) -> Result<(), String> {
     }
 }
 
-fn ended(why: &str, code: u8) -> ExitCode {
+fn ended(why: &str, code: u8) -> Ended {
     status::put(&format!("raftq: {why}\n"));
-    ExitCode::from(code)
+    Ended { code, why: why.to_owned() }
 }
 
 pub(super) fn bad_input(why: &str) -> ExitCode {

@@ -4,7 +4,7 @@
 use super::events::Event;
 use super::story::{Band, Micros};
 use crate::run::disturb::HEARD;
-use crate::run::facts::Fact;
+use crate::run::facts::{Fact, NodeIs};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bands that a page gets; a rule that comes every 10 ms makes thousands.
@@ -59,6 +59,7 @@ impl Bands<'_> {
             }
             Some(Fact::Ordered { action, undo: false }) => self.ordered(event, action),
             Some(Fact::Done { action, undo, failed }) => self.done(event, action, *undo, *failed),
+            Some(Fact::State { state: NodeIs::Up | NodeIs::Starting }) => self.runs_again(event),
             None if self.is_old && event.what == "active" => self.active(event, &[], &[]),
             None if self.is_old && event.what == "ended" => self.ended(event, [-1; 3], true),
             None if event.rule == HEARD => {
@@ -144,12 +145,37 @@ impl Bands<'_> {
         let Some(&place) = self.open.get(&event.rule) else { return };
         // Whatever is over at once ends when it is done, all others when they are undone.
         let lasts = matches!(action, "kill" | "crash" | "stop" | "pause" | "remove");
+        let failing: Vec<usize> = event.nodes.iter().filter_map(|name| self.node(name)).collect();
         let band = &mut self.all[place];
         if failed {
-            band.why = format!("{}; not done: {}", band.why, event.what);
+            let what = if undo { "not undone" } else { "not done" };
+            band.why = format!("{}; {what}: {}", band.why, event.what);
         }
-        if undo || !lasts {
+        // What was never done to a node is no fault of it; what could not be undone goes on.
+        let remains = band.nodes.iter().any(|node| !failing.contains(node));
+        let is_over = match (undo, failed) {
+            (_, false) => undo || !lasts,
+            (true, true) => false,
+            (false, true) => !remains,
+        };
+        if failed && !undo && remains {
+            band.nodes.retain(|node| !failing.contains(node));
+        }
+        if is_over {
             (band.to, band.ended) = (event.at.max(band.from), true);
+        }
+    }
+
+    /// A node's process runs again, whoever saw to that: what was done to it is over. The healing
+    /// behind the fault phase undoes what no rule has.
+    fn runs_again(&mut self, event: &Event) {
+        let again: Vec<usize> = event.nodes.iter().filter_map(|name| self.node(name)).collect();
+        for place in self.open.values() {
+            let band = &mut self.all[*place];
+            let is_about = !band.nodes.is_empty() && band.nodes.iter().all(|n| again.contains(n));
+            if band.kind == "process" && !band.ended && is_about {
+                (band.to, band.ended) = (event.at.max(band.from), true);
+            }
         }
     }
 
@@ -241,10 +267,25 @@ mod tests {
             event(5, "gone", "n3 started again", &["n3"], done("kill", true, false)),
             event(6, "still", "pause n2", &["n2"], ordered("pause")),
             event(7, "still", "n2: no such process", &["n2"], done("pause", false, true)),
+            event(8, "stuck", "pause n2", &["n2"], ordered("pause")),
+            event(9, "stuck", "n2 stays paused", &["n2"], done("pause", true, true)),
+            event(10, "mended", "kill n1", &["n1"], ordered("kill")),
+            event(11, "mended", "n1 kill done", &["n1"], done("kill", false, false)),
+            event(12, "processes", "n1", &["n1"], Some(Fact::State { state: NodeIs::Starting })),
         ];
         let (bands, _) = of(&events, &names(), 50);
         let told: Vec<_> = bands.iter().map(|b| (b.rule.as_str(), b.from, b.to, b.ended)).collect();
-        assert_eq!(told, [("gone", 1, 5, true), ("fresh", 3, 4, true), ("still", 6, 50, false)]);
+        let (over, open) = (true, false);
+        assert_eq!(
+            told,
+            [
+                ("gone", 1, 5, over),
+                ("fresh", 3, 4, over),
+                ("still", 6, 7, over),
+                ("stuck", 8, 50, open),
+                ("mended", 10, 12, over),
+            ]
+        );
         assert!(bands[2].why.contains("no such process"), "{:?}", bands[2]);
     }
 

@@ -48,6 +48,22 @@ pub fn write(folder: &Path, suite: TestSuite) -> Result<(), String> {
     std::fs::write(&path, document([suite])).map_err(|e| format!("{}: {e}", path.display()))
 }
 
+/// The suites of a run's folder, as they were written; none where it has none that can be read.
+#[must_use]
+pub fn read(folder: &Path) -> Option<Vec<TestSuite>> {
+    let text = std::fs::read_to_string(folder.join(JUNIT)).ok()?;
+    Report::deserialize_from_str(&text).ok().map(|report| report.test_suites)
+}
+
+/// A run that left no document of its own.
+#[must_use]
+pub fn missing(name: &str, why: &str) -> TestSuite {
+    let mut suite = TestSuite::new(name);
+    let mut cases = Cases { classname: name.to_owned(), seen: HashMap::new() };
+    suite.add_test_case(cases.case(RUN, error("failed", why)));
+    suite
+}
+
 /// A run that was judged.
 #[must_use]
 pub fn suite(summary: &Summary, made: &Made) -> TestSuite {

@@ -6,7 +6,7 @@ use crate::run::sampler::{Grown, LOGS};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// Excerpts of a page.
 const EXCERPTS_MAX: usize = 80;
@@ -85,18 +85,23 @@ impl Logs {
         let mut shown: BTreeMap<usize, Micros> = BTreeMap::new();
         for one in wanted {
             let Some(name) = nodes.get(one.node) else { continue };
+            // A name that is a path of its own would show other files than this run's.
+            if !is_plain(name) {
+                continue;
+            }
             // The same lines, for another event close by.
             if shown.get(&one.node).is_some_and(|at| one.at - at < BEHIND) {
                 continue;
             }
             let bytes = self.bytes(name, one.at - BEFORE, one.at + BEHIND);
             let Some((from, to)) = bytes else { continue };
+            let middle = self.bytes(name, 0, one.at).map_or(0, |(_, size)| size).clamp(from, to);
             if excerpts.len() == EXCERPTS_MAX {
                 left_out += 1;
                 continue;
             }
             let file = format!("nodes/{name}.log");
-            if let Some((lines, cut)) = lines(&folder.join(&file), from, to) {
+            if let Some((lines, cut)) = lines(&folder.join(&file), from, middle, to) {
                 shown.insert(one.node, one.at);
                 let Wanted { node, at, why } = one.clone();
                 excerpts.push(Excerpt { node, at, why, file, lines, cut });
@@ -106,30 +111,47 @@ impl Logs {
     }
 }
 
-/// Whole lines between two bytes of a file, and whether some are left out; none where it cannot be
-/// read or says nothing there.
-fn lines(path: &Path, from: u64, to: u64) -> Option<(Vec<String>, bool)> {
+/// Whether a name is one of a file, and nothing else.
+pub(super) fn is_plain(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(one)), None) if one == name)
+}
+
+/// Whole lines around a byte of a file, from one other to another, and whether some are left out;
+/// none where it cannot be read or says nothing there. What is too much is left out at both ends.
+fn lines(path: &Path, from: u64, middle: u64, to: u64) -> Option<(Vec<String>, bool)> {
+    let half = BYTES_MAX / 2;
+    let (first, last) = (from.max(middle.saturating_sub(half)), to.min(middle + half));
     let mut file = File::open(path).ok()?;
-    let size = (to - from).min(BYTES_MAX);
-    file.seek(SeekFrom::Start(from)).ok()?;
+    file.seek(SeekFrom::Start(first)).ok()?;
     let mut bytes = Vec::new();
-    file.take(size).read_to_end(&mut bytes).ok()?;
-    let mut cut = to - from > size;
-    if cut {
-        // The last line is not whole.
+    file.take(last - first).read_to_end(&mut bytes).ok()?;
+    let ends = (first > from, last < to);
+    if ends.0 {
+        // The first line is not whole.
+        let begin = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        bytes.drain(..begin);
+    }
+    if ends.1 {
+        // Nor is the last one.
         let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(bytes.len());
         bytes.truncate(end);
     }
+    let before = usize::try_from(middle - first).unwrap_or(usize::MAX);
     let text = String::from_utf8_lossy(&bytes);
-    let mut lines: Vec<String> = text
-        .lines()
+    let all: Vec<&str> = text.lines().collect();
+    // Which line was the last at that moment, as near as whole lines tell.
+    let head = bytes.len().min(before);
+    let at = bytes[..head].iter().filter(|byte| **byte == b'\n').count();
+    let begin = at.saturating_sub(LINES_MAX / 2).min(all.len().saturating_sub(LINES_MAX));
+    let shown = all.iter().skip(begin).take(LINES_MAX);
+    let lines: Vec<String> = shown
         .map(|line| {
-            let short: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
-            short.chars().take(LINE_MAX).collect()
+            let short = line.chars().filter(|c| !c.is_control() || *c == '\t');
+            short.take(LINE_MAX).collect()
         })
         .collect();
-    cut |= lines.len() > LINES_MAX;
-    lines.truncate(LINES_MAX);
+    let cut = ends.0 || ends.1 || all.len() > LINES_MAX;
     (!lines.is_empty()).then_some((lines, cut))
 }
 
@@ -144,6 +166,34 @@ mod tests {
 
     fn wanted(node: usize, ms: i64, why: &str) -> Wanted {
         Wanted { node, at: ms * 1_000, why: why.into() }
+    }
+
+    #[test]
+    fn an_excerpt_of_a_node_that_says_much_has_the_event_in_its_middle() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let log: String = (0..400).map(|i| format!("line {i:03}\n")).collect();
+        std::fs::write(&path, &log).expect("a log");
+        let (from, middle, to) = (0, 200 * 9, 400 * 9);
+        let (shown, cut) = lines(&path, from, middle, to).expect("lines");
+        assert!(cut && shown.len() == LINES_MAX, "{}", shown.len());
+        for line in ["line 199", "line 200", "line 201"] {
+            assert!(shown.iter().any(|one| one == line), "{line}: {shown:?}");
+        }
+        // Long lines, so that bytes are the limit.
+        let log: String = (0..400).map(|i| format!("{i:03} {}\n", "x".repeat(395))).collect();
+        std::fs::write(&path, &log).expect("a log");
+        let (shown, cut) = lines(&path, 0, 200 * 400, 400 * 400).expect("lines");
+        assert!(cut && shown.iter().any(|line| line.starts_with("200 ")), "{shown:?}");
+        assert!(shown.iter().all(|line| line.len() == 399), "whole lines only");
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_no_file_of_the_run() {
+        assert!(is_plain("n1"));
+        for name in ["../n1", "/etc/passwd", "a/b", "..", "", "n1/"] {
+            assert!(!is_plain(name), "{name}");
+        }
     }
 
     #[test]

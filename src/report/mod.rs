@@ -13,12 +13,15 @@
 //! thin.rs     streams of which only so much is kept
 //! page.rs     the page: the verdict in plain HTML, everything else drawn from the story
 //! junit.rs    a run as a suite of tests
+//! compare/    runs side by side: did a change make the cluster better or worse?
+//! statistics.rs  what several runs say together
 //! ```
 //!
 //! All of it is a function of the folder: made again, it comes to the same bytes.
 
 mod bands;
 mod clocks;
+pub mod compare;
 mod events;
 mod folder;
 mod history;
@@ -29,6 +32,7 @@ mod logs;
 mod moments;
 pub mod page;
 mod said;
+pub mod statistics;
 pub mod story;
 mod tell;
 mod thin;

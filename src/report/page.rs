@@ -76,7 +76,8 @@ fn top(page: &mut String, story: &Story) {
     let _ = write!(
         page,
         "<div class=\"verdict {class}\" id=\"verdict\" data-word=\"{}\"><span class=\"word\">\
-         <span aria-hidden=\"true\">{sign}</span> {said}</span> <span class=\"why\">{}</span></div>\n\
+         <span aria-hidden=\"true\">{sign}</span> {said}</span> \
+         <span class=\"why\">{}</span></div>\n\
          <nav id=\"contents\" aria-label=\"Parts of the report\"></nav>\n",
         text(&verdict.word),
         text(&reason(verdict)),
@@ -120,14 +121,29 @@ fn reason(verdict: &VerdictInfo) -> String {
     if word == "holds" {
         let checks = if made == 1 { "check" } else { "checks" };
         return format!(
-            "{made} {checks} made, and nothing contradicts what is promised. Another seed does other things."
+            "{made} {checks} made, and nothing contradicts what is promised. \
+             Another seed does other things."
         );
     }
     let cause = findings.iter().find(|finding| finding.verdict == *word);
     cause
         .map(|finding| format!("{}: {}", finding.check, sentence(&opening(&finding.detail))))
-        .or_else(|| warnings.first().map(|warning| sentence(&opening(warning)).to_owned()))
-        .unwrap_or_default()
+        .or_else(|| {
+            let cause = warnings.iter().find(|warning| is_cause(word, warning));
+            cause.map(|warning| sentence(&opening(warning)).to_owned())
+        })
+        .unwrap_or_else(|| "Why stands in the warnings below.".into())
+}
+
+/// Whether a verdict that is no finding's follows from a warning: others stand before it that only
+/// have to be known.
+fn is_cause(word: &str, warning: &str) -> bool {
+    let any = |words: &[&str]| words.iter().any(|one| warning.contains(one));
+    match word {
+        "a rule never matched" => any(&["never matched"]),
+        "undecided" => any(&["lost", "leaky", "removed", "stopped", "no room", "no summary", "unseen"]),
+        _ => false,
+    }
 }
 
 /// The first paragraph in one line: evidence is wrapped for terminals, and goes on with a table.
@@ -301,6 +317,18 @@ mod tests {
         assert_eq!(holds, page(&story.clone()));
         story.verdict.word = "violated".into();
         assert_ne!(holds, page(&story));
+    }
+
+    #[test]
+    fn a_rule_that_never_matched_is_named_and_not_whatever_was_warned_of_first() {
+        let verdict = VerdictInfo {
+            word: "a rule never matched".into(),
+            warnings: vec!["somebody's firewall drops, too".into(), "rule `cut` never matched".into()],
+            ..VerdictInfo::default()
+        };
+        assert_eq!(reason(&verdict), "rule `cut` never matched");
+        let verdict = VerdictInfo { word: "failed".into(), ..verdict };
+        assert_eq!(reason(&verdict), "Why stands in the warnings below.");
     }
 
     #[test]

@@ -66,6 +66,8 @@ impl Activations {
             let fact = self.ended(&name, counts, false);
             told.push(Happened::rule(t, &name, "not in force any more").with(Some(fact)));
         }
+        // One that comes back counts from zero.
+        self.counted.retain(|name, _| table.rules.iter().any(|rule| rule.name == *name));
         for rule in &table.rules {
             if active.contains(rule.name.as_str()) && self.open.insert(rule.name.clone()) {
                 let fact = begun(table, rule);

@@ -31,6 +31,7 @@ mod phases;
 mod progress;
 pub mod reach;
 pub mod recorder;
+pub mod repeat;
 pub mod replay;
 pub mod round_trips;
 pub mod sampler;

@@ -85,7 +85,8 @@ fn links(links: &[LinkOutcome], width: u16) -> String {
     out
 }
 
-fn table(width: u16, head: &[&str]) -> Table {
+/// A table without lines; the first column is text, the others are numbers.
+pub(crate) fn table(width: u16, head: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -99,7 +100,8 @@ fn table(width: u16, head: &[&str]) -> Table {
     table
 }
 
-fn right(value: impl std::fmt::Display) -> Cell {
+/// A cell of a column of numbers.
+pub(crate) fn right(value: impl std::fmt::Display) -> Cell {
     Cell::new(value).set_alignment(CellAlignment::Right)
 }
 

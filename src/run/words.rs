@@ -95,12 +95,11 @@ mod tests {
 
     #[test]
     fn files_have_the_words_that_output_has() {
-        use CheckVerdict as C;
+        use {CheckVerdict as C, RunVerdict as R};
         for word in [C::Holds, C::Violated, C::Undecided, C::NotMade] {
             assert_eq!(serde_json::json!(word), word.word());
             assert_eq!(format!("{word:10}|").len(), 11, "padded as words are");
         }
-        use RunVerdict as R;
         for word in [R::Holds, R::Violated, R::Undecided, R::NeverMatched, R::Failed] {
             assert_eq!(serde_json::json!(word), word.word());
         }

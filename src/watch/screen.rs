@@ -2,7 +2,8 @@
 //! is gone, a panic.
 //!
 //! Signals are blocked before any thread starts and read here, so that none of them ends the
-//! program with a terminal in raw mode. Ctrl-C comes as a key.
+//! program with a terminal in raw mode. Ctrl-C comes as a key. Keys are read only where some are
+//! there, and another size is seen by asking for it, so that nothing here waits but [`Show::wait`].
 
 use super::draw::{Scene, draw};
 use super::feed::{Fed, Feed};
@@ -10,13 +11,20 @@ use super::pair::Looks;
 use super::theme::Theme;
 use super::view::{Deed, Source, Tone, View};
 use crate::kernel::signals::{Signals, Wish};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
+use ratatui::layout::Size;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// How long a turn waits for a key; what was fed meanwhile is drawn then.
-const TURN: Duration = Duration::from_millis(50);
+const TURN_MS: u16 = 50;
+
+/// How long it is waited for more keys where some were there; without time nothing is read at all.
+const MORE: Duration = Duration::from_millis(1);
 
 /// How a view is shown.
 #[derive(Clone, Copy, Debug)]
@@ -63,50 +71,92 @@ struct Show<'a> {
     view: View,
 }
 
+/// What a turn has waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Keys,
+    Nothing,
+    /// The terminal is gone.
+    Gone,
+}
+
 impl Show<'_> {
     fn run(mut self) -> io::Result<()> {
         self.view.own = self.options.own;
         let theme = Theme::found();
         let mut screen = Screen::take()?;
+        let mut drawn = Size::ZERO;
         let mut changed = true;
         loop {
-            if changed {
+            let size = screen.0.size()?;
+            if changed || size != drawn {
                 let scene = Scene { pair: self.looks.pair(), view: &self.view, theme };
                 screen.0.draw(|frame| draw(frame, &scene))?;
+                drawn = size;
             }
+            let turn = self.wait()?;
             changed = self.hear();
-            if self.options.until_end && matches!(self.view.source, Source::Over(_)) {
+            let over = matches!(self.view.source, Source::Over(_));
+            if turn == Turn::Gone || (over && self.options.until_end) {
                 return Ok(());
             }
-            match self.signals.next() {
-                // A reload is for who has rules; a terminal that is closed says so by SIGHUP.
-                Some(Wish::End | Wish::Reload) => return Ok(()),
-                Some(Wish::Stop) if !self.view.own => {
-                    screen = self.suspend(screen)?;
+            let wish = self.signals.next();
+            let mut stops = wish == Some(Wish::Stop) && !self.view.own;
+            // A reload is for who has rules; a terminal that is closed says so by SIGHUP.
+            if matches!(wish, Some(Wish::End | Wish::Reload)) {
+                return Ok(());
+            }
+            while turn == Turn::Keys && event::poll(MORE)? {
+                if let Event::Key(key) = event::read()?
+                    && key.kind != KeyEventKind::Release
+                {
                     changed = true;
-                }
-                Some(Wish::Stop) | None => {}
-            }
-            if !event::poll(TURN)? {
-                continue;
-            }
-            match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => {
-                    self.view.said = None;
-                    let now = self.looks.pair().map(|pair| pair.now);
-                    match self.view.key(key, now) {
-                        Deed::None => {}
+                    match self.press(key) {
                         Deed::Leave => return Ok(()),
-                        Deed::Suspend => screen = self.suspend(screen)?,
-                        Deed::Switch(name, to) => self.feed.switch(name, to),
-                        Deed::Look => self.feed.look(self.view.rules_from),
+                        Deed::Suspend => stops = true,
+                        _ => {}
                     }
-                    changed = true;
                 }
-                Event::Resize(..) => changed = true,
-                _ => {}
+            }
+            if stops {
+                screen = self.suspend(screen)?;
+                changed = true;
             }
         }
+    }
+
+    /// Waits for keys and signals, and not for long.
+    fn wait(&self) -> io::Result<Turn> {
+        let keys = io::stdin();
+        let mut fds = [
+            PollFd::new(keys.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, PollTimeout::from(TURN_MS)) {
+            Ok(_) => {}
+            // Another size is told by a signal.
+            Err(Errno::EINTR) => return Ok(Turn::Nothing),
+            Err(e) => return Err(e.into()),
+        }
+        let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+        Ok(match fds[0].revents() {
+            Some(told) if told.intersects(gone) => Turn::Gone,
+            Some(told) if told.contains(PollFlags::POLLIN) => Turn::Keys,
+            _ => Turn::Nothing,
+        })
+    }
+
+    /// Does what a key asks for, but for leaving the terminal.
+    fn press(&mut self, key: KeyEvent) -> Deed {
+        self.view.said = None;
+        let now = self.looks.pair().map(|pair| pair.now);
+        let deed = self.view.key(key, now);
+        match &deed {
+            Deed::Switch(name, to) => self.feed.switch(name.clone(), *to),
+            Deed::Look => self.feed.look(self.view.rules_from),
+            _ => {}
+        }
+        deed
     }
 
     /// Takes in what was fed; whether that changes the picture.

@@ -79,7 +79,7 @@ fn driver() -> (Child, u16) {
         .args(["--pdeathsig", "KILL", "chromedriver", "--port=0"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .expect("setpriv of util-linux");
     let said = BufReader::new(driver.stdout.take().expect("it is piped"));

@@ -2,6 +2,11 @@
 //! whose names are hostile.
 
 #![allow(unreachable_pub, reason = "a module of tests")]
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "numbers of stories are small and of the sign that they need"
+)]
 
 pub mod browser;
 mod stories;

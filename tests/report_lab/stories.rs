@@ -123,7 +123,7 @@ fn moment(story: &mut Story, at: i64, kind: &'static str, node: usize, text: &st
 }
 
 fn load(story: &mut Story) {
-    let of = |outcome| story.calls.outcome.iter().filter(|o| **o == outcome).count() as u64;
+    let of = |outcome| story.calls.outcome.iter().map(|o| u64::from(*o == outcome)).sum();
     let load = LoadInfo {
         workload: "registers".into(),
         history: "history.jsonl".into(),
@@ -260,7 +260,8 @@ pub fn violated() -> Story {
         finding(
             "linearizable",
             "violated",
-            "k3: a read returned what was overwritten\nin full:\n  client 2 read k3 -> 11\n  client 4 wrote k3 12 before it began",
+            "k3: a read returned what was overwritten\nbefore it began. In full:\n  \
+             client 2 read k3 -> 11\n  client 4 wrote k3 12 before",
         ),
         finding("invariants", "violated", "n7 and n1 both led in term 7"),
         finding("recovers", "holds", "a write succeeded 0.60 s after healing"),

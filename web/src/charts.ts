@@ -17,10 +17,21 @@ export interface Charts {
 }
 
 export function charts(m: Model, view: View, margins: Margins): Charts {
-  const latency = h("figure", { class: "chart" }, h("figcaption", {},
-    h("strong", {}, "Latency"), " of each call when it was answered; p50, p90, p99 of answers. Log scale."));
-  const throughput = h("figure", { class: "chart" }, h("figcaption", {},
-    h("strong", {}, "Calls a second"), " by what became of them."));
+  const latency = h(
+    "figure",
+    { class: "chart" },
+    h(
+      "figcaption",
+      {},
+      h("strong", {}, "Latency"),
+      " of each call when it was answered; p50, p90, p99 of answers. Log scale.",
+    ),
+  );
+  const throughput = h(
+    "figure",
+    { class: "chart" },
+    h("figcaption", {}, h("strong", {}, "Calls a second"), " by what became of them."),
+  );
   const said = h("p", { class: "status" });
   const element = h("div", { class: "charts" }, latency, throughput, said);
   let plots: uPlot[] = [];
@@ -65,7 +76,8 @@ export function charts(m: Model, view: View, margins: Margins): Charts {
   view.listen(schedule);
   onTheme(() => plots.length && make());
   return {
-    element, draw,
+    element,
+    draw,
     attach: () => {
       make();
       new ResizeObserver(schedule).observe(element);
@@ -86,14 +98,17 @@ function latencies(m: Model, edges: number[]): uPlot.AlignedData {
 }
 
 function rates(m: Model, edges: number[]): uPlot.AlignedData {
-  const a_second = (column: Float64Array) => edges.slice(0, -1).map((from, i) => {
-    const n = lowerBound(column, edges[i + 1]) - lowerBound(column, from);
-    return (n * 1e6) / (edges[i + 1] - from);
-  });
+  const a_second = (column: Float64Array) =>
+    edges.slice(0, -1).map((from, i) => {
+      const n = lowerBound(column, edges[i + 1]) - lowerBound(column, from);
+      return (n * 1e6) / (edges[i + 1] - from);
+    });
   // Nothing failed: no line along the ground.
   const some = (values: number[]) => (values.some((v) => v > 0) ? values : values.map(() => null));
   return [
-    edges.slice(0, -1), a_second(m.done[OK]), some(a_second(m.done[FAILED])),
+    edges.slice(0, -1),
+    a_second(m.done[OK]),
+    some(a_second(m.done[FAILED])),
     some(a_second(m.done[UNKNOWN])),
   ];
 }
@@ -102,32 +117,48 @@ function rates(m: Model, edges: number[]): uPlot.AlignedData {
 function inView(m: Model, view: View): string {
   const n = m.done.map((column) => lowerBound(column, view.to + 1) - lowerBound(column, view.from));
   const [p50, p90, p99, max] = m.latencies.between(view.from, view.to + 1, [0.5, 0.9, 0.99, 1]);
-  const told = p50 === null ? "" : `; answers took ${duration(p50)} (half), ${duration(p90 ?? 0)} (90 %), `
-    + `${duration(p99 ?? 0)} (99 %), at most ${duration(max ?? 0)}`;
-  return `In view: ${count(n[OK])} answered, ${count(n[FAILED])} failed, ${count(n[UNKNOWN])} unknown${told}`;
+  const told =
+    p50 === null
+      ? ""
+      : `; answers took ${duration(p50)} (half), ${duration(p90 ?? 0)} (90 %), ` +
+        `${duration(p99 ?? 0)} (99 %), at most ${duration(max ?? 0)}`;
+  const [ok, failed, unknown] = [n[OK], n[FAILED], n[UNKNOWN]].map(count);
+  return `In view: ${ok} answered, ${failed} failed, ${unknown} unknown${told}`;
 }
 
 function options(
-  m: Model, view: View, margins: Margins, width: number, height: number,
+  m: Model,
+  view: View,
+  margins: Margins,
+  width: number,
+  height: number,
   values: (us: number) => string,
 ): uPlot.Options {
   const p = palette();
   const { left, right } = margins();
   const axis = {
-    stroke: p.soft, font: `11px ${p.font}`, grid: { stroke: p.faint, width: 1 },
+    stroke: p.soft,
+    font: `11px ${p.font}`,
+    grid: { stroke: p.faint, width: 1 },
     ticks: { stroke: p.line, width: 1, size: 4 },
   };
   return {
-    width, height, series: [],
+    width,
+    height,
+    series: [],
     padding: [8, right, 0, 0],
     legend: { live: true },
     cursor: {
-      y: false, sync: { key: "run" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 },
+      y: false,
+      sync: { key: "run" },
+      drag: { x: true, y: false, setScale: false },
+      points: { size: 6 },
     },
     scales: { x: { time: false, auto: false } },
     axes: [
       {
-        ...axis, size: 26,
+        ...axis,
+        size: 26,
         splits: (_, __, min, max) => ticks(min, max, (width - left - right) / 100).at,
         values: (_, at) => at.map((t) => clock(t, at.length > 1 ? at[1] - at[0] : view.span)),
       },
@@ -135,13 +166,15 @@ function options(
     ],
     hooks: {
       drawClear: [(u) => bands(u, m)],
-      setSelect: [(u) => {
-        if (u.select.width < 4) return;
-        const from = u.posToVal(u.select.left, "x");
-        const to = u.posToVal(u.select.left + u.select.width, "x");
-        u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-        view.show(from, to);
-      }],
+      setSelect: [
+        (u) => {
+          if (u.select.width < 4) return;
+          const from = u.posToVal(u.select.left, "x");
+          const to = u.posToVal(u.select.left + u.select.width, "x");
+          u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+          view.show(from, to);
+        },
+      ],
     },
   };
 }
@@ -164,7 +197,8 @@ function bands(u: uPlot, m: Model): void {
     draw(band.from, band.to, p.fault, 0.08);
     for (const at of [band.from, band.to]) edge(u, at, p.fault);
   }
-  for (const outage of m.story.unavailable) draw(outage.from, outage.to, hatch(ctx, p.violated, "-", 5), 0.35);
+  for (const outage of m.story.unavailable)
+    draw(outage.from, outage.to, hatch(ctx, p.violated, "-", 5), 0.35);
 }
 
 /** When a fault began or ended, as on the timeline. */
@@ -189,8 +223,15 @@ function latencyOptions(m: Model, view: View, margins: Margins, width: number): 
   const base = options(m, view, margins, width, 240, duration);
   const value = (_: uPlot, v: number | null) => (v === null || v === undefined ? "–" : duration(v));
   const paths = uPlot.paths.stepped?.({ align: 1 });
-  const line = (label: string, stroke: string, dash: number[], w: number): uPlot.Series =>
-    ({ label, stroke, dash, width: w, value, paths, points: { show: false } });
+  const line = (label: string, stroke: string, dash: number[], w: number): uPlot.Series => ({
+    label,
+    stroke,
+    dash,
+    width: w,
+    value,
+    paths,
+    points: { show: false },
+  });
   // The same over the whole run, so that zooming does not move the ground.
   const took = m.latencies.took;
   let [least, most] = [Infinity, 0];
@@ -205,7 +246,9 @@ function latencyOptions(m: Model, view: View, margins: Margins, width: number): 
     hooks: { ...base.hooks, drawAxes: [(u) => scatter(u, m, view)] },
     series: [
       { label: "at", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
-      line("p50", p.p50, [], 2), line("p90", p.p90, [6, 3], 1.5), line("p99", p.p99, [2, 3], 1.5),
+      line("p50", p.p50, [], 2),
+      line("p90", p.p90, [6, 3], 1.5),
+      line("p99", p.p99, [2, 3], 1.5),
     ],
   };
 }
@@ -257,15 +300,23 @@ function rateOptions(m: Model, view: View, margins: Margins, width: number): uPl
   const base = options(m, view, margins, width, 150, (v) => count(v));
   const value = (_: uPlot, v: number | null) => (v === null || v === undefined ? "–" : count(v));
   const paths = uPlot.paths.stepped?.({ align: 1 });
-  const line = (label: string, stroke: string, dash: number[]): uPlot.Series =>
-    ({ label, stroke, dash, width: 1.5, value, paths, points: { show: false } });
+  const line = (label: string, stroke: string, dash: number[]): uPlot.Series => ({
+    label,
+    stroke,
+    dash,
+    width: 1.5,
+    value,
+    paths,
+    points: { show: false },
+  });
   return {
     ...base,
     scales: { ...base.scales, y: { range: (_, __, max) => [0, Math.max(1, (max ?? 1) * 1.1)] } },
     series: [
       { label: "at", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
       { ...line("answered", p.ok, []), fill: `${p.ok}22` },
-      line("failed", p.failed, [6, 3]), line("unknown", p.unknown, [2, 3]),
+      line("failed", p.failed, [6, 3]),
+      line("unknown", p.unknown, [2, 3]),
     ],
   };
 }

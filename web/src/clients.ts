@@ -18,5 +18,12 @@ export function clientPages(timeline: Timeline): HTMLElement | null {
     h("button", { type: "button", onclick: () => show(first + by * CLIENTS_A_PAGE) }, text);
   // Whoever a violation is about is on the first page that is seen.
   show(blamed.length ? calls.lane[blamed[0]] : 0);
-  return h("div", { class: "tools" }, turn("Earlier clients", -1), turn("Further clients", 1), " ", said);
+  return h(
+    "div",
+    { class: "tools" },
+    turn("Earlier clients", -1),
+    turn("Further clients", 1),
+    " ",
+    said,
+  );
 }

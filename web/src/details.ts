@@ -11,22 +11,41 @@ import type { Goto } from "./glance";
 const NEAR = 300_000;
 
 export class Details {
-  readonly element = h("section", { id: "details", "aria-label": "Details", "aria-live": "polite", hidden: true });
+  readonly element = h("section", {
+    id: "details",
+    "aria-label": "Details",
+    hidden: true,
+  });
 
-  constructor(private readonly m: Model, private readonly go: Goto, private readonly close: () => void) {}
+  constructor(
+    private readonly m: Model,
+    private readonly go: Goto,
+    private readonly close: () => void,
+  ) {}
 
   show(item: Item): void {
     const logs = near(this.m, item);
-    const evidence = item.kind === "alarm" ? this.m.story.alarms[item.place]?.evidence ?? [] : [];
+    const evidence = item.kind === "alarm" ? (this.m.story.alarms[item.place]?.evidence ?? []) : [];
     this.element.hidden = false;
     this.element.replaceChildren(
-      h("h3", {}, `${WORDS[item.kind] === "told" ? "" : `${WORDS[item.kind]}: `}`, h("bdi", {}, item.title)),
+      h(
+        "h3",
+        {},
+        `${WORDS[item.kind] === "told" ? "" : `${WORDS[item.kind]}: `}`,
+        h("bdi", {}, item.title),
+      ),
       h("p", { class: "soft" }, when(item, 1e6)),
       ...item.lines.map((line) => h("p", {}, line)),
-      ...(evidence.length ? [h("ol", { class: "mono" }, ...evidence.map((line) => h("li", {}, line)))] : []),
-      h("p", { class: "tools" },
-        h("button", { type: "button", onclick: () => this.go(item.from, item.to) }, "Zoom to it"), " ",
-        h("button", { type: "button", onclick: () => this.hide() }, "Close")),
+      ...(evidence.length
+        ? [h("ol", { class: "mono" }, ...evidence.map((line) => h("li", {}, line)))]
+        : []),
+      h(
+        "p",
+        { class: "tools" },
+        h("button", { type: "button", onclick: () => this.go(item.from, item.to) }, "Zoom to it"),
+        " ",
+        h("button", { type: "button", onclick: () => this.hide() }, "Close"),
+      ),
       ...logs.map((log, i) => excerpt(this.m, log, this.go, i === 0)),
     );
   }

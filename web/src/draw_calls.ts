@@ -19,19 +19,23 @@ export function calls(pen: Pen): void {
     answered(pen, y, high, client.ok);
     failed(pen, y, high, client.failed);
     unknown(pen, y, high, client.unknown);
-    pen.hit(pen.l.left, lane.top, pen.l.left + pen.plotWidth, lane.top + lane.height,
-      (at) => under(pen, client, at));
+    pen.hit(pen.l.left, lane.top, pen.l.left + pen.plotWidth, lane.top + lane.height, (at) =>
+      under(pen, client, at),
+    );
     blamed(pen, lane, client);
   });
 }
 
-/** Bars of a strip, in pixels; all of a lane become one path, which is drawn at once. */
-function bars(pen: Pen, calls: Strip, put: (x0: number, x1: number, many: boolean) => void): void {
+type Put = (x0: number, x1: number, many: boolean, begins: boolean) => void;
+
+/** Bars of a strip, in pixels, and whether they begin in view; all of a lane become one path, which
+ *  is drawn at once. */
+function bars(pen: Pen, calls: Strip, put: Put): void {
   const { view, pixel } = pen;
   merged(calls.begin, calls.until, view.from, view.to, pixel, WIDE, (first, last, from, to) => {
     const at = pen.stretch(from, to);
     if (!at) return;
-    put(at[0], at[1], last > first);
+    put(at[0], at[1], last > first, from >= view.from);
     pen.primitives++;
   });
 }
@@ -78,9 +82,9 @@ function unknown(pen: Pen, y: number, high: number, calls: Strip): void {
   const rails = new Path2D();
   const marks: number[] = [];
   const top = y - high - 0.5;
-  bars(pen, calls, (x0, x1) => {
+  bars(pen, calls, (x0, x1, _, begins) => {
     const w = Math.max(2, x1 - x0);
-    posts.rect(x0, top, 2, high + 1);
+    if (begins) posts.rect(x0, top, 2, high + 1);
     if (w < 4) return;
     rails.moveTo(x0, top + 0.5);
     rails.lineTo(x1, top + 0.5);
@@ -110,7 +114,8 @@ function under(pen: Pen, client: ClientLane, at: number): Item | null {
     if (first >= last) return ofCall(pen.m, calls.index[last]);
     const one = ofCall(pen.m, calls.index[first]);
     return {
-      ...one, to: Math.max(calls.until[last], one.to),
+      ...one,
+      to: Math.max(calls.until[last], one.to),
       title: `${client.name}: ${plural(last - first + 1, "call")}`,
       lines: [one.lines[1].split(",")[0], "zoom in to tell them apart"],
     };
@@ -132,8 +137,13 @@ function blamed(pen: Pen, lane: Lane, client: ClientLane): void {
     c.strokeStyle = p.violated;
     c.strokeRect(at[0] - 1, lane.top + 2, Math.max(4, at[1] - at[0] + 2), lane.height - 4);
     mark(pen, (at[0] + Math.min(at[1], at[0] + 8)) / 2, lane.top + 2);
-    pen.hit(at[0] - 3, lane.top, Math.max(at[1], at[0] + 5), lane.top + lane.height,
-      item ?? (() => ofCall(pen.m, call)));
+    pen.hit(
+      at[0] - 3,
+      lane.top,
+      Math.max(at[1], at[0] + 5),
+      lane.top + lane.height,
+      item ?? (() => ofCall(pen.m, call)),
+    );
   }
 }
 

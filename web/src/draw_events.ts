@@ -55,7 +55,8 @@ function signs(pen: Pen, lane: Lane, wanted: (item: Item) => boolean): void {
     glyph(pen, shape, group.x, y, pen.p[colour]);
     const next = groups[i + 1]?.x ?? pen.l.left + pen.plotWidth;
     said(pen, group, first, y, next - group.x - 18);
-    const item = group.items.length > 1 && first !== pen.focused ? () => several(group.items) : first;
+    const item =
+      group.items.length > 1 && first !== pen.focused ? () => several(group.items) : first;
     pen.hit(group.x - 6, lane.top, group.x + 6, lane.top + lane.height, item);
   });
 }
@@ -81,7 +82,10 @@ function several(items: Item[]): Item {
   const lines = items.slice(0, 8).map((item) => item.title);
   if (items.length > 8) lines.push(`and ${items.length - 8} more; zoom in`);
   return {
-    ...mostTelling(items), from: first.from, to: last.from, lines,
+    ...mostTelling(items),
+    from: first.from,
+    to: last.from,
+    lines,
     title: plural(items.length, "event"),
   };
 }

@@ -43,8 +43,13 @@ export function phases(pen: Pen): void {
     pen.fill(p.line, at[0], y, 1, l.phases.height - 2);
     pen.text(p.soft, phase.name, at[0] + 6, y + l.phases.height / 2 - 1, at[1] - at[0] - 10);
     pen.hit(at[0], y, at[1], y + l.phases.height, () => ({
-      kind: "told", from: phase.from, to: phase.to, place: -1, nodes: [],
-      title: `phase: ${phase.name}`, lines: [duration(phase.to - phase.from)],
+      kind: "told",
+      from: phase.from,
+      to: phase.to,
+      place: -1,
+      nodes: [],
+      title: `phase: ${phase.name}`,
+      lines: [duration(phase.to - phase.from)],
     }));
   }
 }
@@ -72,7 +77,7 @@ export function faults(pen: Pen): void {
     pen.fill(hatch(c, p.fault, hatchOfRule(m.story, item.title)), at[0], y, w, h);
     c.globalAlpha = 1;
     pen.box(p.fault, at[0], y, w, h);
-    pen.fill(p.fault, at[0], y, Math.min(3, w), h);
+    if (item.from >= pen.view.from) pen.fill(p.fault, at[0], y, Math.min(3, w), h);
     label(pen, item.title, at, y + h / 2 + 0.5, nextInRow[item.place]);
     pen.hit(at[0], y, at[1], y + h, item);
   }
@@ -126,7 +131,10 @@ export function tints(pen: Pen): void {
       c.globalAlpha = 0.3;
       pen.fill(hatch(c, p.fault, kind), at[0], lane.top, at[1] - at[0], lane.height);
       c.globalAlpha = 0.7;
-      for (const [t, there] of [[band.from, true], [band.to, band.ended]] as const) {
+      for (const [t, there] of [
+        [band.from, true],
+        [band.to, band.ended],
+      ] as const) {
         if (!there || t < pen.view.from || t > pen.view.to) continue;
         const x = Math.round(pen.x(t)) + 0.5;
         pen.line(p.fault, x, lane.top, x, lane.top + lane.height, [3, 3]);

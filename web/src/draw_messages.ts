@@ -36,7 +36,11 @@ export function density(pen: Pen, lane: Lane | null, traffic: Traffic | null, wh
   pen.line(p.line, l.left, base + 0.5, l.left + pen.plotWidth, base + 0.5);
   const bin = view.span / bins;
   pen.hit(l.left, lane.top, l.left + pen.plotWidth, base, () => ({
-    kind: "told", from: view.from, to: view.to, place: -1, nodes: [],
+    kind: "told",
+    from: view.from,
+    to: view.to,
+    place: -1,
+    nodes: [],
     title: `${count(sum(all))} ${what} in view`,
     lines: [
       `${count(sum(stopped))} dropped or reset, ${count(sum(delayed))} delayed`,
@@ -88,16 +92,26 @@ function arrow(pen: Pen, i: number, taken: Box[] | null): void {
   const x1 = stopped ? x0 : pen.x(t.at[i] + Math.max(0, t.delay[i]));
   const y1 = stopped ? y0 + (end - y0) * 0.62 : end;
   const kind = m.story.kinds[m.story.messages.kind[i]] ?? "";
-  const colour = stopped ? p.violated : t.fate[i] === DELAYED ? p.delayed
-    : kind.includes("vote") ? p.vote : p.soft;
+  const colour = stopped
+    ? p.violated
+    : t.fate[i] === DELAYED
+      ? p.delayed
+      : kind.includes("vote")
+        ? p.vote
+        : p.soft;
   pen.c.lineWidth = 1;
   pen.line(colour, x0, y0, x1, y1, stopped ? [4, 3] : kind.includes("answer") ? [1, 2] : []);
   if (stopped) glyph(pen, "cross", x1, y1, colour, 5);
   else head(pen, x0, y0, x1, y1, colour);
   if (taken) name(pen, kind, x0, y0, down, colour, taken, x1 - x0 > 8);
   const near = 4;
-  pen.hit(Math.min(x0, x1) - near, Math.min(y0, y1), Math.max(x0, x1) + near, Math.max(y0, y1),
-    () => ofMessage(m, i));
+  pen.hit(
+    Math.min(x0, x1) - near,
+    Math.min(y0, y1),
+    Math.max(x0, x1) + near,
+    Math.max(y0, y1),
+    () => ofMessage(m, i),
+  );
 }
 
 function head(pen: Pen, x0: number, y0: number, x1: number, y1: number, colour: string): void {
@@ -119,7 +133,13 @@ type Box = [number, number, number, number];
 /** The kind, beside the arrow's begin, where no other word stands: behind it, or, where the arrow
  *  leans that way, before it. */
 function name(
-  pen: Pen, kind: string, x: number, y: number, down: boolean, colour: string, taken: Box[],
+  pen: Pen,
+  kind: string,
+  x: number,
+  y: number,
+  down: boolean,
+  colour: string,
+  taken: Box[],
   leans: boolean,
 ): void {
   pen.font(10.5);

@@ -31,7 +31,10 @@ export function nodes(pen: Pen): void {
 
 /** Spans in view that a pixel does not hide; of those within one, the leader's. */
 function spans<T extends { from: number; to: number }>(
-  pen: Pen, all: T[], first: (a: T) => boolean, draw: (span: T, x0: number, x1: number) => void,
+  pen: Pen,
+  all: T[],
+  first: (a: T) => boolean,
+  draw: (span: T, x0: number, x1: number) => void,
 ): void {
   let waiting: { span: T; x0: number; x1: number } | null = null;
   const from = firstWhere(all, (span) => span.to >= pen.view.from);
@@ -43,17 +46,23 @@ function spans<T extends { from: number; to: number }>(
       if (first(next.span) || !first(waiting.span)) waiting = next;
       continue;
     }
-    if (waiting) draw(waiting.span, waiting.x0, Math.max(waiting.x1, Math.min(waiting.x0 + 2, next.x0)));
+    if (waiting)
+      draw(waiting.span, waiting.x0, Math.max(waiting.x1, Math.min(waiting.x0 + 2, next.x0)));
     waiting = next;
   }
   if (waiting) draw(waiting.span, waiting.x0, waiting.x1);
 }
 
 function roles(pen: Pen, node: number, of: Node, lane: Lane): void {
-  spans(pen, of.roles, (r) => r.role === "leader", (role, x0, x1) => {
-    if (!ranAll(of, role)) return drawParts(pen, node, of, role, lane);
-    roleBar(pen, node, role, lane, x0, x1);
-  });
+  spans(
+    pen,
+    of.roles,
+    (r) => r.role === "leader",
+    (role, x0, x1) => {
+      if (!ranAll(of, role)) return drawParts(pen, node, of, role, lane);
+      roleBar(pen, node, role, lane, x0, x1);
+    },
+  );
 }
 
 /** Whether a node with this state has a role at all. */
@@ -93,7 +102,14 @@ function roleBar(pen: Pen, node: number, role: Role, lane: Lane, x0: number, x1:
     pen.fill(hatch(c, p.candidate, "|", 5), x0, top, w - gap, BAR);
     pen.box(p.candidate, x0, top, w - gap, BAR);
     const need = pen.measure("candidate") + 12;
-    if (w > need) pen.fill(p.paper, x0 + 4, top + 4, Math.min(w - 8, pen.measure(`candidate · ${term}`) + 8), BAR - 8);
+    if (w > need)
+      pen.fill(
+        p.paper,
+        x0 + 4,
+        top + 4,
+        Math.min(w - 8, pen.measure(`candidate · ${term}`) + 8),
+        BAR - 8,
+      );
     if (w > need) inBar(pen, p.ink, ["candidate", term], x0, y, w);
   } else if (role.role === "follower") {
     pen.fill(p.follower, x0, top + 3, w - gap, BAR - 6);
@@ -102,9 +118,14 @@ function roleBar(pen: Pen, node: number, role: Role, lane: Lane, x0: number, x1:
     pen.line(p.soft, x0, y, x1 - gap, y, [2, 4]);
     inBar(pen, p.soft, [], x0, y, w);
   }
+  const named = role.role === "unknown" ? "role unknown" : role.role;
   pen.hit(x0, top, x1, bottom, () => ({
-    kind: "told", from: role.from, to: role.to, place: -1, nodes: [node],
-    title: `${pen.m.story.nodes[node].name}: ${role.role === "unknown" ? "role unknown" : role.role}`,
+    kind: "told",
+    from: role.from,
+    to: role.to,
+    place: -1,
+    nodes: [node],
+    title: `${pen.m.story.nodes[node].name}: ${named}`,
     lines: [term, duration(role.to - role.from)].filter(Boolean),
   }));
 }
@@ -120,17 +141,26 @@ function inBar(pen: Pen, style: string, words: string[], x: number, y: number, w
 }
 
 function states(pen: Pen, node: number, of: Node, lane: Lane): void {
-  spans(pen, of.states, (s) => s.state !== "up", (state, x0, x1) => {
-    if (state.state === "up") return;
-    stateBar(pen, state, lane, x0, x1);
-    const { top, bottom } = bar(lane);
-    pen.hit(x0, top, x1, bottom, () => stateItem(pen, node, state));
-  });
+  spans(
+    pen,
+    of.states,
+    (s) => s.state !== "up",
+    (state, x0, x1) => {
+      if (state.state === "up") return;
+      stateBar(pen, state, lane, x0, x1);
+      const { top, bottom } = bar(lane);
+      pen.hit(x0, top, x1, bottom, () => stateItem(pen, node, state));
+    },
+  );
 }
 
 function stateItem(pen: Pen, node: number, state: State): Item {
   return {
-    kind: "told", from: state.from, to: state.to, place: -1, nodes: [node],
+    kind: "told",
+    from: state.from,
+    to: state.to,
+    place: -1,
+    nodes: [node],
     title: `${pen.m.story.nodes[node].name}: ${state.state}`,
     lines: [state.why, duration(state.to - state.from)].filter(Boolean),
   };
@@ -148,7 +178,13 @@ function stateBar(pen: Pen, state: State, lane: Lane, x0: number, x1: number): v
     c.globalAlpha = 1;
   }
   const starting = state.state === "starting";
-  pen.fill(hatch(c, starting ? p.soft : p.down, kinds[state.state], starting ? 7 : 6), x0, top, w, BAR);
+  pen.fill(
+    hatch(c, starting ? p.soft : p.down, kinds[state.state], starting ? 7 : 6),
+    x0,
+    top,
+    w,
+    BAR,
+  );
   pen.box(p.down, x0, top, w, BAR);
   pen.font(12, 600);
   const why = state.why && state.why !== state.state ? `${state.state}: ${state.why}` : state.state;

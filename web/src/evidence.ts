@@ -27,11 +27,12 @@ export function places(lines: Line[]): { places: Place[]; rows: string[]; times:
   const step = new Map(times.map((t, i) => [t, i]));
   const rows = [...new Set(lines.map((line) => line.process))];
   return {
-    times, rows,
+    times,
+    rows,
     places: lines.map((line) => ({
       row: rows.indexOf(line.process),
       x0: step.get(line.begin) ?? 0,
-      x1: line.end < 0 ? Infinity : step.get(line.end) ?? 0,
+      x1: line.end < 0 ? Infinity : (step.get(line.end) ?? 0),
     })),
   };
 }
@@ -39,31 +40,88 @@ export function places(lines: Line[]): { places: Place[]; rows: string[]; times:
 export function contradictions(m: Model, go: Goto): HTMLElement | null {
   const { evidence } = m.story;
   if (!evidence.length) return null;
-  return section("contradictions", evidence.length > 1 ? "Contradictions" : "The contradiction",
-    h("p", { class: "soft" }, "A bar is a call, from when it began to when it was answered. Each row is a "
-      + "process. The order of begins and answers is exact; distances are not to scale. Nothing can have "
-      + "happened that explains all of these answers together."),
-    ...evidence.map((one, i) => contradiction(one, i, go)));
+  return section(
+    "contradictions",
+    evidence.length > 1 ? "Contradictions" : "The contradiction",
+    h(
+      "p",
+      { class: "soft" },
+      "A bar is a call, from when it began to when it was answered. Each row is a " +
+        "process. The order of begins and answers is exact; distances are not to scale. " +
+        "Nothing can have happened that explains all of these answers together.",
+    ),
+    ...evidence.map((one, i) => contradiction(one, i, go)),
+  );
 }
 
 function contradiction(one: Evidence, i: number, go: Goto): HTMLElement {
-  const rows = one.lines.map((line) => h("tr", { class: line.blamed ? "blamed" : "" },
-    h("td", {}, time(go, line.begin, line.end < 0 ? line.begin : line.end, clock(line.begin, 100))),
-    h("td", {}, line.end < 0 ? "open" : duration(line.end - line.begin)),
-    h("td", {}, line.process), h("td", {}, line.node ?? "–"),
-    h("td", {}, line.text, line.blamed ? h("strong", {}, " ◀ cannot be placed") : null)));
-  return h("article", { class: "contradiction" },
-    h("h3", {}, `${one.check}, `, h("bdi", {}, one.object), h("span", { class: "soft" }, ` in ${one.history}`)),
+  const rows = one.lines.map((line) =>
+    h(
+      "tr",
+      { class: line.blamed ? "blamed" : "" },
+      h(
+        "td",
+        {},
+        time(go, line.begin, line.end < 0 ? line.begin : line.end, clock(line.begin, 100)),
+      ),
+      h("td", {}, line.end < 0 ? "open" : duration(line.end - line.begin)),
+      h("td", {}, line.process),
+      h("td", {}, line.node ?? "–"),
+      h("td", {}, line.text, line.blamed ? h("strong", {}, " ◀ cannot be placed") : null),
+    ),
+  );
+  return h(
+    "article",
+    { class: "contradiction" },
+    h(
+      "h3",
+      {},
+      `${one.check}, `,
+      h("bdi", {}, one.object),
+      h("span", { class: "soft" }, ` in ${one.history}`),
+    ),
     h("p", {}, one.summary),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Diagram of contradiction ${i + 1}` },
-      diagram(one)),
-    h("details", { open: one.lines.length <= 12 },
+    h(
+      "div",
+      {
+        class: "scroll",
+        tabindex: 0,
+        role: "region",
+        "aria-label": `Diagram of contradiction ${i + 1}`,
+      },
+      diagram(one),
+    ),
+    h(
+      "details",
+      { open: one.lines.length <= 12 },
       h("summary", {}, `The ${one.lines.length} calls as a table`),
-      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Calls of the contradiction" },
-        h("table", { class: "calls" },
-          h("thead", {}, h("tr", {}, ...["Began", "Took", "Process", "Node", "Call"].map(
-            (name) => h("th", { scope: "col" }, name)))),
-          h("tbody", {}, ...rows)))));
+      h(
+        "div",
+        {
+          class: "scroll",
+          tabindex: 0,
+          role: "region",
+          "aria-label": "Calls of the contradiction",
+        },
+        h(
+          "table",
+          { class: "calls" },
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              ...["Began", "Took", "Process", "Node", "Call"].map((name) =>
+                h("th", { scope: "col" }, name),
+              ),
+            ),
+          ),
+          h("tbody", {}, ...rows),
+        ),
+      ),
+    ),
+  );
 }
 
 /** How wide a step has to be for the texts to stand on their bars, within reason. */
@@ -86,14 +144,25 @@ function diagram(one: Evidence): SVGElement {
   const x = (step: number) => LEFT + 12 + step * w;
   const width = x(steps) + 24;
   const height = rows.length * ROW + 34;
-  return svg("svg", {
-    class: "diagram", width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": `${one.summary}. The table below tells the same.`,
-  },
-  ...times.map((_, i) => svg("line", { class: "tick", x1: x(i), x2: x(i), y1: 4, y2: height - 28 })),
-  ...rows.map((name, row) => svg("text", { class: "process", x: 4, y: row * ROW + 30 }, cut(name, LEFT))),
-  ...one.lines.map((line, i) => bar(line, at[i], x, steps)),
-  ...axis(times, x, w, height));
+  return svg(
+    "svg",
+    {
+      class: "diagram",
+      width,
+      height,
+      viewBox: `0 0 ${width} ${height}`,
+      role: "img",
+      "aria-label": `${one.summary}. The table below tells the same.`,
+    },
+    ...times.map((_, i) =>
+      svg("line", { class: "tick", x1: x(i), x2: x(i), y1: 4, y2: height - 28 }),
+    ),
+    ...rows.map((name, row) =>
+      svg("text", { class: "process", x: 4, y: row * ROW + 30 }, cut(name, LEFT)),
+    ),
+    ...one.lines.map((line, i) => bar(line, at[i], x, steps)),
+    ...axis(times, x, w, height),
+  );
 }
 
 function bar(line: Line, at: Place, x: (step: number) => number, steps: number): SVGElement {
@@ -101,20 +170,38 @@ function bar(line: Line, at: Place, x: (step: number) => number, steps: number):
   const x0 = x(at.x0);
   const x1 = open ? x(steps) + 12 : x(at.x1);
   const y = at.row * ROW + 12;
-  const edge = open ? `M${x1} ${y} H${x0} V${y + 26} H${x1}` : `M${x0} ${y} H${x1} V${y + 26} H${x0} Z`;
-  return svg("g", { class: line.blamed ? "call blamed" : open ? "call open" : "call" },
+  const edge = open
+    ? `M${x1} ${y} H${x0} V${y + 26} H${x1}`
+    : `M${x0} ${y} H${x1} V${y + 26} H${x0} Z`;
+  return svg(
+    "g",
+    { class: line.blamed ? "call blamed" : open ? "call open" : "call" },
     svg("title", {}, `${line.process}: ${line.text}`),
     svg("path", { class: "bar", d: edge }),
     line.blamed ? svg("path", { class: "mark", d: `M${x0 + 4} ${y - 8} h10 l-5 7 z` }) : null,
-    svg("text", { x: x0 + 7, y: y + 17 }, cut(line.text, x1 - x0 - 10)));
+    svg("text", { x: x0 + 7, y: y + 17 }, cut(line.text, x1 - x0 - 10)),
+  );
 }
 
 /** Times below, as many as fit beside each other. */
-function axis(times: number[], x: (step: number) => number, w: number, height: number): SVGElement[] {
+function axis(
+  times: number[],
+  x: (step: number) => number,
+  w: number,
+  height: number,
+): SVGElement[] {
   const each = Math.max(1, Math.ceil(74 / w));
-  return times.flatMap((t, i) => (i % each ? [] : [
-    svg("text", { class: "at", x: x(i), y: height - 10, "text-anchor": "middle" }, clock(t, 100)),
-  ]));
+  return times.flatMap((t, i) =>
+    i % each
+      ? []
+      : [
+          svg(
+            "text",
+            { class: "at", x: x(i), y: height - 10, "text-anchor": "middle" },
+            clock(t, 100),
+          ),
+        ],
+  );
 }
 
 function cut(text: string, room: number): string {

@@ -27,21 +27,28 @@ function under(t: Timeline, event: MouseEvent): { x: number; y: number; at: numb
 /** The wheel zooms once the timeline was clicked or reached by keys, or with Ctrl; else the page
  *  scrolls, as everywhere. A pinch on a touchpad comes as a wheel with Ctrl. */
 function wheel(t: Timeline): void {
-  t.canvas.addEventListener("wheel", (event) => {
-    const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey;
-    const mine = document.activeElement === t.canvas || event.ctrlKey || event.metaKey;
-    if (!mine && !sideways) {
-      t.element.classList.add("hint");
-      return;
-    }
-    event.preventDefault();
-    // Lines and pages, as some mice count, in pixels.
-    const unit = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1;
-    const by = Math.max(-240, Math.min(240, (sideways && !event.deltaY ? event.deltaX : event.deltaY) * unit));
-    if (sideways) t.view.pan((event.deltaX || event.deltaY) * unit / 1200);
-    else t.view.zoom(Math.exp(by * (event.ctrlKey ? 0.008 : 0.0025)), under(t, event).at);
-    t.tip.hide();
-  }, { passive: false });
+  t.canvas.addEventListener(
+    "wheel",
+    (event) => {
+      const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey;
+      const mine = document.activeElement === t.canvas || event.ctrlKey || event.metaKey;
+      if (!mine && !sideways) {
+        t.element.classList.add("hint");
+        return;
+      }
+      event.preventDefault();
+      // Lines and pages, as some mice count, in pixels.
+      const unit = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1;
+      const by = Math.max(
+        -240,
+        Math.min(240, (sideways && !event.deltaY ? event.deltaX : event.deltaY) * unit),
+      );
+      if (sideways) t.view.pan(((event.deltaX || event.deltaY) * unit) / 1200);
+      else t.view.zoom(Math.exp(by * (event.ctrlKey ? 0.008 : 0.0025)), under(t, event).at);
+      t.tip.hide();
+    },
+    { passive: false },
+  );
   t.canvas.addEventListener("pointerleave", () => t.element.classList.remove("hint"));
 }
 
@@ -105,19 +112,50 @@ function pinch(t: Timeline, down: Map<number, PointerEvent>, event: PointerEvent
 function key(t: Timeline, name: string): boolean {
   const { view } = t;
   switch (name) {
-    case "+": case "=": view.zoom(IN * IN); return true;
-    case "-": case "_": view.zoom(1 / (IN * IN)); return true;
-    case "ArrowLeft": view.pan(-STEP); return true;
-    case "ArrowRight": view.pan(STEP); return true;
-    case "PageUp": view.pan(-1); return true;
-    case "PageDown": view.pan(1); return true;
-    case "Home": case "0": view.all(); return true;
-    case "n": case "p": step(t, name === "n" ? 1 : -1, () => true); return true;
-    case "v": case "V": step(t, name === "v" ? 1 : -1, (kind) => kind === "violation"); return true;
-    case "Enter": if (t.focused) t.chosen(t.focused); return t.focused !== null;
-    case "z": if (t.focused) view.around(t.focused.from, t.focused.to); t.focus(t.focused); return true;
-    case "Escape": t.focus(null); return true;
-    default: return false;
+    case "+":
+    case "=":
+      view.zoom(IN * IN);
+      return true;
+    case "-":
+    case "_":
+      view.zoom(1 / (IN * IN));
+      return true;
+    case "ArrowLeft":
+      view.pan(-STEP);
+      return true;
+    case "ArrowRight":
+      view.pan(STEP);
+      return true;
+    case "PageUp":
+      view.pan(-1);
+      return true;
+    case "PageDown":
+      view.pan(1);
+      return true;
+    case "Home":
+    case "0":
+      view.all();
+      return true;
+    case "n":
+    case "p":
+      step(t, name === "n" ? 1 : -1, () => true);
+      return true;
+    case "v":
+    case "V":
+      step(t, name === "v" ? 1 : -1, (kind) => kind === "violation");
+      return true;
+    case "Enter":
+      if (t.focused) t.chosen(t.focused);
+      return t.focused !== null;
+    case "z":
+      if (t.focused) view.around(t.focused.from, t.focused.to);
+      t.focus(t.focused);
+      return true;
+    case "Escape":
+      t.focus(null);
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -5,8 +5,17 @@ import { clock, count, duration } from "./time";
 import type { Model } from "./model";
 
 export type Kind =
-  | "fault" | "election" | "alarm" | "died" | "done" | "switched" | "told" | "term" | "leader"
-  | "outage" | "violation";
+  | "fault"
+  | "election"
+  | "alarm"
+  | "died"
+  | "done"
+  | "switched"
+  | "told"
+  | "term"
+  | "leader"
+  | "outage"
+  | "violation";
 
 export interface Item {
   kind: Kind;
@@ -21,19 +30,41 @@ export interface Item {
 
 /** Most telling first; what a list leaves out is from the end. */
 export const RANK: Record<Kind, number> = {
-  violation: 0, alarm: 1, fault: 2, outage: 3, died: 4, election: 5, done: 6, switched: 7,
-  leader: 8, term: 9, told: 10,
+  violation: 0,
+  alarm: 1,
+  fault: 2,
+  outage: 3,
+  died: 4,
+  election: 5,
+  done: 6,
+  switched: 7,
+  leader: 8,
+  term: 9,
+  told: 10,
 };
 
 export const WORDS: Record<Kind, string> = {
-  violation: "violation", alarm: "invariant", fault: "fault", outage: "no writes", died: "died",
-  election: "election", done: "done", switched: "switched", leader: "leader", term: "term",
+  violation: "violation",
+  alarm: "invariant",
+  fault: "fault",
+  outage: "no writes",
+  died: "died",
+  election: "election",
+  done: "done",
+  switched: "switched",
+  leader: "leader",
+  term: "term",
   told: "told",
 };
 
 export function items(m: Model): Item[] {
   const all = [
-    ...faults(m), ...elections(m), ...moments(m), ...alarms(m), ...outages(m), ...violations(m),
+    ...faults(m),
+    ...elections(m),
+    ...moments(m),
+    ...alarms(m),
+    ...outages(m),
+    ...violations(m),
   ];
   return all.sort((a, b) => a.from - b.from || RANK[a.kind] - RANK[b.kind]);
 }
@@ -50,18 +81,25 @@ export function links(m: Model, pairs: [number, number][]): string {
     if (both && from > to) return [];
     return [`${nodeName(m, from)} ${both ? "↔" : "→"} ${nodeName(m, to)}`];
   });
-  return words.length > 12 ? `${words.slice(0, 12).join(", ")} and ${words.length - 12} more` : words.join(", ");
+  return words.length > 12
+    ? `${words.slice(0, 12).join(", ")} and ${words.length - 12} more`
+    : words.join(", ");
 }
 
 function faults(m: Model): Item[] {
   return m.story.bands.map((band, place) => {
     const nodes = new Set([...band.nodes, ...band.links.flat()]);
-    const counters = band.matched < 0
-      ? "matched and acted are not known of this activation"
-      : `${count(band.matched)} matched, ${count(band.acted)} acted on` +
-        (band.leaked > 0 ? `, ${count(band.leaked)} leaked` : "");
+    const counters =
+      band.matched < 0
+        ? "matched and acted are not known of this activation"
+        : `${count(band.matched)} matched, ${count(band.acted)} acted on` +
+          (band.leaked > 0 ? `, ${count(band.leaked)} leaked` : "");
     return {
-      kind: "fault", place, from: band.from, to: band.to, nodes: [...nodes],
+      kind: "fault",
+      place,
+      from: band.from,
+      to: band.to,
+      nodes: [...nodes],
       title: band.rule,
       lines: [
         band.does.join(", "),
@@ -79,32 +117,50 @@ function elections(m: Model): Item[] {
     const stood = e.candidates.map((n) => nodeName(m, n)).join(", ");
     const won = e.leader < 0 ? "nobody won" : `${nodeName(m, e.leader)} won`;
     return {
-      kind: "election", place, from: e.at, to: e.took > 0 ? e.at + e.took : e.at,
+      kind: "election",
+      place,
+      from: e.at,
+      to: e.took > 0 ? e.at + e.took : e.at,
       nodes: e.leader < 0 ? e.candidates : [...new Set([...e.candidates, e.leader])],
       title: `term ${e.term}${e.group ? ` of ${e.group}` : ""}: ${won}`,
-      lines: [stood ? `stood: ${stood}` : "", e.took >= 0 ? `took ${duration(e.took)}` : ""].filter(Boolean),
+      lines: [stood ? `stood: ${stood}` : "", e.took >= 0 ? `took ${duration(e.took)}` : ""].filter(
+        Boolean,
+      ),
     };
   });
 }
 
 function moments(m: Model): Item[] {
   return m.story.moments.map((moment, place) => ({
-    kind: moment.kind, place, from: moment.at, to: moment.at,
+    kind: moment.kind,
+    place,
+    from: moment.at,
+    to: moment.at,
     nodes: moment.node < 0 ? [] : [moment.node],
-    title: moment.text, lines: [],
+    title: moment.text,
+    lines: [],
   }));
 }
 
 function alarms(m: Model): Item[] {
   return m.story.alarms.map((alarm, place) => ({
-    kind: "alarm", place, from: alarm.at, to: alarm.at, nodes: alarm.nodes,
-    title: alarm.invariant, lines: [alarm.said],
+    kind: "alarm",
+    place,
+    from: alarm.at,
+    to: alarm.at,
+    nodes: alarm.nodes,
+    title: alarm.invariant,
+    lines: [alarm.said],
   }));
 }
 
 function outages(m: Model): Item[] {
   return m.story.unavailable.map((outage, place) => ({
-    kind: "outage", place, from: outage.from, to: outage.to, nodes: [],
+    kind: "outage",
+    place,
+    from: outage.from,
+    to: outage.to,
+    nodes: [],
     title: `no node took a write for ${duration(outage.to - outage.from)}`,
     lines: outage.ended ? [] : ["until the end"],
   }));
@@ -123,13 +179,17 @@ export function ofCall(m: Model, call: number): Item {
   const end = m.end[call];
   const node = calls.node[call];
   const key = calls.key[call] >= 0 ? ` ${keys[calls.key[call]]}` : "";
+  const asked = node < 0 ? "" : ` asked ${nodeName(m, node)}`;
   const took = end < 0 ? "never answered" : `after ${duration(end - begin)}`;
   return {
-    kind: "told", place: call, from: begin, to: end < 0 ? begin : end,
+    kind: "told",
+    place: call,
+    from: begin,
+    to: end < 0 ? begin : end,
     nodes: node < 0 ? [] : [node],
     title: texts[calls.text[call]] ?? `${functions[calls.f[call]] ?? "call"}${key}`,
     lines: [
-      `${lanes[calls.lane[call]]?.name ?? "a client"}${node < 0 ? "" : ` asked ${nodeName(m, node)}`}`,
+      `${lanes[calls.lane[call]]?.name ?? "a client"}${asked}`,
       `${OUTCOMES[calls.outcome[call]] ?? ""}, ${took}`,
       m.blamed[call] ? "part of a violation" : "",
     ].filter(Boolean),
@@ -146,11 +206,16 @@ export function ofMessage(m: Model, i: number): Item {
   const late = delay > 0 ? ` by ${duration(delay)}` : "";
   const term = messages.term[i] >= 0 ? `term ${messages.term[i]}` : "";
   return {
-    kind: "told", place: i, from: t.at[i], to: t.at[i] + Math.max(0, delay),
+    kind: "told",
+    place: i,
+    from: t.at[i],
+    to: t.at[i] + Math.max(0, delay),
     nodes: [t.from[i], t.to[i]].filter((n) => n >= 0),
     title: (kinds[messages.kind[i]] ?? "message").replaceAll("_", " "),
     lines: [
-      `${nodeName(m, t.from[i])} → ${nodeName(m, t.to[i])}`, term, `${FATES[t.fate[i]] ?? ""}${late}`,
+      `${nodeName(m, t.from[i])} → ${nodeName(m, t.to[i])}`,
+      term,
+      `${FATES[t.fate[i]] ?? ""}${late}`,
     ].filter(Boolean),
   };
 }

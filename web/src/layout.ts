@@ -68,8 +68,21 @@ export function layout(story: Story, width: number, firstClient = 0): Layout {
   const height = page.length <= 12 ? 24 : page.length <= 24 ? 20 : 16;
   const clients = page.map(() => lane(height));
   return {
-    left, right: 18, axis, phases, faults, outages, elections, events, messages, packets, nodes,
-    clients, faultHeight, firstClient: first, height: top + 4,
+    left,
+    right: 18,
+    axis,
+    phases,
+    faults,
+    outages,
+    elections,
+    events,
+    messages,
+    packets,
+    nodes,
+    clients,
+    faultHeight,
+    firstClient: first,
+    height: top + 4,
     faultRow: faultRow.map((row) => Math.min(row, FAULT_ROWS_MAX - 1)),
   };
 }
@@ -82,8 +95,9 @@ function faultRows(story: Story, width: number): number[] {
   const { bands, run } = story;
   const names = [...new Set(bands.map((band) => band.rule))];
   const own = bands.map((band) => names.indexOf(band.rule));
-  const meets = bands.some((a, i) => bands.some((b, j) =>
-    i < j && own[i] === own[j] && a.from < b.to && b.from < a.to));
+  const meets = bands.some((a, i) =>
+    bands.some((b, j) => i < j && own[i] === own[j] && a.from < b.to && b.from < a.to),
+  );
   if (names.length <= 5 && !meets) return own;
   const pixel = run.length / Math.max(1, width);
   const named = bands.map(({ rule, from, to }) => {
@@ -99,7 +113,7 @@ export function touched(nodes: number[], links: [number, number][]): number[] {
   return [...new Set([...nodes, ...links.flat()])].sort((a, b) => a - b);
 }
 
-/** A text, shortened in its middle to fit into `room` pixels, or nothing where that says nothing. */
+/** A text, shortened to fit into `room` pixels, or nothing where that would say nothing. */
 export function fitted(text: string, room: number, measure: (text: string) => number): string {
   if (measure(text) <= room) return text;
   const one = measure("m") * 0.8;

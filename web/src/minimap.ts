@@ -104,7 +104,9 @@ export class Minimap {
   }
 
   private contents(
-    c: CanvasRenderingContext2D, p: Palette, x: (at: number) => number,
+    c: CanvasRenderingContext2D,
+    p: Palette,
+    x: (at: number) => number,
     plot: { left: number; width: number },
   ): void {
     const { story } = this.m;
@@ -129,7 +131,10 @@ export class Minimap {
     for (const outage of story.unavailable) {
       c.fillRect(x(outage.from), HEIGHT - 4, Math.max(1, x(outage.to) - x(outage.from)), 4);
     }
-    for (const at of [...story.alarms.map((a) => a.at), ...story.blamed.map((b) => this.m.begin[b])]) {
+    for (const at of [
+      ...story.alarms.map((a) => a.at),
+      ...story.blamed.map((b) => this.m.begin[b]),
+    ]) {
       c.fillRect(x(at) - 1, 0, 2, HEIGHT);
     }
     c.fillStyle = p.candidate;
@@ -137,7 +142,9 @@ export class Minimap {
   }
 
   private window(
-    c: CanvasRenderingContext2D, p: Palette, x: (at: number) => number,
+    c: CanvasRenderingContext2D,
+    p: Palette,
+    x: (at: number) => number,
     plot: { left: number; width: number },
   ): void {
     const from = x(this.view.from);

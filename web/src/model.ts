@@ -68,19 +68,34 @@ export function model(story: Story): Model {
   for (const call of story.blamed) blamed[call] = 1;
   const [latencies, cloud] = latency(story, begin, end, length);
   return {
-    story, length, begin, end, until, blamed, latencies, cloud,
+    story,
+    length,
+    begin,
+    end,
+    until,
+    blamed,
+    latencies,
+    cloud,
     clients: story.lanes.map((lane, i) => {
       const of = (outcome: number) =>
-        strip(byLane[i].filter((call) => calls.outcome[call] === outcome), begin, until);
+        strip(
+          byLane[i].filter((call) => calls.outcome[call] === outcome),
+          begin,
+          until,
+        );
       return {
         ...lane,
-        ok: of(OK), failed: of(FAILED), unknown: of(UNKNOWN),
+        ok: of(OK),
+        failed: of(FAILED),
+        unknown: of(UNKNOWN),
         blamed: Array.from(byLane[i].filter((call) => blamed[call] === 1)),
       };
     }),
     messages: traffic(story.messages),
     packets: story.packets && traffic(story.packets),
-    done: [OK, FAILED, UNKNOWN].map((outcome) => finished(story, begin, end, outcome)) as Model["done"],
+    done: [OK, FAILED, UNKNOWN].map((outcome) =>
+      finished(story, begin, end, outcome),
+    ) as Model["done"],
   };
 }
 
@@ -95,7 +110,10 @@ function lanes(lane: number[], n: number): Uint32Array[] {
 }
 
 function ends(
-  begin: Float64Array, end: Float64Array, byLane: Uint32Array[], length: number,
+  begin: Float64Array,
+  end: Float64Array,
+  byLane: Uint32Array[],
+  length: number,
 ): Float64Array {
   const until = Float64Array.from(end);
   for (const calls of byLane) {
@@ -116,7 +134,10 @@ function strip(index: Uint32Array, begin: Float64Array, until: Float64Array): St
 }
 
 function finished(
-  story: Story, begin: Float64Array, end: Float64Array, outcome: number,
+  story: Story,
+  begin: Float64Array,
+  end: Float64Array,
+  outcome: number,
 ): Float64Array {
   const at: number[] = [];
   story.calls.outcome.forEach((o, i) => {
@@ -126,7 +147,10 @@ function finished(
 }
 
 function latency(
-  story: Story, begin: Float64Array, end: Float64Array, length: number,
+  story: Story,
+  begin: Float64Array,
+  end: Float64Array,
+  length: number,
 ): [Latencies, Cloud] {
   const answered = Uint32Array.from(begin.keys()).filter((i) => end[i] >= 0);
   answered.sort((a, b) => end[a] - end[b]);
@@ -146,13 +170,18 @@ function latency(
   ];
 }
 
-function traffic(
-  columns: { at: number[]; from: number[]; to: number[]; fate: number[]; delay: number[] },
-): Traffic {
+function traffic(columns: {
+  at: number[];
+  from: number[];
+  to: number[];
+  fate: number[];
+  delay: number[];
+}): Traffic {
   const at = Float64Array.from(columns.at);
   const fate = Uint8Array.from(columns.fate);
   return {
-    at, fate,
+    at,
+    fate,
     from: Int32Array.from(columns.from),
     to: Int32Array.from(columns.to),
     delay: Float64Array.from(columns.delay),

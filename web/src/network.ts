@@ -18,18 +18,38 @@ const MATRICES: Matrix[] = [
   { title: "Dropped", value: (link) => link.dropped, text: count },
   { title: "Trimmed to their acknowledgement", value: (link) => link.trimmed, text: count },
   { title: "Delayed", value: (link) => link.delayed, text: count },
-  { title: "Lateness behind the due time, 99th percentile, µs", value: (link) => link.late?.p99 ?? null, text: (v) => v.toFixed(v < 10 ? 1 : 0) },
-  { title: "Lateness, the latest, µs", value: (link) => link.late?.max ?? null, text: (v) => v.toFixed(v < 10 ? 1 : 0) },
+  {
+    title: "Lateness behind the due time, 99th percentile, µs",
+    value: (link) => link.late?.p99 ?? null,
+    text: (v) => v.toFixed(v < 10 ? 1 : 0),
+  },
+  {
+    title: "Lateness, the latest, µs",
+    value: (link) => link.late?.max ?? null,
+    text: (v) => v.toFixed(v < 10 ? 1 : 0),
+  },
 ];
 
 export function network(m: Model): HTMLElement | null {
   const { links, totals } = m.story;
   if (!links.length && !totals.length) return null;
   // What happened on no link needs no matrix; how many packets there were is always told.
-  const some = MATRICES.filter((matrix, i) => i === 0 || links.some((link) => (matrix.value(link) ?? 0) > 0));
-  return section("network", "Links",
+  const some = MATRICES.filter(
+    (matrix, i) => i === 0 || links.some((link) => (matrix.value(link) ?? 0) > 0),
+  );
+  return section(
+    "network",
+    "Links",
     links.length ? h("div", { class: "matrices" }, ...some.map((matrix) => draw(m, matrix))) : null,
-    totals.length ? table("Sums of the network", ["", ""], totals.map((t) => [t.name, count(t.value)]), "totals") : null);
+    totals.length
+      ? table(
+          "Sums of the network",
+          ["", ""],
+          totals.map((t) => [t.name, count(t.value)]),
+          "totals",
+        )
+      : null,
+  );
 }
 
 function draw(m: Model, matrix: Matrix): HTMLElement {
@@ -44,11 +64,35 @@ function draw(m: Model, matrix: Matrix): HTMLElement {
     if (from === to) td.classList.add("none");
     return td;
   };
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": matrix.title },
-    h("table", { class: "matrix" },
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": matrix.title },
+    h(
+      "table",
+      { class: "matrix" },
       h("caption", {}, matrix.title),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "from \\ to"),
-        ...nodes.map((_, to) => h("th", { scope: "col" }, h("bdi", {}, nodeName(m, to)))))),
-      h("tbody", {}, ...nodes.map((_, from) => h("tr", {},
-        h("th", { scope: "row" }, h("bdi", {}, nodeName(m, from))), ...nodes.map((__, to) => cell(from, to)))))));
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("th", { scope: "col" }, "from \\ to"),
+          ...nodes.map((_, to) => h("th", { scope: "col" }, h("bdi", {}, nodeName(m, to)))),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        ...nodes.map((_, from) =>
+          h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, h("bdi", {}, nodeName(m, from))),
+            ...nodes.map((__, to) => cell(from, to)),
+          ),
+        ),
+      ),
+    ),
+  );
 }

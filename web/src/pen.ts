@@ -100,7 +100,13 @@ export class Pen {
   name(lane: Lane, text: string, strong = false): void {
     this.font(strong ? 13 : 11.5, strong ? 650 : 400);
     this.c.textBaseline = "middle";
-    this.text(strong ? this.p.ink : this.p.soft, text, 2, lane.top + lane.height / 2, this.l.left - 10);
+    this.text(
+      strong ? this.p.ink : this.p.soft,
+      text,
+      2,
+      lane.top + lane.height / 2,
+      this.l.left - 10,
+    );
   }
 
   hit(x0: number, y0: number, x1: number, y1: number, item: Hit["item"]): void {
@@ -145,8 +151,19 @@ export function glyph(pen: Pen, kind: Glyph, x: number, y: number, colour: strin
     c.stroke();
     return;
   }
-  if (kind === "triangle") polygon(c, [[x, y - r], [x + r, y + r * 0.8], [x - r, y + r * 0.8]]);
-  if (kind === "diamond") polygon(c, [[x, y - r * 1.2], [x + r * 1.2, y], [x, y + r * 1.2], [x - r * 1.2, y]]);
+  if (kind === "triangle")
+    polygon(c, [
+      [x, y - r],
+      [x + r, y + r * 0.8],
+      [x - r, y + r * 0.8],
+    ]);
+  if (kind === "diamond")
+    polygon(c, [
+      [x, y - r * 1.2],
+      [x + r * 1.2, y],
+      [x, y + r * 1.2],
+      [x - r * 1.2, y],
+    ]);
   if (kind === "square") c.rect(x - r * 0.8, y - r * 0.8, r * 1.6, r * 1.6);
   if (kind === "bar") c.rect(x - 1, y - r * 1.2, 2, r * 2.4);
   if (kind === "disc") c.arc(x, y, r * 0.7, 0, 7);

@@ -17,8 +17,9 @@ import { Timeline } from "./timeline";
 import { unpack } from "./unpack";
 import { View } from "./view";
 
-const KEYS = "Keys on the timeline: + and − zoom, arrows move, Home shows all; n and p step through what "
-  + "happened, v through violations, z zooms to it, Enter tells more, Escape lets go.";
+const KEYS =
+  "Keys on the timeline: + and − zoom, arrows move, Home shows all; n and p step through what " +
+  "happened, v through violations, z zooms to it, Enter tells more, Escape lets go.";
 
 async function start(): Promise<void> {
   const packed = document.getElementById("story")?.textContent ?? "";
@@ -48,13 +49,33 @@ async function start(): Promise<void> {
 
   document.getElementById("glance")?.replaceWith(glance(m, go));
   const parts = [
-    section("timeline", "Timeline", tools(view), minimap.canvas, timeline.status, timeline.element,
-      h("p", { id: "timeline-keys", class: "soft small" }, KEYS,
-        " The wheel zooms once the timeline was clicked, or with Ctrl; drag moves; double click zooms in."),
-      clientPages(timeline), legend(m), details.element),
+    section(
+      "timeline",
+      "Timeline",
+      tools(view),
+      minimap.canvas,
+      timeline.status,
+      timeline.element,
+      h(
+        "p",
+        { id: "timeline-keys", class: "soft small" },
+        KEYS,
+        " The wheel zooms once the timeline was clicked, or with Ctrl; drag moves; ",
+        "double click zooms in.",
+      ),
+      clientPages(timeline),
+      legend(m),
+      details.element,
+    ),
     hasCalls ? section("clients", "What clients saw", drawn.element) : null,
-    contradictions(m, go), alarms(m, go), happened(m, all, choose), rules(m, go), errors(m),
-    network(m), logs(m, go), leftOut(m),
+    contradictions(m, go),
+    alarms(m, go),
+    happened(m, all, choose),
+    rules(m, go),
+    errors(m),
+    network(m),
+    logs(m, go),
+    leftOut(m),
   ].filter((part) => part !== null);
   document.getElementById("report")?.replaceChildren(...parts);
   document.getElementById("contents")?.append(...links(parts));
@@ -71,7 +92,9 @@ async function start(): Promise<void> {
 }
 
 function links(parts: HTMLElement[]): HTMLElement[] {
-  return parts.map((part) => h("a", { href: `#${part.id}` }, part.querySelector("h2")?.textContent ?? part.id));
+  return parts.map((part) =>
+    h("a", { href: `#${part.id}` }, part.querySelector("h2")?.textContent ?? part.id),
+  );
 }
 
 function scrollTo(element: HTMLElement): void {
@@ -82,20 +105,28 @@ function scrollTo(element: HTMLElement): void {
 function tools(view: View): HTMLElement {
   const button = (text: string, label: string, press: () => void) =>
     h("button", { type: "button", "aria-label": label, title: label, onclick: press }, text);
-  return h("div", { class: "tools", role: "toolbar", "aria-label": "Zoom" },
+  return h(
+    "div",
+    { class: "tools", role: "toolbar", "aria-label": "Zoom" },
     button("+", "Zoom in", () => view.zoom(0.5)),
     button("−", "Zoom out", () => view.zoom(2)),
     button("◀", "Earlier", () => view.pan(-0.5)),
     button("▶", "Later", () => view.pan(0.5)),
-    button("Whole run", "Show the whole run", () => view.all()));
+    button("Whole run", "Show the whole run", () => view.all()),
+  );
 }
 
 start().catch((error: unknown) => {
   const report = document.getElementById("report");
   const why = error instanceof Error ? error.message : String(error);
-  report?.replaceChildren(h("p", { class: "broken", role: "alert" },
-    `This browser could not draw the rest of the report (${why}). The verdict above stands; the run's `
-    + "files hold everything. Browsers since 2023 can."));
+  report?.replaceChildren(
+    h(
+      "p",
+      { class: "broken", role: "alert" },
+      `This browser could not draw the rest of the report (${why}). The verdict above stands; ` +
+        "the run's files hold everything. Browsers since 2023 can.",
+    ),
+  );
   document.documentElement.dataset.ready = "broken";
   console.error(error);
 });

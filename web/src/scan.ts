@@ -47,7 +47,13 @@ const BACK = 64;
  * items: each merge searches its next item instead of walking there.
  */
 export function merged(
-  begin: Column, until: Column, from: number, to: number, pixel: number, wide: number, emit: Emit,
+  begin: Column,
+  until: Column,
+  from: number,
+  to: number,
+  pixel: number,
+  wide: number,
+  emit: Emit,
 ): void {
   const n = begin.length;
   let i = Math.max(0, lowerBound(begin, from) - BACK);

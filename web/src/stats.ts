@@ -121,7 +121,12 @@ export class Latencies {
 
 /** Points of a scatter, thinned: one a cell of time, latency and kind, at several resolutions. */
 export class Cloud {
-  private readonly levels: { cell: number; at: Float64Array; took: Float64Array; kind: Uint8Array }[] = [];
+  private readonly levels: {
+    cell: number;
+    at: Float64Array;
+    took: Float64Array;
+    kind: Uint8Array;
+  }[] = [];
 
   /** `at` is sorted. The finest level is the calls themselves. */
   constructor(at: Float64Array, took: Float64Array, kind: Uint8Array, length: number) {
@@ -148,7 +153,8 @@ export class Cloud {
 }
 
 function thinned(
-  from: { at: Float64Array; took: Float64Array; kind: Uint8Array }, cell: number,
+  from: { at: Float64Array; took: Float64Array; kind: Uint8Array },
+  cell: number,
 ): { cell: number; at: Float64Array; took: Float64Array; kind: Uint8Array } {
   const keep: number[] = [];
   const seen = new Set<number>();

@@ -1,8 +1,27 @@
 // Colours and hatching for canvases, taken from the page's own style, so that both agree.
 
 const NAMES = [
-  "ink", "soft", "faint", "line", "paper", "panel", "leader", "on-leader", "follower", "candidate",
-  "down", "fault", "ok", "failed", "unknown", "violated", "vote", "delayed", "focus", "p50", "p90",
+  "ink",
+  "soft",
+  "faint",
+  "line",
+  "paper",
+  "panel",
+  "leader",
+  "on-leader",
+  "follower",
+  "candidate",
+  "down",
+  "fault",
+  "ok",
+  "failed",
+  "unknown",
+  "violated",
+  "vote",
+  "delayed",
+  "focus",
+  "p50",
+  "p90",
   "p99",
 ] as const;
 
@@ -14,7 +33,10 @@ let now: Palette | null = null;
 export function palette(): Palette {
   if (now) return now;
   const style = getComputedStyle(document.documentElement);
-  const out = { font: style.getPropertyValue("--font"), mono: style.getPropertyValue("--mono") } as Palette;
+  const out = {
+    font: style.getPropertyValue("--font"),
+    mono: style.getPropertyValue("--mono"),
+  } as Palette;
   for (const name of NAMES) out[name] = style.getPropertyValue(`--${name}`).trim();
   now = out;
   return out;
@@ -38,7 +60,10 @@ const hatches = new Map<string, CanvasPattern>();
 
 /** A pattern of thin lines, so that what a colour says is said without it as well. */
 export function hatch(
-  context: CanvasRenderingContext2D, colour: string, kind: Hatch, gap = 7,
+  context: CanvasRenderingContext2D,
+  colour: string,
+  kind: Hatch,
+  gap = 7,
 ): CanvasPattern | string {
   const key = `${colour} ${kind} ${gap}`;
   const known = hatches.get(key);

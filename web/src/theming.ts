@@ -31,8 +31,9 @@ export function printing(draw: () => void): void {
     root.dataset.theme = "light";
     root.dataset.printing = "yes";
     // Paper cannot be opened; logs stay in their files.
-    opened = [...document.querySelectorAll<HTMLDetailsElement>("details:not([open])")]
-      .filter((details) => !details.closest("#logs, #details"));
+    opened = [...document.querySelectorAll<HTMLDetailsElement>("details:not([open])")].filter(
+      (details) => !details.closest("#logs, #details"),
+    );
     for (const details of opened) details.open = true;
     retheme();
     draw();

@@ -18,8 +18,11 @@ import type { View } from "./view";
 
 export class Timeline {
   readonly canvas = h("canvas", {
-    id: "timeline-canvas", tabindex: 0, role: "application",
-    "aria-label": "Timeline of the run", "aria-describedby": "timeline-keys",
+    id: "timeline-canvas",
+    tabindex: 0,
+    role: "application",
+    "aria-label": "Timeline of the run",
+    "aria-describedby": "timeline-keys",
   });
   readonly status = h("p", { class: "status" });
   readonly said = h("p", { class: "visually-hidden", "aria-live": "polite" });
@@ -34,9 +37,14 @@ export class Timeline {
   private waiting = false;
   private draws = 0;
 
-  constructor(readonly m: Model, readonly view: View, readonly items: Item[]) {
+  constructor(
+    readonly m: Model,
+    readonly view: View,
+    readonly items: Item[],
+  ) {
     this.violations = new Map(
-      items.filter((item) => item.kind === "violation").map((item) => [item.place, item]));
+      items.filter((item) => item.kind === "violation").map((item) => [item.place, item]),
+    );
     this.plan = layout(m.story, 1000);
     this.element = h("div", { class: "timeline" }, this.canvas, this.tip.element, this.said);
     view.listen(() => this.schedule());
@@ -75,7 +83,8 @@ export class Timeline {
     }
     this.draw();
     const hit = item && this.hits.find((one) => one.item === item);
-    if (item && hit) this.tip.show(item, this.view.span, (hit.x0 + hit.x1) / 2, hit.y1, this.canvas);
+    if (item && hit)
+      this.tip.show(item, this.view.span, (hit.x0 + hit.x1) / 2, hit.y1, this.canvas);
     else this.tip.hide();
   }
 
@@ -139,7 +148,16 @@ export class Timeline {
     c.fillStyle = p.paper;
     c.fillRect(0, 0, width, height);
     return new Pen(
-      c, this.m, this.plan, p, this.view, width, this.focused, this.items, this.violations);
+      c,
+      this.m,
+      this.plan,
+      p,
+      this.view,
+      width,
+      this.focused,
+      this.items,
+      this.violations,
+    );
   }
 
   /** What tests, and whoever looks into the page, may know of the last redraw. */
@@ -149,8 +167,9 @@ export class Timeline {
     const n = last - first;
     const each = drawn ? "each an arrow" : "zoom in to see each";
     const messages = n ? `; ${plural(n, "message")} in view, ${each}` : "";
-    this.status.textContent = `${clock(view.from, view.span / 500)} – ${clock(view.to, view.span / 500)}`
-      + `, ${duration(view.span)} of ${duration(view.length)}${messages}`;
+    this.status.textContent =
+      `${clock(view.from, view.span / 500)} – ${clock(view.to, view.span / 500)}` +
+      `, ${duration(view.span)} of ${duration(view.length)}${messages}`;
     const { dataset } = this.canvas;
     dataset.from = String(Math.round(view.from));
     dataset.to = String(Math.round(view.to));

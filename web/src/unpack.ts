@@ -14,7 +14,8 @@ export async function unpack(base64: string): Promise<Story> {
 }
 
 // Controls, and what turns the direction of text around: a name must not rearrange the page.
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const HIDDEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 /** Shows what would act on the text around it as its number. */
 export function plain(text: string): string {

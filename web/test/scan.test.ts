@@ -16,9 +16,18 @@ test("bounds agree with a walk", () => {
       const at = column.findIndex(past);
       return at < 0 ? column.length : at;
     };
-    assert.equal(lowerBound(column, value), walk((v) => v >= value));
-    assert.equal(upperBound(column, value), walk((v) => v > value));
-    assert.equal(firstWhere(column, (v) => v > value), walk((v) => v > value));
+    assert.equal(
+      lowerBound(column, value),
+      walk((v) => v >= value),
+    );
+    assert.equal(
+      upperBound(column, value),
+      walk((v) => v > value),
+    );
+    assert.equal(
+      firstWhere(column, (v) => v > value),
+      walk((v) => v > value),
+    );
   }
   assert.equal(lowerBound([], 1), 0);
 });
@@ -65,11 +74,19 @@ test("bins add up to what is in them", () => {
   const column = Array.from({ length: 5000 }, () => roll() * 1000).sort((a, b) => a - b);
   const bins = counted(column, 100, 900, 37);
   const inside = column.filter((v) => v >= 100 && v < 900).length;
-  assert.equal(bins.reduce((a, b) => a + b, 0), inside);
+  assert.equal(
+    bins.reduce((a, b) => a + b, 0),
+    inside,
+  );
 });
 
 test("rows hold no two at once, and are no more than needed", () => {
-  const spans = [{ from: 0, to: 10 }, { from: 2, to: 4 }, { from: 5, to: 7 }, { from: 10, to: 12 }];
+  const spans = [
+    { from: 0, to: 10 },
+    { from: 2, to: 4 },
+    { from: 5, to: 7 },
+    { from: 10, to: 12 },
+  ];
   assert.deepEqual(rows(spans), [0, 1, 1, 0]);
   assert.deepEqual(rows(spans, 2), [0, 1, 2, 1], "and keep a distance");
 });

@@ -42,7 +42,10 @@ test("percentiles of many agree with sorting them, whatever stretch is asked for
     [0.5, 0.99].forEach((q, k) => {
       if (!inside.length) return assert.equal(told[k], null);
       const exact = quantile(inside, q);
-      assert.ok(Math.abs((told[k] ?? 0) / exact - 1) < 0.025, `${told[k]} for ${exact} of ${inside.length}`);
+      assert.ok(
+        Math.abs((told[k] ?? 0) / exact - 1) < 0.025,
+        `${told[k]} for ${exact} of ${inside.length}`,
+      );
     });
   }
 });
@@ -50,7 +53,11 @@ test("percentiles of many agree with sorting them, whatever stretch is asked for
 test("edges cover the view, and fall on the histogram's own where bins are wide", () => {
   const { at, took } = calls(1000);
   const latencies = new Latencies(at, took, 600e6);
-  for (const [from, to, most] of [[0, 600e6, 120], [100e6, 100.2e6, 50], [17, 400e6, 8]]) {
+  for (const [from, to, most] of [
+    [0, 600e6, 120],
+    [100e6, 100.2e6, 50],
+    [17, 400e6, 8],
+  ]) {
     const edges = latencies.edges(from, to, most);
     assert.ok(edges[0] <= from && edges[edges.length - 1] >= to);
     assert.ok(edges.length <= most + 3, `${edges.length} for ${most}`);
@@ -70,8 +77,7 @@ test("a thinned cloud is small, lies within the whole one and keeps what is rare
     let near = false;
     for (let k = lowerBound(whole.at, at[i] - 3 * pixel); k < whole.last && !near; k++) {
       if (whole.at[k] > at[i] + 3 * pixel) break;
-      near = whole.kind[k] === kind[i]
-        && Math.abs(Math.log10(whole.took[k] / took[i])) < 0.1;
+      near = whole.kind[k] === kind[i] && Math.abs(Math.log10(whole.took[k] / took[i])) < 0.1;
     }
     assert.ok(near, `call ${i} left no point`);
   }

@@ -10,7 +10,12 @@ test("what would act on the text around it is shown as its number", () => {
 });
 
 test("a story is unpacked with all its texts made plain, wherever they are", async () => {
-  const story = { version: 1, nodes: [{ name: "a\u202eb", roles: [] }], texts: ["\u0007"], calls: { begin: [1, 2] } };
+  const story = {
+    version: 1,
+    nodes: [{ name: "a\u202eb", roles: [] }],
+    texts: ["\u0007"],
+    calls: { begin: [1, 2] },
+  };
   const packed = gzipSync(JSON.stringify(story)).toString("base64");
   const got = await unpack(`${packed}\n`);
   assert.equal(got.nodes[0].name, "a⟨U+202E⟩b");
@@ -24,11 +29,24 @@ test("a story of another version is refused", async () => {
 });
 
 test("a contradiction is drawn in the exact order of begins and answers", () => {
-  const line = (process: string, begin: number, end: number) =>
-    ({ process, begin, end, node: null, text: "", blamed: false, call: -1 });
-  const { places: at, rows } = places([line("a", 5, 1_000_000), line("b", 7, 9), line("a", 1_000_001, -1)]);
+  const line = (process: string, begin: number, end: number) => ({
+    process,
+    begin,
+    end,
+    node: null,
+    text: "",
+    blamed: false,
+    call: -1,
+  });
+  const { places: at, rows } = places([
+    line("a", 5, 1_000_000),
+    line("b", 7, 9),
+    line("a", 1_000_001, -1),
+  ]);
   assert.deepEqual(rows, ["a", "b"]);
   assert.deepEqual(at, [
-    { row: 0, x0: 0, x1: 3 }, { row: 1, x0: 1, x1: 2 }, { row: 0, x0: 4, x1: Infinity },
+    { row: 0, x0: 0, x1: 3 },
+    { row: 1, x0: 1, x1: 2 },
+    { row: 0, x0: 4, x1: Infinity },
   ]);
 });

@@ -4,10 +4,17 @@ import { View } from "../src/view";
 
 test("whatever is done, the view is a part of the run", () => {
   const view = new View(41e6);
-  const within = () => assert.ok(view.from >= 0 && view.to <= view.length && view.span >= view.least * 0.999);
+  const within = () =>
+    assert.ok(view.from >= 0 && view.to <= view.length && view.span >= view.least * 0.999);
   for (const act of [
-    () => view.zoom(0.5, 0), () => view.pan(-3), () => view.zoom(1e-9, 40e6), () => view.pan(1e6),
-    () => view.zoom(1e9), () => view.show(-5, 60e6), () => view.around(41e6, 41e6), () => view.reveal(0, 0),
+    () => view.zoom(0.5, 0),
+    () => view.pan(-3),
+    () => view.zoom(1e-9, 40e6),
+    () => view.pan(1e6),
+    () => view.zoom(1e9),
+    () => view.show(-5, 60e6),
+    () => view.around(41e6, 41e6),
+    () => view.reveal(0, 0),
   ]) {
     act();
     within();
