@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 /// Arguments of attaching.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(group = clap::ArgGroup::new("captured").args(["pcap", "out"]).multiple(true))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct AttachArgs {
     /// The rule file

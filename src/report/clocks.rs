@@ -35,6 +35,11 @@ impl Clocks {
     }
 }
 
+/// A place in a list, or a count, beside -1 for none.
+pub(super) fn signed(n: impl TryInto<i64>) -> i64 {
+    n.try_into().unwrap_or(i64::MAX)
+}
+
 /// A moment on the run's clock.
 pub(super) fn of_run(ns: u64) -> Micros {
     Micros::try_from(ns / 1_000).unwrap_or(Micros::MAX)

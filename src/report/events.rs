@@ -1,6 +1,6 @@
 //! `events.jsonl`, read again: what was done and what happened, on the clock of the run.
 
-use super::clocks::Clocks;
+use super::clocks::{Clocks, of_run};
 use super::story::Micros;
 use crate::run::facts::Fact;
 use crate::run::recorder::EVENTS;
@@ -75,7 +75,7 @@ impl Events {
             }
         }
         let event = |line: Line| Event {
-            at: line.run_ns.map_or_else(|| clocks.of_rules(line.t_ns), |ns| (ns / 1_000) as Micros),
+            at: line.run_ns.map_or_else(|| clocks.of_rules(line.t_ns), of_run),
             rule: line.rule,
             what: line.what,
             nodes: line.nodes,

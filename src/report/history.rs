@@ -1,6 +1,6 @@
 //! Clients' histories, read again: their calls for the page, and what they come to.
 
-use super::clocks::of_run;
+use super::clocks::{of_run, signed};
 use super::events::Near;
 use super::story::{Calls, ClientLane, ErrorCount, LoadInfo, Micros};
 use super::thin::Thin;
@@ -78,7 +78,7 @@ pub(super) struct Read {
 impl Histories {
     /// For a run of these nodes.
     pub(super) fn new(nodes: &[String]) -> Self {
-        let place = |(i, name): (usize, &String)| (name.clone(), i as i64);
+        let place = |(i, name): (usize, &String)| (name.clone(), signed(i));
         Self {
             thin: Thin::new(CALLS_MAX),
             lanes: Lanes::default(),
@@ -182,7 +182,7 @@ impl Histories {
             f: self.functions.place(&format!("{:?}", begun.f).to_lowercase(), usize::MAX),
             key: begun.key.as_ref().map_or(-1, |key| {
                 let place = self.keys.place(key, KEYS_MAX);
-                if place == usize::MAX { -1 } else { place as i64 }
+                if place == usize::MAX { -1 } else { signed(place) }
             }),
             outcome,
             node: begun.node.as_ref().and_then(|node| self.nodes.get(node)).copied().unwrap_or(-1),
@@ -347,7 +347,7 @@ impl Tally {
         let mut errors: Vec<ErrorCount> =
             self.errors.into_iter().map(|(why, times)| ErrorCount { why, times }).collect();
         errors.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.why.cmp(&b.why)));
-        let at = |quantile| self.latency.value_at_quantile(quantile) as Micros;
+        let at = |quantile| signed(self.latency.value_at_quantile(quantile));
         let [ok, failed, unknown] = self.outcomes;
         LoadInfo {
             workload,

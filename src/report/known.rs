@@ -1,7 +1,7 @@
 //! What a run's `summary.json` says, a run's own or that of an attached session, as the page needs
 //! it.
 
-use super::clocks::{Clocks, of_run};
+use super::clocks::{Clocks, of_run, signed};
 use super::story::{
     ErrorCount, EvidenceInfo, EvidenceLine, FindingInfo, Late, LinkSum, LoadInfo, Outage,
     RecoveryInfo, RuleSum, Span, Total,
@@ -129,7 +129,7 @@ impl Known {
                 continue;
             };
             [load.ok, load.failed, load.unknown] = counts.totals();
-            (load.p50, load.p99) = (micros(counts.p50_us), micros(counts.p99_us));
+            (load.p50, load.p99) = (signed(counts.p50_us), signed(counts.p99_us));
             let mut errors: Vec<ErrorCount> = counts
                 .errors
                 .iter()
@@ -156,10 +156,6 @@ impl Known {
     }
 }
 
-fn micros(us: u64) -> i64 {
-    i64::try_from(us).unwrap_or(i64::MAX)
-}
-
 /// Evidence for the page; `call` finds where a call of it stands there.
 pub(super) fn evidence(
     (_, history, check, evidence): &Contradiction<'_>,
@@ -172,7 +168,7 @@ pub(super) fn evidence(
         begin: of_run(line.begin),
         end: line.end.map_or(-1, of_run),
         blamed: line.blamed,
-        call: call(line.process, line.begin).map_or(-1, |place| place as i64),
+        call: call(line.process, line.begin).map_or(-1, signed),
     };
     EvidenceInfo {
         history: (*history).to_owned(),

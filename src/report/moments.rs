@@ -1,5 +1,6 @@
 //! Whatever is a point in time, and of whose node a reader wants to see the log. Pure.
 
+use super::clocks::signed;
 use super::events::Event;
 use super::logs::Wanted;
 use super::story::{AlarmInfo, ElectionInfo, Micros, MomentInfo};
@@ -31,7 +32,7 @@ pub(super) fn of(
             rule => format!("\"{rule}\" {}", event.what),
         };
         let node = event.nodes.first().and_then(|name| nodes.iter().position(|one| one == name));
-        let node = node.map_or(-1, |node| node as i64);
+        let node = node.map_or(-1, signed);
         moments.push(MomentInfo { at: event.at, kind, node, text });
     }
     (moments, left_out)
@@ -83,8 +84,8 @@ pub(super) fn wanted_logs(
         }
     }
     for alarm in alarms {
-        let why = |_| format!("violated: {}", alarm.said);
-        let one = |node: &usize| Wanted { node: *node, at: alarm.at, why: why(()) };
+        let why = format!("violated: {}", alarm.said);
+        let one = |node: &usize| Wanted { node: *node, at: alarm.at, why: why.clone() };
         wanted.extend(alarm.nodes.iter().map(one));
     }
     let mut leads: Option<usize> = None;

@@ -3,7 +3,7 @@
 //! A run that was interrupted or killed has no summary, and may have half a line at the end of each
 //! file. What stands before is shown all the same.
 
-use super::clocks::{Clocks, of_run};
+use super::clocks::{Clocks, of_run, signed};
 use super::events::{Events, Near};
 use super::folder::{Unreadable, histories, is_run, shell};
 use super::history::{self, Histories};
@@ -475,7 +475,7 @@ impl<'a> Telling<'a> {
                 term: one.term,
                 group: one.group.clone(),
                 candidates: stood,
-                leader: place(&one.leader).map_or(-1, |node| node as i64),
+                leader: place(&one.leader).map_or(-1, signed),
                 took: one.took_s.map_or(-1, |took| (took * 1e6).round() as Micros),
             }
         };

@@ -4,7 +4,7 @@
 //! Packets are read in batches, all of one batch at one time; where several of a link were, a
 //! message has the fate that all of them have, or none.
 
-use super::clocks::Clocks;
+use super::clocks::{Clocks, signed};
 use super::events::Near;
 use super::story::{Messages, Micros, Packets};
 use super::thin::Thin;
@@ -101,11 +101,11 @@ pub(super) struct Places<'a> {
 
 impl Places<'_> {
     fn node(&self, name: Option<&str>) -> i64 {
-        name.and_then(|name| self.nodes.iter().position(|one| one == name)).map_or(-1, |i| i as i64)
+        name.and_then(|name| self.nodes.iter().position(|one| one == name)).map_or(-1, signed)
     }
 
     fn rule(&self, name: Option<&str>) -> i64 {
-        name.and_then(|name| self.rules.iter().position(|one| one == name)).map_or(-1, |i| i as i64)
+        name.and_then(|name| self.rules.iter().position(|one| one == name)).map_or(-1, signed)
     }
 }
 
@@ -157,7 +157,7 @@ impl Trace {
 
 fn key(message: &Message) -> Key {
     let node = |node: Option<crate::packet::NodeId>| node.map_or(-1, |node| i64::from(node.0));
-    (message.ns as i64, node(message.ends[0]), node(message.ends[1]))
+    (signed(message.ns), node(message.ends[0]), node(message.ends[1]))
 }
 
 struct Reading<'a> {
@@ -275,7 +275,7 @@ pub(super) fn columns(messages: &[Message], clocks: Clocks, trace: Option<&Trace
         columns.from.push(node(message.ends[0]));
         columns.to.push(node(message.ends[1]));
         columns.kind.push(message.kind as usize);
-        columns.term.push(message.term.map_or(-1, |term| term as i64));
+        columns.term.push(message.term.map_or(-1, signed));
         columns.fate.push(fate as u8);
         columns.delay.push(delay);
     }

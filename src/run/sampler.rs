@@ -64,9 +64,10 @@ pub struct Sampler {
 impl Sampler {
     /// Starts it. The index of logs goes into the folder, roles to the recorder.
     pub fn start(folder: &Path, watched: Watched, recorder: &Arc<Recorder>) -> io::Result<Self> {
-        let index = match watched.logs.is_empty() {
-            true => None,
-            false => Some(Index::create(&folder.join(LOGS), watched.logs.len())?),
+        let index = if watched.logs.is_empty() {
+            None
+        } else {
+            Some(Index::create(&folder.join(LOGS), watched.logs.len())?)
         };
         let nodes = watched.nodes.len();
         let recorder = Arc::clone(recorder);

@@ -171,9 +171,10 @@ impl Session {
         drop(sampler);
         let summary = SessionSummary::new(&rules, adapter, recorder.timeline(), outcome);
         let written = summary.write(&folder).map_err(|e| e.to_string());
-        let whole = match recorder.has_failed() {
-            true => Err(format!("{} could not be written", recorder.path().display())),
-            false => written,
+        let whole = if recorder.has_failed() {
+            Err(format!("{} could not be written", recorder.path().display()))
+        } else {
+            written
         };
         (summary.network, whole.map(|()| folder))
     }
