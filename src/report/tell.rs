@@ -201,6 +201,7 @@ impl<'a> Telling<'a> {
             Ok(trace) => {
                 self.warnings.extend(trace.broken.clone());
                 self.leave_out(trace.left_out, "packets");
+                self.leave_out(trace.lacks, "packets and answers that the trace could not hold");
                 self.trace = Some(trace);
             }
             Err(e) => self.warnings.push(format!("{TRACE} cannot be read: {e}")),

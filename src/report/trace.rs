@@ -82,9 +82,18 @@ pub(super) struct Trace {
     pub(super) packets: Packets,
     /// How many were left out.
     pub(super) left_out: u64,
+    /// How many packets, and answers to packets, it lacks because it could not keep up.
+    pub(super) lacks: u64,
     /// Why the rest was not read.
     pub(super) broken: Option<String>,
     fates: FxHashMap<Key, Option<Became>>,
+}
+
+/// The last line of a trace that could not keep up.
+#[derive(Deserialize)]
+struct Lacks {
+    lost: u64,
+    answers_lost: u64,
 }
 
 /// When and where.
@@ -124,6 +133,7 @@ impl Trace {
             waiting: FxHashMap::default(),
             fates: messages.iter().map(|message| (key(message), None)).collect(),
             near,
+            lacks: 0,
         };
         let mut broken = None;
         let (mut text, mut number) = (String::new(), 0_u64);
@@ -134,7 +144,8 @@ impl Trace {
                 break;
             }
             // The last line of one that could not keep up counts what it lacks.
-            if text.starts_with("{\"lost\"") {
+            if let Ok(lacks) = serde_json::from_str::<Lacks>(&text) {
+                reading.lacks += lacks.lost + lacks.answers_lost;
                 continue;
             }
             match serde_json::from_str::<Line<'_>>(&text) {
@@ -161,6 +172,7 @@ fn key(message: &Message) -> Key {
 }
 
 struct Reading<'a> {
+    lacks: u64,
     thin: Thin<Packet>,
     /// Packets that are kept, by queue and id.
     waiting: FxHashMap<(u16, u32), Packet>,
@@ -243,7 +255,14 @@ impl Reading<'_> {
         }
         let mut fates = self.fates;
         fates.retain(|_, fate| fate.is_some_and(|(_, delay)| delay != UNCERTAIN));
-        Ok(Trace { packets, left_out, broken, fates })
+        if self.lacks > 0 {
+            // One beside it may be missing, or the word that what was held was dropped after all.
+            fates.retain(|_, fate| {
+                let known = |fate: Fate| !matches!(fate, Fate::Passed | Fate::Delayed);
+                fate.is_some_and(|(fate, _)| known(fate))
+            });
+        }
+        Ok(Trace { packets, left_out, lacks: self.lacks, broken, fates })
     }
 }
 
@@ -296,7 +315,6 @@ mod tests {
 {"t":0.003,HEAD,"from":"n2","to":"n1","len":60,"verdict":"accept"}
 {"t":0.021500001,"queue":0,"id":7,"from":"n1","to":"n2","verdict":"accept"}
 {"t":0.03,"queue":0,"id":8,HEAD,"from":"n1","to":"n2","len":80,"verdict":"hold"}
-{"lost":3,"answers_lost":0}
 "#;
     const HEAD: &str = r#""src":"10.0.0.1:1","dst":"10.0.0.2:1","proto":"tcp","segments":1"#;
     const DELAY: &str = r#""verdict":"delay","delay_us":20000"#;
@@ -307,8 +325,12 @@ mod tests {
     }
 
     fn read(messages: &[Message]) -> Trace {
+        read_text(TEXT, messages)
+    }
+
+    fn read_text(text: &str, messages: &[Message]) -> Trace {
         let folder = tempfile::tempdir().expect("a folder");
-        let text = TEXT.replace("HEAD", HEAD).replace("DELAY", DELAY);
+        let text = text.replace("HEAD", HEAD).replace("DELAY", DELAY);
         std::fs::write(folder.path().join(TRACE), text).expect("a file");
         let mut clocks = Clocks::default();
         clocks.learn(1_000_000_000);
@@ -339,6 +361,12 @@ mod tests {
         let became: Vec<_> = messages.iter().map(|message| trace.of(message)).collect();
         let expected = [Some((Fate::Delayed, 20_500)), Some((Fate::Dropped, 0)), None, None];
         assert_eq!(became, expected);
+        // Where packets are missing, another one may have been beside it.
+        let text = TEXT.to_owned() + "{\"lost\":3,\"answers_lost\":1}\n";
+        let lossy = read_text(&text, &messages);
+        let became: Vec<_> = messages.iter().map(|message| lossy.of(message)).collect();
+        assert_eq!(became, [None, Some((Fate::Dropped, 0)), None, None]);
+        assert_eq!(lossy.lacks, 4);
         let mut clocks = Clocks::default();
         clocks.learn(0);
         let columns = columns(&messages, clocks, Some(&trace));

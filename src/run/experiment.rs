@@ -51,7 +51,7 @@ const READ_BACK_MAX: Duration = Duration::from_secs(30);
 const READ_BACK_SHORT: Duration = Duration::from_secs(2);
 
 /// Things done to nodes that the summary tells one by one; `events.jsonl` has them all.
-const HAPPENED_MAX: usize = 200;
+pub const HAPPENED_MAX: usize = 200;
 
 /// How long the fault phase goes on behind the last start of a rule, where rules have no end.
 const LASTS: Nanos = Nanos::from_secs(10);
@@ -276,11 +276,7 @@ impl Course<'_> {
             findings.loads.push(Judged { workload, counts, history: name_of(&history), judgement });
         }
         drop(listening);
-        if recorder.is_full() {
-            outcome
-                .warnings
-                .push("events are left out: their file is as large as it may be".into());
-        }
+        outcome.warnings.extend(recorder.lacks());
         Ok(Summary::new(run, outcome, findings, (from, to), timeline))
     }
 

@@ -169,6 +169,17 @@ impl Recorder {
         }
     }
 
+    /// What the record lacks, for people.
+    #[must_use]
+    pub fn lacks(&self) -> Option<String> {
+        if self.has_failed() {
+            Some(format!("{} is not whole: it could not be written", self.path().display()))
+        } else {
+            let full = "events are left out: their file is as large as it may be";
+            self.is_full().then(|| full.to_owned())
+        }
+    }
+
     /// Whether something could not be written.
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -166,9 +166,10 @@ impl Session {
     }
 
     /// The session is over, and this came out. The error says what is not whole.
-    pub fn close(self, outcome: Outcome) -> (Outcome, Result<PathBuf, String>) {
+    pub fn close(self, mut outcome: Outcome) -> (Outcome, Result<PathBuf, String>) {
         let Self { folder, rules, adapter, recorder, sampler, .. } = self;
         drop(sampler);
+        outcome.warnings.extend(recorder.lacks());
         let summary = SessionSummary::new(&rules, adapter, recorder.timeline(), outcome);
         let written = summary.write(&folder).map_err(|e| e.to_string());
         let whole = if recorder.has_failed() {

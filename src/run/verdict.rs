@@ -60,6 +60,9 @@ pub struct Findings {
     pub interrupted: bool,
 }
 
+/// Why a run is undecided that somebody has ended.
+pub const CUT_SHORT: &str = "somebody ended the run before its time";
+
 /// One line of the verdict.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
@@ -197,7 +200,7 @@ fn weigh(run: &Experiment, found: &Findings, faults: (u64, u64)) -> Vec<Finding>
         unsure.push(format!("{unrecorded} lines of the history could not be written"));
     }
     if found.interrupted {
-        unsure.push("somebody ended the run before its time".into());
+        unsure.push(CUT_SHORT.into());
     }
     findings.extend(unsure.into_iter().map(undecided));
     findings

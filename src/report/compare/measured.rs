@@ -5,8 +5,9 @@
 
 use super::measure::{MEASURES, Reading};
 use crate::report::statistics::percentile;
+use crate::run::experiment::HAPPENED_MAX;
 use crate::run::replay::Recipe;
-use crate::run::verdict::Summary;
+use crate::run::verdict::{CUT_SHORT, Summary};
 use crate::run::words::{CheckVerdict, RunVerdict};
 use raftq_harness::history::{self, Kind};
 use serde::Serialize;
@@ -100,6 +101,13 @@ impl Measured {
         let calls = lacks.is_empty().then_some(calls);
         let mut measured = Self::of(&summary, calls);
         measured.folder = folder.display().to_string();
+        if let Some(why) = says_nothing(&summary) {
+            measured.measures.clear();
+            lacks.push(format!("no measures: {why}"));
+        }
+        if summary.done.len() >= HAPPENED_MAX {
+            lacks.push(format!("what rules did to nodes, but for the first {HAPPENED_MAX} things"));
+        }
         measured.lacks = lacks;
         measured.texts =
             ["scenario.yaml", "rules.yaml"].map(|name| fs::read_to_string(folder.join(name)).ok());
@@ -146,6 +154,18 @@ impl Measured {
     #[must_use]
     pub fn measure(&self, key: &str) -> Option<f64> {
         self.measures.get(key).map(|reading| reading.0)
+    }
+}
+
+/// Why the times of a run are not those of the cluster under what was to be done to it: such a run
+/// would make its group look better.
+fn says_nothing(summary: &Summary) -> Option<&'static str> {
+    let cut_short = summary.findings.iter().any(|finding| finding.detail == CUT_SHORT);
+    match summary.verdict {
+        _ if cut_short => Some(CUT_SHORT),
+        RunVerdict::NeverMatched => Some("a rule never matched, so its fault never came"),
+        RunVerdict::Failed => Some("the host did not do its part"),
+        RunVerdict::Holds | RunVerdict::Violated | RunVerdict::Undecided => None,
     }
 }
 
