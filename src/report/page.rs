@@ -141,7 +141,9 @@ fn is_cause(word: &str, warning: &str) -> bool {
     let any = |words: &[&str]| words.iter().any(|one| warning.contains(one));
     match word {
         "a rule never matched" => any(&["never matched"]),
-        "undecided" => any(&["lost", "leaky", "removed", "stopped", "no room", "no summary", "unseen"]),
+        "undecided" => {
+            any(&["lost", "leaky", "removed", "stopped", "no room", "no summary", "unseen"])
+        }
         _ => false,
     }
 }
@@ -323,7 +325,10 @@ mod tests {
     fn a_rule_that_never_matched_is_named_and_not_whatever_was_warned_of_first() {
         let verdict = VerdictInfo {
             word: "a rule never matched".into(),
-            warnings: vec!["somebody's firewall drops, too".into(), "rule `cut` never matched".into()],
+            warnings: vec![
+                "somebody's firewall drops, too".into(),
+                "rule `cut` never matched".into(),
+            ],
             ..VerdictInfo::default()
         };
         assert_eq!(reason(&verdict), "rule `cut` never matched");

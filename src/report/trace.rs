@@ -146,7 +146,7 @@ impl Trace {
                 }
             }
         }
-        reading.finish(broken)
+        Ok(reading.finish(broken))
     }
 
     /// What became of a message; `None` where that is not certain.
@@ -226,10 +226,12 @@ impl Reading<'_> {
         self.thin.push(matters, packet);
     }
 
-    fn finish(mut self, broken: Option<String>) -> io::Result<Trace> {
+    fn finish(mut self, broken: Option<String>) -> Trace {
         let mut rest: Vec<Packet> = std::mem::take(&mut self.waiting).into_values().collect();
         rest.sort_by_key(|packet| (packet.ns, packet.from, packet.to));
-        rest.into_iter().for_each(|packet| self.packet(packet));
+        for packet in rest {
+            self.packet(packet);
+        }
         let (mut all, left_out) = self.thin.finish();
         all.sort_by_key(|packet| packet.ns);
         let mut packets = Packets::default();
@@ -243,7 +245,7 @@ impl Reading<'_> {
         }
         let mut fates = self.fates;
         fates.retain(|_, fate| fate.is_some_and(|(_, delay)| delay != UNCERTAIN));
-        Ok(Trace { packets, left_out, broken, fates })
+        Trace { packets, left_out, broken, fates }
     }
 }
 

@@ -163,7 +163,8 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Release);
         let Some(child) = &mut self.child else { return };
-        let pid = child.process_id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        let pid =
+            child.process_id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
         let is_over = |child: &mut Box<dyn Child + Send + Sync>| {
             matches!(child.try_wait(), Ok(Some(_)) | Err(_))
         };
