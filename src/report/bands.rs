@@ -39,7 +39,9 @@ pub(super) fn of(events: &[Event], nodes: &[String], length: Micros) -> (Vec<Ban
         left_out: 0,
         is_old: !events.iter().any(|event| matches!(event.fact, Some(Fact::Active { .. }))),
     };
-    events.iter().for_each(|event| bands.event(event));
+    for event in events {
+        bands.event(event);
+    }
     bands.all.sort_by_key(|band| band.from);
     (bands.all, bands.left_out)
 }

@@ -169,14 +169,14 @@ impl Histories {
         near: &Near,
         matters: &dyn Fn(&Wanted) -> bool,
     ) {
-        let begin = of_run(begun.t);
+        let at = of_run(begun.t);
         let outcome = outcome(ended);
         let end = ended.filter(|_| outcome < 2).map_or(-1, |ended| of_run(ended.t));
-        let matters = matters(&(load, begun.process, begun.t)) || outcome > 0 || near.has(begin);
+        let matters = matters(&(load, begun.process, begun.t)) || outcome > 0 || near.has(at);
         let lane = self.lanes.place(load, begun);
         let row = Row {
             begin_ns: begun.t,
-            begin,
+            begin: at,
             end,
             lane,
             f: self.functions.place(&format!("{:?}", begun.f).to_lowercase(), usize::MAX),

@@ -142,7 +142,7 @@ fn lines(path: &Path, from: u64, middle: u64, to: u64) -> Option<(Vec<String>, b
     let all: Vec<&str> = text.lines().collect();
     // Which line was the last at that moment, as near as whole lines tell.
     let head = bytes.len().min(before);
-    let at = bytes[..head].iter().filter(|byte| **byte == b'\n').count();
+    let at = bytes[..head].split(|byte| *byte == b'\n').count() - 1;
     let begin = at.saturating_sub(LINES_MAX / 2).min(all.len().saturating_sub(LINES_MAX));
     let shown = all.iter().skip(begin).take(LINES_MAX);
     let lines: Vec<String> = shown

@@ -45,12 +45,10 @@ fn kind(event: &Event, is_heard: bool) -> Option<&'static str> {
         (_, "invariants") => Some("alarm"),
         (Some(Fact::Done { .. }), _) => Some("done"),
         (Some(Fact::Role { role: RoleIs::Leader, .. }), _) if !is_heard => Some("leader"),
-        // Bands, lanes and phases of the page.
-        (Some(_), _) => None,
-        (None, PROCESSES) => Some("died"),
         (None, HEARD) if what.contains(" leads ") => Some("leader"),
-        // An election, which is told as such.
-        (None, HEARD) => None,
+        // Bands, lanes and phases of the page, and elections.
+        (Some(_), _) | (None, HEARD) => None,
+        (None, PROCESSES) => Some("died"),
         (None, _) if what.starts_with("switched ") || what.starts_with("replaced by") => {
             Some("switched")
         }

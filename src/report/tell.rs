@@ -144,17 +144,16 @@ impl<'a> Telling<'a> {
         let by_wire = || self.wire.as_ref().map(|wire| wire.nodes.clone());
         let by_events = || self.events.nodes().map(<[String]>::to_vec);
         let names = by_summary.filter(|names| !names.is_empty()).or_else(by_events);
-        self.nodes = names.or_else(by_wire).unwrap_or_else(|| match &self.known {
-            Some(Known::Run(summary)) => (1..=summary.nodes).map(|i| format!("n{i}")).collect(),
-            // Whoever was spoken of in any way.
-            _ => {
-                let named = self.events.all.iter().flat_map(|event| &event.nodes);
-                let mut names: Vec<String> =
-                    named.filter(|name| !name.contains('>')).cloned().collect();
-                names.sort();
-                names.dedup();
-                names
+        self.nodes = names.or_else(by_wire).unwrap_or_else(|| {
+            if let Some(Known::Run(summary)) = &self.known {
+                return (1..=summary.nodes).map(|i| format!("n{i}")).collect();
             }
+            // Whoever was spoken of in any way.
+            let told = self.events.all.iter().flat_map(|event| &event.nodes);
+            let mut all: Vec<String> = told.filter(|name| !name.contains('>')).cloned().collect();
+            all.sort();
+            all.dedup();
+            all
         });
     }
 

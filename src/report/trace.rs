@@ -157,7 +157,7 @@ impl Trace {
                 }
             }
         }
-        reading.finish(broken)
+        Ok(reading.finish(broken))
     }
 
     /// What became of a message; `None` where that is not certain.
@@ -238,10 +238,12 @@ impl Reading<'_> {
         self.thin.push(matters, packet);
     }
 
-    fn finish(mut self, broken: Option<String>) -> io::Result<Trace> {
+    fn finish(mut self, broken: Option<String>) -> Trace {
         let mut rest: Vec<Packet> = std::mem::take(&mut self.waiting).into_values().collect();
         rest.sort_by_key(|packet| (packet.ns, packet.from, packet.to));
-        rest.into_iter().for_each(|packet| self.packet(packet));
+        for packet in rest {
+            self.packet(packet);
+        }
         let (mut all, left_out) = self.thin.finish();
         all.sort_by_key(|packet| packet.ns);
         let mut packets = Packets::default();
@@ -262,7 +264,7 @@ impl Reading<'_> {
                 fate.is_some_and(|(fate, _)| known(fate))
             });
         }
-        Ok(Trace { packets, left_out, lacks: self.lacks, broken, fates })
+        Trace { packets, left_out, lacks: self.lacks, broken, fates }
     }
 }
 
