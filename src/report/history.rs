@@ -195,12 +195,12 @@ impl Histories {
 
     /// All calls, in order of their beginning.
     pub(super) fn finish(self, wanted: &dyn Fn(&Wanted) -> bool) -> Read {
-        let (mut rows, left_out) = self.thin.finish();
-        rows.sort_by_key(|row| (row.begin_ns, row.lane));
+        let (mut rows, left_out) = self.thin.weighed();
+        rows.sort_by_key(|(row, _)| (row.begin_ns, row.lane));
         let mut read = Read { left_out, lanes: self.lanes.all, ..Read::default() };
         (read.functions, read.keys) = (self.functions.all, self.keys.all);
         let mut texts = Names::default();
-        for (i, row) in rows.into_iter().enumerate() {
+        for (i, (row, weight)) in rows.into_iter().enumerate() {
             let key = (row.load, row.process, row.begin_ns);
             if wanted(&key) {
                 read.found.insert(key, i);
@@ -214,6 +214,9 @@ impl Histories {
             calls.outcome.push(row.outcome);
             calls.node.push(row.node);
             calls.text.push(texts.place(&row.text, usize::MAX));
+            if left_out > 0 {
+                calls.weight.push(weight);
+            }
         }
         read.texts = texts.all;
         read
@@ -366,6 +369,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write;
 
     const HISTORY: &str = r#"{"raftq_history":1,"workload":"register","seed":7}
 {"t":1000,"process":1,"type":"invoke","f":"write","key":"a","value":"1","node":"n1"}
@@ -413,6 +417,40 @@ mod tests {
         let load = &loads[0];
         assert_eq!((load.clients, load.ok, load.failed, load.unknown), (2, 1, 1, 2));
         assert_eq!((load.p50, load.errors.len()), (3_999, 2));
+    }
+
+    #[test]
+    fn calls_stand_for_those_that_are_left_out() {
+        let mut text = HISTORY.lines().next().expect("a header").to_owned() + "\n";
+        for i in 0..1_000 {
+            let (begin, end) = (1_000_000 * i + 1_000, 1_000_000 * i + 900_000);
+            let kind = if i % 100 == 0 { "fail" } else { "ok" };
+            let call = r#""process":1,"f":"read","key":"a","node":"n1""#;
+            writeln!(text, r#"{{"t":{begin},"type":"invoke",{call}}}"#).expect("a text grows");
+            writeln!(text, r#"{{"t":{end},"type":"{kind}",{call}}}"#).expect("a text grows");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("history.jsonl"), text).expect("a file");
+        let read = |max| {
+            let mut all = Histories::new(&["n1".into()]);
+            all.thin = Thin::new(max);
+            all.read(folder.path(), "history.jsonl", &Near::default(), &|_| false);
+            assert_eq!(all.troubles, Vec::<String>::new());
+            all.finish(&|_| false)
+        };
+        let whole = read(1_000);
+        assert_eq!((whole.left_out, whole.calls.begin.len()), (0, 1_000));
+        assert!(whole.calls.weight.is_empty(), "each stands for itself");
+
+        let Read { calls, left_out, .. } = read(100);
+        assert_eq!(calls.weight.len(), calls.begin.len());
+        assert_eq!(calls.begin.len() as u64 + left_out, 1_000);
+        let sum = |outcome: u8| -> u32 {
+            let of = |(_, o): &(&u32, &u8)| **o == outcome;
+            calls.weight.iter().zip(&calls.outcome).filter(of).map(|(weight, _)| weight).sum()
+        };
+        assert_eq!(sum(1), 10, "failed ones are all there");
+        assert!((990..1_022).contains(&sum(0)), "{} for 990", sum(0));
     }
 
     #[test]

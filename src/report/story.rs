@@ -333,6 +333,9 @@ pub struct Calls {
     pub node: Vec<i64>,
     /// In words, in `texts`.
     pub text: Vec<usize>,
+    /// How many calls each stands for, itself among them, where others are left out; empty where
+    /// none is.
+    pub weight: Vec<u32>,
 }
 
 /// A client.

@@ -207,6 +207,7 @@ impl<'a> Telling<'a> {
         }
     }
 
+    /// The page looks for these very words, to say `a sample` beside a count.
     fn leave_out(&mut self, n: u64, what: &str) {
         if n > 0 {
             self.left_out.push(format!("{n} {what}"));

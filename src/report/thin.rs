@@ -52,8 +52,18 @@ impl<T> Thin<T> {
 
     /// All that is kept, in the order in which it came, and how many are left out.
     pub(super) fn finish(self) -> (Vec<T>, u64) {
+        let (kept, left_out) = self.weighed();
+        (kept.into_iter().map(|(item, _)| item).collect(), left_out)
+    }
+
+    /// The same, each with how many of its class it stands for, itself among them: what counts
+    /// kept ones alone takes the others for fewer than they were.
+    pub(super) fn weighed(self) -> (Vec<(T, u32)>, u64) {
         let left_out = self.seen.iter().sum::<u64>() - self.kept.len() as u64;
-        (self.kept.into_iter().map(|kept| kept.item).collect(), left_out)
+        // The last strides are those of all that is kept: it is thinned whenever they grow.
+        let weights = self.strides.map(|stride| u32::try_from(stride).unwrap_or(u32::MAX));
+        let weigh = |kept: Kept<T>| (kept.item, weights[usize::from(!kept.matters)]);
+        (self.kept.into_iter().map(weigh).collect(), left_out)
     }
 }
 
@@ -77,6 +87,21 @@ mod tests {
         assert!((500..560).all(|i| kept.contains(&i)), "{kept:?}");
         let others: Vec<i32> = kept.into_iter().filter(|i| !(500..560).contains(i)).collect();
         assert!(others.len() > 10 && others.last() > Some(&9_000), "to the end: {others:?}");
+    }
+
+    #[test]
+    fn weights_make_up_for_what_is_left_out() {
+        let mut thin = Thin::new(100);
+        (0..10_000_u32).for_each(|i| thin.push((500..560).contains(&i), i));
+        let (kept, left_out) = thin.weighed();
+        assert!(left_out > 9_000);
+        let sum = |matters: bool| -> u32 {
+            let of = |(i, _): &&(u32, u32)| (500..560).contains(i) == matters;
+            kept.iter().filter(of).map(|(_, weight)| weight).sum()
+        };
+        assert_eq!(sum(true), 60, "what matters is all there, and stands for itself: {kept:?}");
+        let stride = kept[0].1;
+        assert!(stride > 1 && (9_940..9_940 + stride).contains(&sum(false)), "{kept:?}");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 import uPlot from "uplot";
 import { FAILED, OK, UNKNOWN, type Model } from "./model";
 import { hatch, onTheme, palette } from "./theme";
-import { lowerBound } from "./scan";
+import { lowerBound, type Weighed } from "./scan";
+import { callsInView } from "./counts";
 import { clock, count, duration, ticks } from "./time";
 import { h } from "./dom";
 import type { View } from "./view";
@@ -49,7 +50,7 @@ export function charts(m: Model, view: View, margins: Margins): Charts {
         plot.setScale("x", { min: view.from, max: view.to });
       });
     });
-    said.textContent = inView(m, view);
+    said.textContent = callsInView(m, view.from, view.to + 1);
     element.dataset.from = String(Math.round(view.from));
     element.dataset.to = String(Math.round(view.to));
     element.dataset.took = (performance.now() - began).toFixed(1);
@@ -98,11 +99,10 @@ function latencies(m: Model, edges: number[]): uPlot.AlignedData {
 }
 
 function rates(m: Model, edges: number[]): uPlot.AlignedData {
-  const a_second = (column: Float64Array) =>
-    edges.slice(0, -1).map((from, i) => {
-      const n = lowerBound(column, edges[i + 1]) - lowerBound(column, from);
-      return (n * 1e6) / (edges[i + 1] - from);
-    });
+  const a_second = (done: Weighed) =>
+    edges
+      .slice(0, -1)
+      .map((from, i) => (done.between(from, edges[i + 1]) * 1e6) / (edges[i + 1] - from));
   // Nothing failed: no line along the ground.
   const some = (values: number[]) => (values.some((v) => v > 0) ? values : values.map(() => null));
   return [
@@ -111,19 +111,6 @@ function rates(m: Model, edges: number[]): uPlot.AlignedData {
     some(a_second(m.done[FAILED])),
     some(a_second(m.done[UNKNOWN])),
   ];
-}
-
-/** The charts in a sentence: of what is shown, for who does not see them. */
-function inView(m: Model, view: View): string {
-  const n = m.done.map((column) => lowerBound(column, view.to + 1) - lowerBound(column, view.from));
-  const [p50, p90, p99, max] = m.latencies.between(view.from, view.to + 1, [0.5, 0.9, 0.99, 1]);
-  const told =
-    p50 === null
-      ? ""
-      : `; answers took ${duration(p50)} (half), ${duration(p90 ?? 0)} (90 %), ` +
-        `${duration(p99 ?? 0)} (99 %), at most ${duration(max ?? 0)}`;
-  const [ok, failed, unknown] = [n[OK], n[FAILED], n[UNKNOWN]].map(count);
-  return `In view: ${ok} answered, ${failed} failed, ${unknown} unknown${told}`;
 }
 
 function options(

@@ -6,7 +6,7 @@ import type { Lane } from "./layout";
 import type { ClientLane, Strip } from "./model";
 import type { Pen } from "./pen";
 import { lowerBound, merged } from "./scan";
-import { plural } from "./time";
+import { callsOf } from "./counts";
 
 const WIDE = 2.5;
 
@@ -116,7 +116,7 @@ function under(pen: Pen, client: ClientLane, at: number): Item | null {
     return {
       ...one,
       to: Math.max(calls.until[last], one.to),
-      title: `${client.name}: ${plural(last - first + 1, "call")}`,
+      title: `${client.name}: ${callsOf(pen.m, calls.index, first, last + 1)}`,
       lines: [one.lines[1].split(",")[0], "zoom in to tell them apart"],
     };
   }

@@ -1,5 +1,6 @@
 // Messages: how many at each time, and, where there is room for each, an arrow from lane to lane.
 
+import { sample } from "./counts";
 import { fates, ofMessage } from "./items";
 import type { Lane } from "./layout";
 import { DELAYED, DROPPED, RESET, type Traffic } from "./model";
@@ -13,7 +14,12 @@ const BIN = 3;
 const STUB = 14;
 
 /** How many came at each time; those that were stopped stand out by colour and by hatching. */
-export function density(pen: Pen, lane: Lane | null, traffic: Traffic | null, what: string): void {
+export function density(
+  pen: Pen,
+  lane: Lane | null,
+  traffic: Traffic | null,
+  what: "messages" | "packets",
+): void {
   if (!lane || !traffic) return;
   const { c, p, l, view } = pen;
   const bins = Math.max(1, Math.floor(pen.plotWidth / BIN));
@@ -43,7 +49,7 @@ export function density(pen: Pen, lane: Lane | null, traffic: Traffic | null, wh
     to: view.to,
     place: -1,
     nodes: [],
-    title: `${count(sum(all))} ${what} in view`,
+    title: `${count(sum(all))} ${what} in view${sample(pen.m, what)}`,
     lines: [
       fates(pen.m, sum(all), sum(stopped), sum(delayed), untold),
       `at most ${count(most)} in ${duration(bin)}; height by square root`,

@@ -3,7 +3,6 @@
 import { h } from "./dom";
 import { hatch, onTheme, palette, type Palette } from "./theme";
 import type { Model } from "./model";
-import { counted } from "./scan";
 import type { View } from "./view";
 
 const HEIGHT = 40;
@@ -118,7 +117,7 @@ export class Minimap {
     c.globalAlpha = 1;
     // Answers at each time, as a hill.
     const bins = Math.max(1, Math.floor(plot.width / 2));
-    const counts = counted(this.m.done[0], 0, this.view.length, bins);
+    const counts = this.m.done[0].counted(0, this.view.length, bins);
     const most = counts.reduce((a, b) => Math.max(a, b), 1);
     c.fillStyle = p.ok;
     c.globalAlpha = 0.55;

@@ -1,6 +1,7 @@
 // The story in the shape that drawing wants: typed columns, one set a lane, sorted and searchable.
 
 import type { Story } from "./story";
+import { Weighed } from "./scan";
 import { Cloud, Latencies } from "./stats";
 
 export const OK = 0;
@@ -51,12 +52,14 @@ export interface Model {
   end: Float64Array;
   until: Float64Array;
   blamed: Uint8Array;
+  /** How many calls each stands for; null where none is left out. */
+  weight: Float64Array | null;
   messages: Traffic;
   packets: Traffic | null;
   latencies: Latencies;
   cloud: Cloud;
   /** When calls ended, by outcome; of those without an answer, when they began. */
-  done: [Float64Array, Float64Array, Float64Array];
+  done: [Weighed, Weighed, Weighed];
 }
 
 export function model(story: Story): Model {
@@ -68,7 +71,8 @@ export function model(story: Story): Model {
   const until = ends(begin, end, byLane, length);
   const blamed = new Uint8Array(begin.length);
   for (const call of story.blamed) blamed[call] = 1;
-  const [latencies, cloud] = latency(story, begin, end, length);
+  const weight = calls.weight.length ? Float64Array.from(calls.weight) : null;
+  const [latencies, cloud] = latency(story, begin, end, weight, length);
   return {
     story,
     length,
@@ -76,6 +80,7 @@ export function model(story: Story): Model {
     end,
     until,
     blamed,
+    weight,
     latencies,
     cloud,
     clients: story.lanes.map((lane, i) => {
@@ -96,7 +101,7 @@ export function model(story: Story): Model {
     messages: traffic(story.messages),
     packets: story.packets && traffic(story.packets),
     done: [OK, FAILED, UNKNOWN].map((outcome) =>
-      finished(story, begin, end, outcome),
+      finished(story, begin, end, weight, outcome),
     ) as Model["done"],
   };
 }
@@ -139,19 +144,21 @@ function finished(
   story: Story,
   begin: Float64Array,
   end: Float64Array,
+  weight: Float64Array | null,
   outcome: number,
-): Float64Array {
-  const at: number[] = [];
-  story.calls.outcome.forEach((o, i) => {
-    if (o === outcome) at.push(end[i] >= 0 ? end[i] : begin[i]);
-  });
-  return Float64Array.from(at).sort();
+): Weighed {
+  const when = (i: number) => (end[i] >= 0 ? end[i] : begin[i]);
+  const of = Uint32Array.from(begin.keys()).filter((i) => story.calls.outcome[i] === outcome);
+  of.sort((a, b) => when(a) - when(b));
+  const weights = weight && Float64Array.from(of, (i) => weight[i]);
+  return new Weighed(Float64Array.from(of, when), weights);
 }
 
 function latency(
   story: Story,
   begin: Float64Array,
   end: Float64Array,
+  weight: Float64Array | null,
   length: number,
 ): [Latencies, Cloud] {
   const answered = Uint32Array.from(begin.keys()).filter((i) => end[i] >= 0);
@@ -167,6 +174,7 @@ function latency(
       Float64Array.from(ok, (i) => end[i]),
       Float64Array.from(ok, (i) => Math.max(1, end[i] - begin[i])),
       length,
+      weight && Float64Array.from(ok, (i) => weight[i]),
     ),
     new Cloud(at, took, kind, length),
   ];

@@ -96,6 +96,45 @@ export function counted(column: Column, from: number, to: number, bins: number):
   return counts;
 }
 
+/** Times in order, each of which may stand for several. */
+export class Weighed {
+  /** How much stands before each; null where each stands for itself. */
+  private readonly before: Float64Array | null;
+
+  /** Both columns in order of time; `weight` is null where each stands for itself. */
+  constructor(
+    readonly at: Float64Array,
+    weight: Column | null,
+  ) {
+    this.before = weight && new Float64Array(at.length + 1);
+    if (!weight || !this.before) return;
+    for (let i = 0; i < at.length; i++) this.before[i + 1] = this.before[i] + weight[i];
+  }
+
+  /** How many fall into `[from, to)`. */
+  between(from: number, to: number): number {
+    const first = lowerBound(this.at, from);
+    return this.sum(first, lowerBound(this.at, to, first));
+  }
+
+  /** How many fall into each of `bins` equal parts of `[from, to)`. */
+  counted(from: number, to: number, bins: number): Float64Array {
+    const counts = Float64Array.from(counted(this.at, from, to, bins));
+    if (!this.before) return counts;
+    let at = lowerBound(this.at, from);
+    for (let bin = 0; bin < bins; bin++) {
+      const next = at + counts[bin];
+      counts[bin] = this.sum(at, next);
+      at = next;
+    }
+    return counts;
+  }
+
+  private sum(first: number, last: number): number {
+    return this.before ? this.before[last] - this.before[first] : last - first;
+  }
+}
+
 /** Puts intervals into as few rows as possible, in order of their begin; gives each one's row. */
 export function rows(intervals: { from: number; to: number }[], gap = 0): number[] {
   const order = intervals.map((_, i) => i).sort((a, b) => intervals[a].from - intervals[b].from);

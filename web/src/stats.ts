@@ -39,27 +39,45 @@ export interface Percentiles {
   p99: (number | null)[];
 }
 
+/** The same of values that each stand for so many. */
+export function quantileWeighed(values: Column, weights: Column, q: number): number {
+  const order = Uint32Array.from({ length: values.length }, (_, i) => i);
+  order.sort((a, b) => values[a] - values[b]);
+  const total = order.reduce((sum, i) => sum + weights[i], 0);
+  let left = Math.max(1, Math.ceil(q * total));
+  for (const i of order) {
+    left -= weights[i];
+    if (left <= 0) return values[i];
+  }
+  return NaN;
+}
+
 const EXACT_MAX = 4096;
+// Sorted by way of their places, which takes its time.
+const EXACT_WEIGHED_MAX = 256;
 const BINS = 1024;
 
 /** Latencies of answered calls, by the time of their answer; built once, asked at each zoom. */
 export class Latencies {
   readonly at: Float64Array;
   readonly took: Float64Array;
+  private readonly weight: Float64Array | null;
   private readonly width: number;
   private readonly bins: { place: number; count: number }[][];
 
-  constructor(at: Float64Array, took: Float64Array, length: number) {
+  /** `weight` says how many calls each stands for; null where each stands for itself. */
+  constructor(at: Float64Array, took: Float64Array, length: number, weight: Column | null = null) {
     const order = Uint32Array.from(at.keys()).sort((a, b) => at[a] - at[b]);
     this.at = Float64Array.from(order, (i) => at[i]);
     this.took = Float64Array.from(order, (i) => took[i]);
+    this.weight = weight && Float64Array.from(order, (i) => weight[i]);
     this.width = Math.max(1, length / BINS);
     // Sparse: a bin of a few milliseconds knows a handful of latencies.
     const maps = Array.from({ length: BINS }, () => new Map<number, number>());
     for (let i = 0; i < this.at.length; i++) {
       const bin = Math.min(BINS - 1, Math.max(0, Math.floor(this.at[i] / this.width)));
       const b = bucket(this.took[i]);
-      maps[bin].set(b, (maps[bin].get(b) ?? 0) + 1);
+      maps[bin].set(b, (maps[bin].get(b) ?? 0) + (this.weight?.[i] ?? 1));
     }
     this.bins = maps.map((m) => Array.from(m, ([place, count]) => ({ place, count })));
   }
@@ -93,11 +111,15 @@ export class Latencies {
     const first = lowerBound(this.at, from);
     const last = lowerBound(this.at, to, first);
     if (first === last) return qs.map(() => null);
-    if (last - first <= EXACT_MAX) {
+    if (this.weight && last - first <= EXACT_WEIGHED_MAX) {
+      const [values, weights] = [this.took, this.weight].map((all) => all.subarray(first, last));
+      return qs.map((q) => quantileWeighed(values, weights, q));
+    }
+    if (!this.weight && last - first <= EXACT_MAX) {
       const sorted = this.took.slice(first, last).sort();
       return qs.map((q) => quantile(sorted, q));
     }
-    const counts = new Uint32Array(BUCKETS);
+    const counts = new Float64Array(BUCKETS);
     let total = 0;
     // Of bins that are cut by an edge the calls themselves are counted.
     const whole = [Math.ceil(from / this.width - 1e-9), Math.floor(to / this.width + 1e-9)];
@@ -112,8 +134,9 @@ export class Latencies {
     for (let i = first; i < last; i++) {
       if (i === lo) i = hi;
       if (i >= last) break;
-      counts[bucket(this.took[i])]++;
-      total++;
+      const weight = this.weight?.[i] ?? 1;
+      counts[bucket(this.took[i])] += weight;
+      total += weight;
     }
     return qs.map((q) => quantileOf(counts, total, q));
   }

@@ -58,6 +58,7 @@ export interface Story {
     outcome: number[];                   // 0 ok, 1 surely not done, 2 unknown
     node: number[];                      // index in `nodes`, -1 unknown
     text: number[];                      // index in `texts`: what was asked and answered, for people
+    weight: number[];                    // how many calls each stands for, itself among them, where others are left out; empty: 1 each
   };
   lanes: { name: string; load: number }[];     // one a client
   functions: string[]; keys: string[]; texts: string[];

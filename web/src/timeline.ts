@@ -8,6 +8,7 @@ import { nodes } from "./draw_nodes";
 import { h } from "./dom";
 import { hands } from "./hands";
 import { layout, type Layout } from "./layout";
+import { sample } from "./counts";
 import { notKnown, type Item } from "./items";
 import type { Model } from "./model";
 import { Pen, type Hit } from "./pen";
@@ -171,7 +172,8 @@ export class Timeline {
       : none
         ? `each a short line: ${notKnown(this.m, "them")}`
         : "each an arrow";
-    const messages = n ? `; ${plural(n, "message")} in view, ${each}` : "";
+    const of = `${plural(n, "message")} in view${sample(this.m, "messages")}`;
+    const messages = n ? `; ${of}, ${each}` : "";
     this.status.textContent =
       `${clock(view.from, view.span / 500)} – ${clock(view.to, view.span / 500)}` +
       `, ${duration(view.span)} of ${duration(view.length)}${messages}`;
