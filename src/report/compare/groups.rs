@@ -46,13 +46,12 @@ fn by_kind(parts: Vec<Part>) -> Vec<Gathered> {
             continue;
         }
         for run in part.runs {
-            match groups.iter_mut().find(|(kind, _)| kind.as_ref() == Some(&run.kind)) {
-                Some((_, group)) => group.runs.push(run),
-                None => {
-                    let name = run.kind.text();
-                    let kind = Some(run.kind.clone());
-                    groups.push((kind, Gathered { name, runs: vec![run] }));
-                }
+            let known = groups.iter_mut().find(|(kind, _)| kind.as_ref() == Some(&run.kind));
+            if let Some((_, group)) = known {
+                group.runs.push(run);
+            } else {
+                let (kind, name) = (run.kind.clone(), run.kind.text());
+                groups.push((Some(kind), Gathered { name, runs: vec![run] }));
             }
         }
     }
@@ -92,8 +91,9 @@ impl RunKind {
     #[must_use]
     pub fn text(&self) -> String {
         let Self { scenario, adapter, nodes, args } = self;
-        let args = args.iter().map(|arg| format!(" {arg}")).collect::<String>();
-        format!("{scenario}, {nodes} nodes of {adapter}{args}")
+        let system = std::iter::once(adapter).chain(args).map(String::as_str);
+        let system = system.collect::<Vec<_>>().join(" ");
+        format!("{scenario}, {nodes} nodes of {system}")
     }
 }
 

@@ -202,16 +202,7 @@ fn conclude(
     let (neither, unclear) = (with(&[Mark::More, Mark::Fewer]), with(&[Mark::Unclear]));
     let (a, b) = (&first.letter, &other.letter);
     let (n, m) = (first.runs.len(), other.runs.len());
-    let said = if !says_something {
-        let runs = match (n, m) {
-            (1, 1) => "one run each: no statement".to_owned(),
-            _ => format!("{n} and {m} runs: too few for a statement"),
-        };
-        format!(
-            "{runs} on what is better, since another run of {a} may differ from it as much; from \
-             {ENOUGH} runs each on something can be found (raftq run --repeat)"
-        )
-    } else {
+    let said = if says_something {
         let list = |word: &str, names: &[String]| {
             (!names.is_empty()).then(|| format!("{word}: {}", names.join(", ")))
         };
@@ -229,6 +220,15 @@ fn conclude(
             ),
             found => found.join("; "),
         }
+    } else {
+        let runs = match (n, m) {
+            (1, 1) => "one run each: no statement".to_owned(),
+            _ => format!("{n} and {m} runs: too few for a statement"),
+        };
+        format!(
+            "{runs} on what is better, since another run of {a} may differ from it as much; from \
+             {ENOUGH} runs each on something can be found (raftq run --repeat)"
+        )
     };
     Conclusion {
         group: b.clone(),

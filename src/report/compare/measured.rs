@@ -87,12 +87,11 @@ impl Measured {
         for (name, _) in &summary.histories {
             match history::read(&folder.join(name)) {
                 Ok((read, _)) => {
-                    calls.extend(read.calls.iter().filter(|call| !call.is_final).map(|call| {
-                        Called {
-                            begin: call.begin,
-                            answered: call.end.filter(|_| call.kind == Kind::Ok),
-                        }
-                    }))
+                    let called = read.calls.iter().filter(|call| !call.is_final);
+                    calls.extend(called.map(|call| Called {
+                        begin: call.begin,
+                        answered: call.end.filter(|_| call.kind == Kind::Ok),
+                    }));
                 }
                 Err(why) => lacks.push(format!("no latencies and no throughput: {why}")),
             }
@@ -252,7 +251,12 @@ fn rules(summary: &Summary) -> Vec<Did> {
         match all[of_packets..].iter_mut().find(|did| did.rule == one.rule) {
             Some(did) => did.activations += 1,
             None => {
-                all.push(Did { rule: one.rule.clone(), activations: 1, matched: None, acted: None })
+                all.push(Did {
+                    rule: one.rule.clone(),
+                    activations: 1,
+                    matched: None,
+                    acted: None,
+                });
             }
         }
     }

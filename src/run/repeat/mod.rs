@@ -77,13 +77,13 @@ pub struct Attempt {
 #[must_use]
 pub fn seeds(first: u64, times: u32) -> Vec<u64> {
     let mut seeds = vec![first];
-    let mut seen = HashSet::from([first]);
+    let mut taken = HashSet::from([first]);
     for draw in 1_u64.. {
         if seeds.len() >= times as usize {
             break;
         }
         let seed = xxh3_64_with_seed(&draw.to_le_bytes(), first) >> 32;
-        if seen.insert(seed) {
+        if taken.insert(seed) {
             seeds.push(seed);
         }
     }

@@ -55,6 +55,12 @@ pub struct Repeat {
     pub exit_code: u8,
 }
 
+/// What tells a file of this version from others.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct One {
@@ -124,10 +130,6 @@ impl Repeat {
         let help = "help: name the runs' own folders";
         let text = fs::read_to_string(&path)
             .map_err(|e| format!("{at}: it cannot be read ({e})\n  {help}"))?;
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
         let head: Head = serde_json::from_str(&text)
             .map_err(|e| format!("{at}: it is not as raftq writes it ({e})\n  {help}"))?;
         if head.version != VERSION {
