@@ -1,5 +1,5 @@
-//! A scenario many times, with real clusters: a deliberate bug is found and its rate is bounded, each
-//! run stands alone, runs are compared, and whoever ends it gets what there is.
+//! A scenario many times, with real clusters: a deliberate bug is found and its rate is bounded,
+//! each run stands alone, runs are compared, and whoever ends it gets what there is.
 
 mod run_lab;
 mod summary_lab;

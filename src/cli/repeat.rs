@@ -42,8 +42,8 @@ pub(super) fn run(args: &RunArgs, times: u32) -> ExitCode {
     ExitCode::from(repeat.exit_code)
 }
 
-/// Checks the scenario with every seed before the first run, since what is drawn may not fit: in the
-/// middle of the night nobody would mend it.
+/// Checks the scenario with every seed before the first run, since what is drawn may not fit: in
+/// the middle of the night nobody would mend it.
 fn plan(job: &Job, times: u32) -> Result<Plan, Ended> {
     let (first, warnings) = run::prepare(job)?;
     let plan = Plan {

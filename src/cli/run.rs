@@ -50,7 +50,7 @@ pub(super) struct RunArgs {
     seed: Option<u64>,
     /// Make so many runs, each with a seed of its own, drawn from the first; say how often it was
     /// violated, and leave them in one folder (repeat.json, junit.xml, and a folder a run)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(TIMES_MAX)))]
+    #[arg(long, value_name = "N", value_parser = times())]
     pub(super) repeat: Option<u32>,
     /// The folder for this run; runs/TIME-NAME without
     #[arg(long, value_name = "DIR")]
@@ -116,6 +116,11 @@ impl RunArgs {
             quiet: self.quiet,
         }
     }
+}
+
+/// How often a scenario may be repeated.
+fn times() -> impl clap::builder::TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(1..=i64::from(TIMES_MAX))
 }
 
 /// Runs it, and says what came of it.

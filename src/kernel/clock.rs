@@ -18,8 +18,8 @@ pub fn stamp() -> String {
         .map_or_else(|_| t.tv_sec().to_string(), |at| at.strftime("%Y%m%dT%H%M%SZ").to_string())
 }
 
-/// The date and time of day in UTC that it was at this moment of [`now`]'s clock, as RFC 3339 has it;
-/// to the millisecond.
+/// The date and time of day in UTC that it was at this moment of [`now`]'s clock, as RFC 3339 has
+/// it; to the millisecond.
 #[must_use]
 pub fn day_at(moment: Nanos) -> String {
     let then = i128::from(moment.0) + i128::from(since_1970().0);

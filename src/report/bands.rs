@@ -226,6 +226,7 @@ mod tests {
         ["n1", "n2", "n3"].map(str::to_owned).to_vec()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "an event may have none")]
     fn active(links: &[(&str, &str)]) -> Option<Fact> {
         let links = links.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         Some(Fact::Active { does: vec!["drop".into()], links, sides: None, links_more: 0 })

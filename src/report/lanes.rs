@@ -238,7 +238,9 @@ mod tests {
         of(&sources).remove(0)
     }
 
-    fn told(lane: &NodeLane) -> (Vec<(Micros, &str)>, Vec<(Micros, &str, Option<u64>)>) {
+    type Told<'a> = (Vec<(Micros, &'a str)>, Vec<(Micros, &'a str, Option<u64>)>);
+
+    fn told(lane: &NodeLane) -> Told<'_> {
         for spans in lane.states.windows(2) {
             assert_eq!(spans[0].to, spans[1].from, "without gaps");
         }

@@ -164,6 +164,10 @@ mod tests {
         serde_json::to_string(&grown).expect("a line") + "\n"
     }
 
+    fn text(lines: usize, line: impl Fn(usize) -> String) -> String {
+        (0..lines).map(line).collect::<Vec<_>>().join("\n") + "\n"
+    }
+
     fn wanted(node: usize, ms: i64, why: &str) -> Wanted {
         Wanted { node, at: ms * 1_000, why: why.into() }
     }
@@ -172,7 +176,7 @@ mod tests {
     fn an_excerpt_of_a_node_that_says_much_has_the_event_in_its_middle() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
-        let log: String = (0..400).map(|i| format!("line {i:03}\n")).collect();
+        let log = text(400, |i| format!("line {i:03}"));
         std::fs::write(&path, &log).expect("a log");
         let (from, middle, to) = (0, 200 * 9, 400 * 9);
         let (shown, cut) = lines(&path, from, middle, to).expect("lines");
@@ -181,7 +185,7 @@ mod tests {
             assert!(shown.iter().any(|one| one == line), "{line}: {shown:?}");
         }
         // Long lines, so that bytes are the limit.
-        let log: String = (0..400).map(|i| format!("{i:03} {}\n", "x".repeat(395))).collect();
+        let log = text(400, |i| format!("{i:03} {}", "x".repeat(395)));
         std::fs::write(&path, &log).expect("a log");
         let (shown, cut) = lines(&path, 0, 200 * 400, 400 * 400).expect("lines");
         assert!(cut && shown.iter().any(|line| line.starts_with("200 ")), "{shown:?}");
@@ -200,7 +204,7 @@ mod tests {
     fn an_excerpt_has_the_lines_of_that_node_around_the_event() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("nodes")).expect("a folder");
-        let log: String = (0..10).map(|i| format!("line {i}\n")).collect();
+        let log = text(10, |i| format!("line {i}"));
         std::fs::write(folder.path().join("nodes/n2.log"), log).expect("a log");
         let index = grown(1_000, "n2", 7) + &grown(3_000, "n2", 28) + &grown(5_000, "n2", 70);
         std::fs::write(folder.path().join(LOGS), index + "{\"run_ns\":9").expect("an index");

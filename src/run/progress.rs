@@ -76,7 +76,7 @@ mod tests {
             "faults  5 s left  n2 leads term 3  312 calls/s  [cut the leader off]"
         );
         assert_eq!(line.fitted(55, false), "faults  5 s left  312 calls/s  [cut the leader off]");
-        assert_eq!(line.fitted(40, false), "faults  5 s left  312 calls/s  [cut th\u{2026}");
+        assert_eq!(line.fitted(41, false), "faults  5 s left  312 calls/s  [cut the\u{2026}");
     }
 
     #[test]

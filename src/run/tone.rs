@@ -193,7 +193,7 @@ mod tests {
             "faults  ----  12 calls/s  [cut the leader of\u{2026}"
         );
         assert_eq!(line().fitted(36, false), "faults  ----  12 calls/s  [cut the\u{2026}");
-        assert_eq!(line().fitted(35, false), "faults  12 calls/s  [cut the leade\u{2026}");
+        assert_eq!(line().fitted(35, false), "faults  12 calls/s  [cut the lead\u{2026}");
         assert_eq!(line().fitted(20, false), "faults  [cut the l\u{2026}");
         assert_eq!(line().fitted(17, false), "faults");
         assert_eq!(line().fitted(5, false), "fau\u{2026}");

@@ -7,7 +7,8 @@ use crate::kernel::trouble::Trouble;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Somebody in this process who has the terminal: nothing is written on it, and wishes come by mail.
+/// Somebody in this process who has the terminal: nothing is written on it, and wishes come by
+/// mail.
 pub struct Behind<'a> {
     /// What is wished for.
     pub wishes: Inbox<Wish>,

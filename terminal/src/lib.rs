@@ -24,8 +24,8 @@ const STEP: Duration = Duration::from_millis(10);
 /// Columns and rows.
 pub type Size = (u16, u16);
 
-/// A terminal with a program on it. Dropping it ends the program: by SIGHUP, as the end of a terminal
-/// does, and where that does not within two seconds, by SIGKILL.
+/// A terminal with a program on it. Dropping it ends the program: by SIGHUP, as the end of a
+/// terminal does, and where that does not within two seconds, by SIGKILL.
 pub struct Terminal {
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,

@@ -128,7 +128,8 @@ fn run(out: &mut String, screen: &Screen, row: u16, from: u16) -> u16 {
         let _ = writeln!(
             out,
             "<text x=\"{x:.1}\" y=\"{:.1}\" textLength=\"{long:.1}\" \
-             lengthAdjust=\"spacingAndGlyphs\" xml:space=\"preserve\" fill=\"{}\"{weight}>{}</text>",
+             lengthAdjust=\"spacingAndGlyphs\" xml:space=\"preserve\" fill=\"{}\"{weight}>\
+             {}</text>",
             y + HIGH * 0.75,
             style.ink,
             escaped(shown)

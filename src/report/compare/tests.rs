@@ -77,7 +77,7 @@ fn a_difference_that_every_run_shows_is_told_and_its_side_is_the_right_one() {
     );
     let row = &comparison.measures[0];
     let (low, high) = row.judged[0].interval.expect("enough runs");
-    assert!(low <= -1.0 && high >= -1.0 && high < 0.0, "{low} {high}");
+    assert!(low <= -1.0 && (-1.0..0.0).contains(&high), "{low} {high}");
     let back = compared(vec![several("new", 8, 1.0), several("old", 8, 2.0)]);
     assert_eq!(mark(&back, "recovery"), Mark::Worse);
     assert_eq!(mark(&back, "throughput_faults"), Mark::Better);

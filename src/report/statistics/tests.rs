@@ -184,7 +184,7 @@ fn naive(a: &[f64], b: &[f64]) -> f64 {
                 };
             }
         }
-        (doubled - (a.len() * b.len()) as i64).abs()
+        (doubled - i64::try_from(a.len() * b.len()).expect("small")).abs()
     };
     let seen = count((1 << a.len()) - 1);
     let ways = (0..1_u32 << all.len()).filter(|chosen| chosen.count_ones() as usize == a.len());
@@ -212,7 +212,10 @@ proptest! {
     }
 
     #[test]
-    fn an_interval_holds_the_rate_that_was_seen_and_shrinks_with_runs(n in 1_u64..400, share in 0_u64..=100) {
+    fn an_interval_holds_the_rate_that_was_seen_and_shrinks_with_runs(
+        n in 1_u64..400,
+        share in 0_u64..=100,
+    ) {
         let rate = Rate::new(n * share / 100, n);
         let seen = rate.share.expect("some");
         prop_assert!(rate.low <= seen + 1e-9 && seen <= rate.high + 1e-9, "{rate:?}");

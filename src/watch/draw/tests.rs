@@ -16,8 +16,13 @@ use std::fs;
 use std::path::Path;
 
 /// A cluster of so many nodes, of which the second leads, after so many seconds.
+#[expect(clippy::cast_sign_loss, reason = "counts of a look are not below zero")]
+fn rounded(count: f64) -> u64 {
+    count.round() as u64
+}
+
 fn look(nodes: usize, t_s: f64) -> Snapshot {
-    let total = |rate: f64| (rate * t_s).round() as u64;
+    let total = |rate: f64| rounded(rate * t_s);
     let role = |i| if i == 1 { RoleSeen::Leader } else { RoleSeen::Follower };
     let node = |i: usize| NodeSeen {
         name: format!("n{}", i + 1),
@@ -69,7 +74,7 @@ fn look(nodes: usize, t_s: f64) -> Snapshot {
 }
 
 fn link(from: usize, to: usize, t_s: f64) -> LinkSeen {
-    let total = |rate: f64| (rate * t_s).round() as u64;
+    let total = |rate: f64| rounded(rate * t_s);
     let (dropped, delayed) = match (from, to) {
         (1, 0) => (12.5, 0.0),
         (1, 2) => (0.0, 44.0),
@@ -95,7 +100,7 @@ fn link(from: usize, to: usize, t_s: f64) -> LinkSeen {
 }
 
 fn rules(t_s: f64) -> Vec<RuleSeen> {
-    let total = |rate: f64| Some((rate * t_s).round() as u64);
+    let total = |rate: f64| Some(rounded(rate * t_s));
     let rule = |name: &str, state: &str, switched: &str, does: &str| RuleSeen {
         name: name.into(),
         kind: "packets".into(),
