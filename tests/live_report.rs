@@ -143,7 +143,7 @@ fn counters_add_up(story: &Value, summary: &Value) {
 fn the_killed_one_was_down_and_its_log_is_shown(story: &Value, events: &[Value], out: &Path) {
     let [band] = bands(story, KILL)[..] else { panic!("one kill: {}", story["bands"]) };
     assert_eq!(band["kind"], "process");
-    let node = number(&band["nodes"][0]) as usize;
+    let node = usize::try_from(number(&band["nodes"][0])).expect("a node");
     let lane = &story["nodes"][node];
     let killed = times(events, "processes", &format!("n{} is down", node + 1));
     let state = |moment| at(&lane["states"], moment)["state"].clone();
@@ -156,7 +156,8 @@ fn the_killed_one_was_down_and_its_log_is_shown(story: &Value, events: &[Value],
     assert_eq!(at(&lane["roles"], killed[0] + 1_000)["role"], "unknown", "it is nothing then");
     let excerpts = list(&story["logs"]);
     let around = |one: &&Value| {
-        number(&one["node"]) as usize == node && one["why"].as_str().expect("why").contains(KILL)
+        one["node"].as_u64() == Some(node as u64)
+            && one["why"].as_str().expect("why").contains(KILL)
     };
     let told: Vec<&Value> =
         excerpts.iter().filter(around).flat_map(|one| list(&one["lines"])).collect();
@@ -164,8 +165,8 @@ fn the_killed_one_was_down_and_its_log_is_shown(story: &Value, events: &[Value],
     for one in excerpts {
         let log = fs::read_to_string(out.join(one["file"].as_str().expect("a file"))).expect("it");
         for line in list(&one["lines"]) {
-            let line = line.as_str().expect("a line");
-            assert!(log.contains(line), "{line} is not of {}", one["file"]);
+            let said = line.as_str().expect("a line");
+            assert!(log.contains(said), "{said} is not of {}", one["file"]);
         }
     }
 }

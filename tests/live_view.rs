@@ -1,6 +1,6 @@
 //! `raftq watch` on a terminal, with a real etcd cluster under it: what stands on the screen is
-//! what the API and the nodes say, keys switch rules, and every way out gives the terminal back. Needs
-//! root; run it by `make test`.
+//! what the API and the nodes say, keys switch rules, and every way out gives the terminal back.
+//! Needs root; run it by `make test`.
 
 mod api_lab;
 mod live_lab;
