@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
 bin=$1
-folder=$(mktemp -d)
+folder=$(mktemp -d -t raftq-XXXXXX)
 run=
 cleanup() {
     [ -z "$run" ] || kill -INT "$run" 2>/dev/null || true
@@ -27,7 +27,7 @@ until "$bin/raftq" rules list 2>/dev/null | grep -q 'cut the leader off.*active'
     sleep 0.1
 done
 "$bin/raftq-picture" --out docs/pictures/watch.svg --size 110x34 --title 'raftq watch' \
-    --do 'wait leads' -- "$bin/raftq" watch
+    --do 'wait leads in term' --do 'gone - packets/s' --do 'wait us min ' -- "$bin/raftq" watch
 wait "$run" || true
 run=
 [ -s "$folder/demo/report.html" ] || die "pictures: there is no report" "$(cat "$folder/told")"
