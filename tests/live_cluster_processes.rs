@@ -143,8 +143,11 @@ rules: []
     assert_eq!(ran.code, Some(1), "{}", ran.said());
     assert_eq!(ran.check("processes"), "violated");
     let events = ran.events();
-    let death = events.lines().filter(|line| line.contains("ended by itself: signal: 9"));
-    assert_eq!(death.count(), 1, "{events}");
+    let deaths = || events.lines().filter(|line| line.contains("ended by itself: signal: 9"));
+    // Told once to people, and once as the state that the process is in.
+    let (states, told): (Vec<&str>, Vec<&str>) =
+        deaths().partition(|line| line.contains("\"state\":\"down\""));
+    assert_eq!((states.len(), told.len()), (1, 1), "{events}");
 }
 
 /// A process with this in its environment, which nobody may end.

@@ -99,7 +99,7 @@ fn nothing_of_a_node_passes_from_the_packet_that_kills_it_until_it_is_reaped() {
     let name = "kill it as it speaks";
     let ran = run(
         "  - { name: kill it as it speaks, from: leader, to: followers, where: { proto: tcp }, \
-         node: leader, do: kill, at: 500ms, for: 1500ms }\nlasts: 3s\n",
+         node: leader, do: kill, at: 500ms, for: 1500ms }\nlasts: 5s\n",
     );
     assert_eq!(ran.code, Some(0), "{}", ran.said);
     let (from, node) = ran.event(name, "triggered by a packet");

@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 which=$1
 failed=
 # Whose results hang on what else runs.
-alone=' bugs copies corrupt cut death delay heal hold jitter loop loss rate reset segments '
-alone="$alone shared switch_bulk weather "
+alone=' bugs copies corrupt cut death delay heal hold jitter loop loss rate replay reset segments '
+alone="$alone shared switch_bulk trigger weather "
 
 folder=$(mktemp -d)
 built=$folder/built lanes=$folder/lanes
