@@ -281,11 +281,13 @@ fn the_socket_goes_with_a_killed_raftq_and_with_its_guardian_by_clean() {
     let line = raftq.await_line("guardian ");
     let guardian = line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("its pid");
     let guardian = nix::unistd::Pid::from_raw(guardian);
-    // Stopped, it cannot be seen to be gone, and does nothing.
+    // Both stand still before either dies: raftq starts another guardian in place of one that is
+    // gone, and a stopped guardian is continued by the kernel once raftq is.
     nix::sys::signal::kill(guardian, Signal::SIGSTOP).expect("it lives");
+    raftq.process().signal(Signal::SIGSTOP).expect("SIGSTOP");
+    nix::sys::signal::kill(guardian, Signal::SIGKILL).expect("it lives");
     raftq.process().signal(Signal::SIGKILL).expect("SIGKILL");
     raftq.process().wait(LIMIT).expect("it is dead");
-    nix::sys::signal::kill(guardian, Signal::SIGKILL).expect("it lives");
     assert!(path.exists());
     let refused = command(&raftq, &["list"]);
     assert!(text(&refused.stderr).contains("no raftq runs"), "{}", text(&refused.stderr));
