@@ -325,12 +325,14 @@ fn texts_have_enough_contrast_in_both_themes() {
             open(&client, &written("contrast", &violated())).await;
             // WCAG 2: relative luminance, on the ground that each of these stands on.
             let ratio = "((...names) => { \
-                const style = getComputedStyle(document.documentElement); \
-                const lum = name => { const hex = style.getPropertyValue('--' + name).trim(); \
-                  const [r, g, b] = [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16) / 255) \
+                const probe = document.body.appendChild(document.createElement('i')); \
+                const lum = name => { probe.style.color = `var(--${name})`; \
+                  const [r, g, b] = getComputedStyle(probe).color.match(/\\d+/g) \
+                    .map(v => v / 255) \
                     .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); \
                   return 0.2126 * r + 0.7152 * g + 0.0722 * b }; \
                 const [a, b] = names.map(lum).sort((x, y) => y - x); \
+                probe.remove(); \
                 return (a + 0.05) / (b + 0.05) })";
             let texts = [
                 "ink",

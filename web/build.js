@@ -18,7 +18,8 @@ async function bundle(outdir) {
     minify: true,
     outdir,
     format: "iife",
-    target: ["es2022", "chrome105", "firefox113", "safari16.4"],
+    // The first that know light-dark().
+    target: ["es2022", "chrome123", "firefox120", "safari17.5"],
     charset: "utf8",
     legalComments: "inline",
     // uPlot's own banner is not marked as a legal comment everywhere, and has to stay.

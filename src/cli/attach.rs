@@ -29,19 +29,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Arguments of attaching.
+/// Which cluster it is attached to, and how: the same with a view and without.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(group = clap::ArgGroup::new("captured").args(["pcap", "out"]).multiple(true))]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub(super) struct AttachArgs {
-    /// The rule file
-    #[arg(long, value_name = "FILE", required = true)]
-    rules: Option<PathBuf>,
+pub(super) struct Target {
     /// Take the cluster from this file, instead of the one in the rule file
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
-    /// Ask the running cluster at this URL for its members, instead of naming them in a file; rules
-    /// may then say `leader` and the like (repeatable: the first that answers is taken)
+    /// Ask the running cluster at this URL for its members, instead of naming them in a file;
+    /// rules may then say `leader` and the like (repeatable: the first that answers is taken)
     #[arg(long, value_name = "URL", requires = "adapter", conflicts_with = "cluster")]
     attach: Vec<String>,
     /// How the system at --attach is spoken to: a name in adapters/, or a file
@@ -51,19 +46,37 @@ pub(super) struct AttachArgs {
     /// addresses; nobody starts them again, but whoever was paused goes on in any case
     #[arg(long)]
     allow_process_faults: bool,
-    /// Serve the API (docs/openapi.yaml) at this loopback address, too, to whoever is on this host;
-    /// the control socket, for `raftq rules`, is always there
-    #[arg(long, value_name = "127.0.0.1:PORT")]
-    listen: Option<SocketAddr>,
     /// Say which nodes a group stands for (repeatable)
     #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
     sets: Vec<SetArg>,
-    /// Detach after this time, e.g. 30s; else when the last rule has ended, or on Ctrl-C
+    /// Detach after this time, e.g. 30s; else when the last rule has ended, or the view is left,
+    /// or on Ctrl-C
     #[arg(long = "for", value_name = "TIME", value_parser = crate::rules::duration)]
     lasts: Option<Nanos>,
     /// Seed of the random decisions, instead of the file's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Which iptables; the host's own if not said
+    #[arg(long, value_name = "WHICH")]
+    iptables: Option<FlavourArg>,
+    /// Do not ask for real-time scheduling
+    #[arg(long)]
+    no_realtime: bool,
+}
+
+/// Arguments of attaching.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(group = clap::ArgGroup::new("captured").args(["pcap", "out"]).multiple(true))]
+pub(super) struct AttachArgs {
+    /// The rule file
+    #[arg(long, value_name = "FILE", required = true)]
+    rules: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+    /// Serve the API (docs/openapi.yaml) at this loopback address, too, to whoever is on this host;
+    /// the control socket, for `raftq rules`, is always there
+    #[arg(long, value_name = "127.0.0.1:PORT")]
+    listen: Option<SocketAddr>,
     /// Print the result as one JSON document on stdout
     #[arg(long)]
     json: bool,
@@ -95,12 +108,6 @@ pub(super) struct AttachArgs {
     /// Which implementation of the packet queue
     #[arg(long, value_name = "WHICH", default_value = "raw")]
     queue: QueueArg,
-    /// Which iptables; the host's own if not said
-    #[arg(long, value_name = "WHICH")]
-    iptables: Option<FlavourArg>,
-    /// Do not ask for real-time scheduling
-    #[arg(long)]
-    no_realtime: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -162,7 +169,7 @@ fn perform(
         }
     };
     let session = open(args, &inputs, &table, found.as_ref())?;
-    let host: Option<(Arc<dyn Host>, Reach)> = match (args.allow_process_faults, &found) {
+    let host: Option<(Arc<dyn Host>, Reach)> = match (args.target.allow_process_faults, &found) {
         (true, _) => Some((Arc::new(Signalled::new(found.clone())), Reach::Signals)),
         (false, Some(found)) => Some((Arc::<Found>::clone(found), Reach::Nothing)),
         // Who leads is heard, where that can be.
@@ -183,8 +190,8 @@ fn perform(
                 QueueArg::Raw => QueueKind::Raw,
                 QueueArg::Nfq => QueueKind::Nfq,
             },
-            urgent: !args.no_realtime,
-            flavour: args.iptables.map(|flavour| match flavour {
+            urgent: !args.target.no_realtime,
+            flavour: args.target.iptables.map(|flavour| match flavour {
                 FlavourArg::Nft => Flavour::Nft,
                 FlavourArg::Legacy => Flavour::Legacy,
             }),
@@ -192,7 +199,7 @@ fn perform(
             pcap: pcap.map(|path| Pcap { path, all, max: args.capture_max, title: &title }),
             wire: args.wire.as_deref().or(session.as_ref().and_then(Session::wire)),
         },
-        lasts: args.lasts,
+        lasts: args.target.lasts,
         quiet: args.quiet,
         reload: Box::new(|| read()?.compile()),
         load: Box::new(|rules, roles| {
@@ -262,20 +269,20 @@ fn open(
     let refuse =
         |why: &dyn std::fmt::Display| bad_input(&format!("raftq: {}: {why}\n", folder.display()));
     is_free(folder).map_err(|why| refuse(&why))?;
-    let session = Session::open(folder, inputs, table, args.adapter.as_deref(), found);
+    let session = Session::open(folder, inputs, table, args.target.adapter.as_deref(), found);
     session.map(Some).map_err(|e| refuse(&format!("{e}; name another --out")))
 }
 
 /// The cluster at `--attach`, if it is named so; else the exit code.
 fn find(args: &AttachArgs) -> Result<Option<Found>, ExitCode> {
-    let Some(name) = &args.adapter else { return Ok(None) };
+    let Some(name) = &args.target.adapter else { return Ok(None) };
     let fail = |why: &dyn std::fmt::Display, code| {
         status::put(&format!("raftq: {why}\n"));
         ExitCode::from(code)
     };
     let adapter = Adapter::load(name).map_err(|e| fail(&e, BAD_INPUT))?;
-    adapter.check_members(&args.attach).map_err(|e| fail(&e, BAD_INPUT))?;
-    let found = Found::ask(&adapter, &args.attach).map_err(|e| fail(&e, ENVIRONMENT))?;
+    adapter.check_members(&args.target.attach).map_err(|e| fail(&e, BAD_INPUT))?;
+    let found = Found::ask(&adapter, &args.target.attach).map_err(|e| fail(&e, ENVIRONMENT))?;
     if !args.quiet {
         status::put(&format!("raftq: found {}\n", found.names()));
     }
@@ -284,12 +291,12 @@ fn find(args: &AttachArgs) -> Result<Option<Found>, ExitCode> {
 
 /// The files, and the cluster that was found.
 fn read(args: &AttachArgs, found: Option<&Found>) -> Result<Inputs, Report> {
-    let cluster = args.cluster.as_deref();
+    let cluster = args.target.cluster.as_deref();
     let inputs = match &args.rules {
-        Some(rules) => Inputs::read(rules, cluster, &args.sets)?,
-        None => Inputs::without_rules(cluster, &args.sets)?,
+        Some(rules) => Inputs::read(rules, cluster, &args.target.sets)?,
+        None => Inputs::without_rules(cluster, &args.target.sets)?,
     };
-    let inputs = Inputs { seed: args.seed, ..inputs };
+    let inputs = Inputs { seed: args.target.seed, ..inputs };
     let Some(found) = found else { return Ok(inputs) };
     Ok(Inputs { cluster: Some(found.cluster()), roles: Some(Roles::imagined()), ..inputs })
 }

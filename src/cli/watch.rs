@@ -23,7 +23,7 @@ const LINES: Nanos = Nanos::from_secs(1);
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct WatchArgs {
     /// Which raftq, by its run id; not needed where only one runs
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["rules", "cluster", "attach"])]
     run: Option<String>,
     /// Print what is seen as one JSON document a line, each second, instead of drawing
     #[arg(long)]

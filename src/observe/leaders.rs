@@ -238,7 +238,7 @@ impl Leaders {
 
     fn is_wanted(&self, group: &Group) -> bool {
         match &self.wanted {
-            None => group.bytes().first() != Some(&b'_'),
+            None => !group.is_internal(),
             Some(wanted) => wanted.has(group),
         }
     }

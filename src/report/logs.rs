@@ -40,6 +40,8 @@ pub(super) struct Wanted {
     pub(super) node: usize,
     /// When.
     pub(super) at: Micros,
+    /// How much it matters: the least first.
+    pub(super) rank: u8,
     /// What it is.
     pub(super) why: String,
 }
@@ -73,7 +75,7 @@ impl Logs {
     }
 
     /// What nodes logged around these events, in their order; how many are left out beyond the
-    /// limit.
+    /// limit, those that matter least first.
     pub(super) fn excerpts(
         &self,
         folder: &Path,
@@ -82,7 +84,10 @@ impl Logs {
     ) -> (Vec<Excerpt>, usize) {
         let mut excerpts: Vec<Excerpt> = Vec::new();
         let mut left_out = 0;
-        let mut shown: BTreeMap<usize, Micros> = BTreeMap::new();
+        let mut wanted: Vec<&Wanted> = wanted.iter().collect();
+        if wanted.len() > EXCERPTS_MAX {
+            wanted.sort_by_key(|one| one.rank);
+        }
         for one in wanted {
             let Some(name) = nodes.get(one.node) else { continue };
             // A name that is a path of its own would show other files than this run's.
@@ -90,7 +95,9 @@ impl Logs {
                 continue;
             }
             // The same lines, for another event close by.
-            if shown.get(&one.node).is_some_and(|at| one.at - at < BEHIND) {
+            let is_shown =
+                |shown: &Excerpt| shown.node == one.node && (one.at - shown.at).abs() < BEHIND;
+            if excerpts.iter().any(is_shown) {
                 continue;
             }
             let bytes = self.bytes(name, one.at - BEFORE, one.at + BEHIND);
@@ -102,11 +109,11 @@ impl Logs {
             }
             let file = format!("nodes/{name}.log");
             if let Some((lines, cut)) = lines(&folder.join(&file), from, middle, to) {
-                shown.insert(one.node, one.at);
-                let Wanted { node, at, why } = one.clone();
+                let Wanted { node, at, why, .. } = one.clone();
                 excerpts.push(Excerpt { node, at, why, file, lines, cut });
             }
         }
+        excerpts.sort_by_key(|excerpt| excerpt.at);
         (excerpts, left_out)
     }
 }
@@ -169,7 +176,7 @@ mod tests {
     }
 
     fn wanted(node: usize, ms: i64, why: &str) -> Wanted {
-        Wanted { node, at: ms * 1_000, why: why.into() }
+        Wanted { node, at: ms * 1_000, rank: 1, why: why.into() }
     }
 
     #[test]
@@ -190,6 +197,29 @@ mod tests {
         let (shown, cut) = lines(&path, 0, 200 * 400, 400 * 400).expect("lines");
         assert!(cut && shown.iter().any(|line| line.starts_with("200 ")), "{shown:?}");
         assert!(shown.iter().all(|line| line.len() == 399), "whole lines only");
+    }
+
+    #[test]
+    fn past_the_limit_what_matters_least_is_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("nodes")).expect("a folder");
+        let times = 0..i64::try_from(EXCERPTS_MAX).expect("few") + 20;
+        let log = text(times.clone().count(), |i| format!("line {i:03}"));
+        std::fs::write(folder.path().join("nodes/n1.log"), &log).expect("a log");
+        let at = |i: i64| 10_000 + i * 2_000;
+        let log_size = |i: i64| (i.cast_unsigned() + 1) * 9;
+        let grow = |i: i64| grown(at(i).cast_unsigned(), "n1", log_size(i));
+        std::fs::write(folder.path().join(LOGS), times.clone().map(grow).collect::<String>())
+            .expect("an index");
+        // Only the last one is a death.
+        let mut events: Vec<Wanted> = times.map(|i| wanted(0, at(i), "an election")).collect();
+        let last = events.last_mut().expect("some");
+        (last.rank, last.why) = (0, "died".into());
+        let logs = Logs::read(folder.path());
+        let (excerpts, left_out) = logs.excerpts(folder.path(), &["n1".to_owned()], &events);
+        assert_eq!((excerpts.len(), left_out), (EXCERPTS_MAX, 20));
+        assert_eq!(excerpts.last().map(|one| one.why.as_str()), Some("died"));
+        assert!(excerpts.is_sorted_by_key(|one| one.at));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! bands.rs    what was done;  lanes.rs  what nodes were;  moments.rs  points in time
 //! thin.rs     streams of which only so much is kept
 //! page.rs     the page: the verdict in plain HTML, everything else drawn from the story
+//! html.rs     templates, in which everything from a run is text
 //! junit.rs    a run as a suite of tests
 //! compare/    runs side by side: did a change make the cluster better or worse?
 //! statistics.rs  what several runs say together
@@ -25,6 +26,7 @@ pub mod compare;
 mod events;
 mod folder;
 mod history;
+mod html;
 pub mod junit;
 mod known;
 mod lanes;

@@ -78,12 +78,13 @@ pub(super) fn wanted_logs(
                 PROCESSES => event.what.lines().next().unwrap_or_default().to_owned(),
                 rule => format!("\"{rule}\" {}", event.what),
             };
-            wanted.push(Wanted { node, at: event.at, why });
+            let rank = u8::from(event.rule != PROCESSES);
+            wanted.push(Wanted { node, at: event.at, rank, why });
         }
     }
     for alarm in alarms {
         let why = format!("violated: {}", alarm.said);
-        let one = |node: &usize| Wanted { node: *node, at: alarm.at, why: why.clone() };
+        let one = |node: &usize| Wanted { node: *node, at: alarm.at, rank: 0, why: why.clone() };
         wanted.extend(alarm.nodes.iter().map(one));
     }
     let mut leads: Option<usize> = None;
@@ -91,11 +92,12 @@ pub(super) fn wanted_logs(
         let won = usize::try_from(election.leader).ok();
         let at = election.at + election.took.max(0);
         let term = election.term;
-        wanted.extend(won.map(|node| Wanted { node, at, why: format!("led in term {term}") }));
+        let why = format!("led in term {term}");
+        wanted.extend(won.map(|node| Wanted { node, at, rank: 2, why }));
         let lost = leads.filter(|former| Some(*former) != won);
         wanted.extend(lost.map(|node| {
             let why = format!("had led before term {term}");
-            Wanted { node, at: election.at, why }
+            Wanted { node, at: election.at, rank: 2, why }
         }));
         leads = won.or(leads);
     }

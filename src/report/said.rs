@@ -108,7 +108,7 @@ impl Said {
     /// name does not begin with `_`, as rules have it, else the first.
     pub(super) fn finish(mut self) -> (Option<String>, Vec<Vec<(Micros, Role)>>) {
         let several = self.groups.len() > 1 || self.beyond;
-        let ours = self.groups.iter().position(|one| one.group.bytes().first() != Some(&b'_'));
+        let ours = self.groups.iter().position(|one| !one.group.is_internal());
         if self.groups.is_empty() {
             return (None, vec![Vec::new(); self.nodes]);
         }

@@ -108,6 +108,8 @@ pub struct VerdictInfo {
     pub exit_code: u8,
     /// Each check.
     pub findings: Vec<FindingInfo>,
+    /// What the exit code follows from where no finding says it; empty where one does.
+    pub why: String,
     /// What a reader must know before believing the rest.
     pub warnings: Vec<String>,
 }

@@ -353,7 +353,8 @@ impl<'a> Telling<'a> {
         let Some(known) = &self.known else { return self.without_summary(warnings) };
         warnings.extend(known.network().warnings.iter().cloned());
         let (word, exit_code) = known.verdict();
-        VerdictInfo { word, exit_code, findings: known.findings(), warnings }
+        let why = known.network().why.clone().unwrap_or_default();
+        VerdictInfo { word, exit_code, why, findings: known.findings(), warnings }
     }
 
     fn without_summary(&self, warnings: Vec<String>) -> VerdictInfo {
@@ -373,7 +374,8 @@ impl<'a> Telling<'a> {
             Some(_) => ("violated", VIOLATED),
             None => ("undecided", UNDECIDED),
         };
-        VerdictInfo { word: word.into(), exit_code, findings, warnings }
+        let why = String::new();
+        VerdictInfo { word: word.into(), exit_code, why, findings, warnings }
     }
 
     /// Those of the run; those of its rules stand among them.

@@ -12,7 +12,7 @@ use crate::engine::counters::{Counters, RuleCounts};
 use crate::rules::table::Rule;
 use crate::rules::{Table, deeds, open_sides};
 use crate::time::Nanos;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Links of a rule that are listed.
 const LINKS_MAX: usize = 900;
@@ -47,33 +47,28 @@ impl Activations {
         }
     }
 
-    /// Another table is in force since `t`, with these of its rules active: those of which no edge
-    /// is told.
+    /// Another table is in force since `t`: rules that it lacks have ended, of which no edge is
+    /// told. Of all others one is.
     pub(super) fn adopted(
         &mut self,
         t: Nanos,
         (former, their): (&Table, &Counters),
         table: &Table,
-        active: &BTreeSet<&str>,
     ) -> Vec<Happened> {
-        let mut told = Vec::new();
-        let gone: Vec<String> =
-            self.open.iter().filter(|name| !active.contains(name.as_str())).cloned().collect();
-        for name in gone {
-            self.open.remove(&name);
+        let kept: HashSet<&str> = table.rules.iter().map(|rule| rule.name.as_str()).collect();
+        let is_kept = |name: &String| kept.contains(name.as_str());
+        let (open, gone): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.open).into_iter().partition(is_kept);
+        self.open = open;
+        let told = gone.into_iter().map(|name| {
             let at = former.rules.iter().position(|rule| rule.name == name);
             let counts = at.map_or([0; 3], |i| of(&their.rules[i]));
             let fact = self.ended(&name, counts, false);
-            told.push(Happened::rule(t, &name, "not in force any more").with(Some(fact)));
-        }
+            Happened::rule(t, &name, "not in the rules any more").with(Some(fact))
+        });
+        let told = told.collect();
         // One that comes back counts from zero.
-        self.counted.retain(|name, _| table.rules.iter().any(|rule| rule.name == *name));
-        for rule in &table.rules {
-            if active.contains(rule.name.as_str()) && self.open.insert(rule.name.clone()) {
-                let fact = begun(table, rule);
-                told.push(Happened::rule(t, &rule.name, "in force").with(Some(fact)));
-            }
-        }
+        self.counted.retain(|name, _| is_kept(name));
         told
     }
 
@@ -170,15 +165,22 @@ mod tests {
     }
 
     #[test]
-    fn another_table_ends_what_it_lacks_and_begins_what_is_active_in_it() {
+    fn another_table_ends_what_it_lacks_and_of_the_rest_edges_tell() {
         let (one, other) = (table(CUT), table(SLOW));
         let mut all = Activations::default();
         let before = counters(&one, &[[4, 4, 0]]);
         assert!(all.edge(&one, &before, 0, true).is_some());
-        let told = all.adopted(Nanos(5), (&one, &before), &other, &BTreeSet::from(["slow"]));
-        assert_eq!(told[0].fact, Some(ended(4, 4, 0, false)));
-        assert!(matches!(told[1].fact, Some(Fact::Active { .. })), "{:?}", told[1]);
-        let again = all.adopted(Nanos(6), (&other, &before), &other, &BTreeSet::from(["slow"]));
-        assert_eq!(again, [], "nothing changed");
+        let told = all.adopted(Nanos(5), (&one, &before), &other);
+        assert_eq!((told.len(), &told[0].fact), (1, &Some(ended(4, 4, 0, false))));
+        let zero = counters(&other, &[[0; 3]]);
+        assert!(matches!(all.edge(&other, &zero, 0, true), Some(Fact::Active { .. })));
+        assert_eq!(all.adopted(Nanos(6), (&other, &zero), &other), [], "nothing changed");
+        // The first comes back, with counters that begin anew.
+        let slow = counters(&other, &[[9, 9, 0]]);
+        let told = all.adopted(Nanos(7), (&other, &slow), &one);
+        assert_eq!(told[0].fact, Some(ended(9, 9, 0, false)));
+        assert!(all.edge(&one, &counters(&one, &[[0; 3]]), 0, true).is_some());
+        let again = all.edge(&one, &counters(&one, &[[3, 2, 0]]), 0, false);
+        assert_eq!(again, Some(ended(3, 2, 0, false)), "not less what it had counted before");
     }
 }

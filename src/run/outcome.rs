@@ -27,6 +27,14 @@ pub const BAD_INPUT: u8 = 4;
 /// The host did not do its part.
 pub const ENVIRONMENT: u8 = 5;
 
+const LOST: &str = "packets were lost before raftq saw them: the queue was too full";
+const OVERFLOW: &str = "packets were dropped because as many were held as may be";
+const SILENCE_LEAKED: &str =
+    "packets of unknown senders passed while a node was silent, and may be of it";
+const REMOVED: &str = "packets passed unseen: raftq's firewall rules were removed, or nodes moved";
+const PAUSED: &str =
+    "raftq was stopped while a rule was to be active, or a cut that leaked was taken out";
+
 /// A whole run of an attached raftq.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
@@ -60,6 +68,9 @@ pub struct Outcome {
     pub told: usize,
     /// The exit code that follows from all this.
     pub exit_code: u8,
+    /// What it follows from, where it is another than 0 and no invariant was violated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Whether somebody ended the run before its time; no fault of an attached run.
     #[serde(skip)]
     pub interrupted: bool,
@@ -269,7 +280,7 @@ impl Outcome {
         let names: Vec<String> = run.table.nodes.iter().map(|node| node.name.clone()).collect();
         let wire = detached.watched.as_ref().map(|ended| ended.outcome(&names));
         run.warnings.extend(wire.iter().filter_map(|wire| wire.unwritten.clone()));
-        let exit_code = exit_code(&run, &totals, &rules, !detached.troubles.is_empty());
+        let (exit_code, why) = weighed(&run, &totals, &rules, &detached.troubles);
         Self {
             seconds: run.seconds,
             topology: run.topology,
@@ -284,6 +295,7 @@ impl Outcome {
             warnings: run.warnings,
             told: run.told,
             exit_code,
+            why,
             interrupted: run.interrupted,
             healed: None,
         }
@@ -361,16 +373,13 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
             warnings.push(format!("{n} {text}"));
         }
     };
-    warn(totals.lost, "packets were lost before raftq saw them: the queue was too full");
-    warn(totals.overflow, "packets were dropped because as many were held as may be");
+    warn(totals.lost, LOST);
+    warn(totals.overflow, OVERFLOW);
     warn(
         totals.unattributed,
         "packets could not be attributed to a node and were treated as `cluster.unattributed` says",
     );
-    warn(
-        totals.silence_leaked,
-        "packets of unknown senders passed while a node was silent, and may be of it",
-    );
+    warn(totals.silence_leaked, SILENCE_LEAKED);
     warn(
         totals.not_injected,
         "packets of raftq's own (copies, resets, refusals) could not be sent; behind a bridge none \
@@ -393,20 +402,27 @@ fn warnings(totals: &Totals, rules: &[RuleOutcome], traced: Option<Traced>) -> V
     warn(lost, "packets are missing in the trace: it could not keep up");
     warn(answers_lost, "answers to held packets are missing in the trace: it could not keep up");
     for rule in rules {
-        if rule.leaked > 0 {
-            warnings.push(format!(
-                "the cut `{}` is leaky: {} packets of unknown senders passed it",
-                rule.name, rule.leaked
-            ));
-        }
-        if rule.matched == 0 && !rule.optional {
-            warnings.push(match rule.activations {
-                0 => format!("rule `{}` never matched: it never became active", rule.name),
-                _ => format!("rule `{}` never matched", rule.name),
-            });
-        }
+        warnings.extend(rule.leaky());
+        warnings.extend(rule.unmatched());
     }
     warnings
+}
+
+impl RuleOutcome {
+    /// That it let through what it may have had to cut.
+    fn leaky(&self) -> Option<String> {
+        let Self { name, leaked, .. } = self;
+        (*leaked > 0).then(|| {
+            format!("the cut `{name}` is leaky: {leaked} packets of unknown senders passed it")
+        })
+    }
+
+    /// That it never matched, though it had to.
+    fn unmatched(&self) -> Option<String> {
+        let never = if self.activations == 0 { ": it never became active" } else { "" };
+        (self.matched == 0 && !self.optional)
+            .then(|| format!("rule `{}` never matched{never}", self.name))
+    }
 }
 
 /// What is missing in the file of packets. It is evidence that lacks, and makes nothing undecided.
@@ -435,16 +451,27 @@ fn uncaptured(captured: &Captured) -> Vec<String> {
     missing
 }
 
-fn exit_code(run: &Circumstances, totals: &Totals, rules: &[RuleOutcome], troubles: bool) -> u8 {
-    let leaky = totals.silence_leaked > 0 || rules.iter().any(|rule| rule.leaked > 0);
-    let disturbed = leaky || run.rules_removed || run.undecided;
-    if run.broken || troubles {
-        ENVIRONMENT
-    } else if rules.iter().any(|rule| rule.matched == 0 && !rule.optional) {
-        NEVER_MATCHED
-    } else if totals.lost > 0 || totals.overflow > 0 || disturbed {
-        UNDECIDED
-    } else {
-        HOLDS
+/// The exit code, and what it follows from: the first thing that stands in the way.
+fn weighed(
+    run: &Circumstances,
+    totals: &Totals,
+    rules: &[RuleOutcome],
+    troubles: &[String],
+) -> (u8, Option<String>) {
+    let some = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
+    let broken = || "the verdict loop did not run to its end".to_owned();
+    let environment = troubles.first().cloned().or_else(|| run.broken.then(broken));
+    if environment.is_some() {
+        return (ENVIRONMENT, environment);
     }
+    if let Some(why) = rules.iter().find_map(RuleOutcome::unmatched) {
+        return (NEVER_MATCHED, Some(why));
+    }
+    let undecided = some(totals.lost, LOST)
+        .or_else(|| some(totals.overflow, OVERFLOW))
+        .or_else(|| some(totals.silence_leaked, SILENCE_LEAKED))
+        .or_else(|| rules.iter().find_map(RuleOutcome::leaky))
+        .or_else(|| run.rules_removed.then(|| REMOVED.to_owned()))
+        .or_else(|| run.undecided.then(|| PAUSED.to_owned()));
+    (if undecided.is_some() { UNDECIDED } else { HOLDS }, undecided)
 }

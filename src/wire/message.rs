@@ -49,6 +49,12 @@ impl Group {
         &self.text[..usize::from(self.len)]
     }
 
+    /// Whether it is the system's own, as its name tells: NATS's begin with `_`.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.bytes().first() == Some(&b'_')
+    }
+
     /// Its name; what is not ASCII is shown as `?`.
     #[must_use]
     pub fn name(&self) -> String {

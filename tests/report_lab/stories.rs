@@ -344,6 +344,7 @@ pub fn undecided() -> Story {
     story.verdict = VerdictInfo {
         word: "undecided".into(),
         exit_code: 2,
+        why: String::new(),
         findings: vec![finding("run", "undecided", "the kernel lost 12 packets of the queue")],
         warnings: vec!["n2 was restarted in another namespace".into()],
     };

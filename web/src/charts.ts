@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import { FAILED, OK, UNKNOWN, type Model } from "./model";
-import { hatch, onTheme, palette } from "./theme";
+import { faded, hatch, onTheme, palette } from "./theme";
 import { lowerBound, type Weighed } from "./scan";
 import { callsInView } from "./counts";
 import { clock, count, duration, ticks } from "./time";
@@ -297,7 +297,7 @@ function rateOptions(m: Model, view: View, margins: Margins, width: number): uPl
     scales: { ...base.scales, y: { range: (_, __, max) => [0, Math.max(1, (max ?? 1) * 1.1)] } },
     series: [
       { label: "at", value: (_, v) => (v === null ? "–" : clock(v, view.span / 100)) },
-      { ...line("answered", p.ok, []), fill: `${p.ok}22` },
+      { ...line("answered", p.ok, []), fill: faded(p.ok, 0.13) },
       line("failed", p.failed, [6, 3]),
       line("unknown", p.unknown, [2, 3]),
     ],

@@ -18,6 +18,7 @@ export interface Story {
   verdict: {
     word: "holds" | "violated" | "undecided" | "a rule never matched" | "failed";
     exit_code: number;
+    why: string;                 // what it follows from where no finding says it
     findings: { check: string; verdict: "holds" | "violated" | "undecided" | "not made"; detail: string }[];
     warnings: string[];
   };

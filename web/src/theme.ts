@@ -37,9 +37,21 @@ export function palette(): Palette {
     font: style.getPropertyValue("--font"),
     mono: style.getPropertyValue("--mono"),
   } as Palette;
-  for (const name of NAMES) out[name] = style.getPropertyValue(`--${name}`).trim();
+  // What a name means in this theme shows only where it is used.
+  const probe = document.documentElement.appendChild(document.createElement("i"));
+  probe.hidden = true;
+  for (const name of NAMES) {
+    probe.style.color = `var(--${name})`;
+    out[name] = getComputedStyle(probe).color;
+  }
+  probe.remove();
   now = out;
   return out;
+}
+
+/** The same colour, so much of it: a browser tells colours as `rgb(r, g, b)`. */
+export function faded(colour: string, share: number): string {
+  return colour.replace("rgb(", "rgba(").replace(")", `, ${share})`);
 }
 
 const listeners: (() => void)[] = [];

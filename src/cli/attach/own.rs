@@ -1,15 +1,13 @@
 //! Attaching behind a live view: the view has the terminal and hears signals, raftq runs on a
 //! thread beside it and is told by mail to end.
 
-use super::{AttachArgs, FlavourArg, perform};
+use super::{AttachArgs, Target, perform};
 use crate::kernel::signals::{Signals, Wish};
-use crate::rules::SetArg;
 use crate::run::control::{self, Run};
 use crate::run::mailbox::{self, Post};
 use crate::run::outcome::{ENVIRONMENT, NEVER_MATCHED};
 use crate::run::status;
 use crate::run::wishes::Behind;
-use crate::time::Nanos;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,36 +20,12 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "To attach by itself")]
 pub(in crate::cli) struct OwnArgs {
-    /// Attach with these rules, and detach at the end
-    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    /// Attach with these rules, and detach at the end; without them everything passes until some
+    /// are loaded
+    #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// Attach to this cluster; without --rules everything passes until some are loaded
-    #[arg(long, value_name = "FILE", conflicts_with = "run")]
-    cluster: Option<PathBuf>,
-    /// Attach to the cluster at this URL (repeatable: the first that answers is taken)
-    #[arg(long, value_name = "URL", requires = "adapter", conflicts_with_all = ["cluster", "run"])]
-    attach: Vec<String>,
-    /// How the system at --attach is spoken to: a name in adapters/, or a file
-    #[arg(long, value_name = "NAME", requires = "attach")]
-    adapter: Option<String>,
-    /// Let rules kill, crash, stop, pause and resume processes, as when attaching without a view
-    #[arg(long)]
-    allow_process_faults: bool,
-    /// Say which nodes a group stands for (repeatable)
-    #[arg(long = "set", value_name = "NAME=NODE,...", value_parser = SetArg::parse)]
-    sets: Vec<SetArg>,
-    /// Detach after this time; else when you leave
-    #[arg(long = "for", value_name = "TIME", value_parser = crate::rules::duration)]
-    lasts: Option<Nanos>,
-    /// Seed of the random decisions, instead of the file's
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// Which iptables; the host's own if not said
-    #[arg(long, value_name = "WHICH")]
-    iptables: Option<FlavourArg>,
-    /// Do not ask for real-time scheduling
-    #[arg(long)]
-    no_realtime: bool,
+    #[command(flatten)]
+    target: Target,
 }
 
 /// Tells raftq to end, whatever becomes of who holds this.
@@ -67,24 +41,8 @@ impl Drop for Ending {
 impl OwnArgs {
     /// Whether somebody wants it to attach.
     pub(in crate::cli) fn is_meant(&self) -> bool {
-        self.rules.is_some() || self.cluster.is_some() || !self.attach.is_empty()
-    }
-
-    fn attach_args(&self) -> AttachArgs {
-        let all = self.clone();
-        AttachArgs {
-            rules: all.rules,
-            cluster: all.cluster,
-            attach: all.attach,
-            adapter: all.adapter,
-            allow_process_faults: all.allow_process_faults,
-            sets: all.sets,
-            lasts: all.lasts,
-            seed: all.seed,
-            iptables: all.iptables,
-            no_realtime: all.no_realtime,
-            ..AttachArgs::default()
-        }
+        let Target { cluster, attach, .. } = &self.target;
+        self.rules.is_some() || cluster.is_some() || !attach.is_empty()
     }
 
     /// Attaches, has `view` shown with the run's id, and detaches when it comes back, in whatever
@@ -97,7 +55,8 @@ impl OwnArgs {
         signals: &Signals,
         view: impl FnOnce(&str) -> Result<(), ExitCode>,
     ) -> ExitCode {
-        let args = self.attach_args();
+        let Self { rules, target } = self.clone();
+        let args = AttachArgs { rules, target, ..AttachArgs::default() };
         let Ok((wishes, inbox)) = mailbox::post(16) else {
             status::put("raftq watch: there is no eventfd for another mailbox\n");
             return ExitCode::from(ENVIRONMENT);

@@ -5,8 +5,8 @@ use super::judge::Mark;
 use super::measure::Side;
 use super::text::{changed, interval};
 use super::{Comparison, Group, MeasureRow, Measured};
-use crate::report::REPORT;
-use minijinja::{AutoEscape, Environment, context};
+use crate::report::{REPORT, html};
+use minijinja::context;
 use serde::Serialize;
 use std::path::{Component, Path, PathBuf};
 
@@ -23,14 +23,7 @@ const LINE: f64 = 14.0;
 
 /// The page; links stand as seen from `folder`.
 pub(super) fn page(comparison: &Comparison, folder: &Path) -> String {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    let view = View::new(comparison, folder);
-    let template = environment.template_from_named_str("page.html", TEMPLATE);
-    let page = template.and_then(|template| template.render(context! { view }));
-    page.expect("the template is part of this program, and so are its names")
+    html::render(TEMPLATE, context! { view => View::new(comparison, folder) })
 }
 
 /// What the template is told; every text is ready.

@@ -19,7 +19,6 @@ use crate::run::status::Status;
 use crate::run::switches::{Bound, Switched, Switches, Unable, bind};
 use crate::time::Nanos;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Stands where a rule's name does, for what is done to all of them.
@@ -323,12 +322,12 @@ impl<'a> Control<'a> {
         };
         let table = Arc::clone(&self.attached.table);
         self.status.now_active(active);
-        let active: BTreeSet<&str> = self.status.active(&table).collect();
         let was = (former.table().as_ref(), former.counters().as_ref());
-        for happened in self.activations.adopted(t, was, &table, &active) {
+        for happened in self.activations.adopted(t, was, &table) {
             self.tell(&happened);
         }
-        self.healing.adopted(at, active.into_iter().map(str::to_owned).collect());
+        let active = self.status.active(&table).map(str::to_owned).collect();
+        self.healing.adopted(at, active);
         let rules = table.rules.len();
         self.end_by_rules();
         match why {

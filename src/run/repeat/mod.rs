@@ -170,9 +170,8 @@ impl One {
                     }
                     names
                 };
-                let of_run = summary.findings.iter().filter(|one| one.check == RUN);
-                let of_run = of_run.map(|one| &one.detail);
-                let why = of_run.chain(&summary.network.warnings).next();
+                let of_run = summary.findings.iter().find(|one| one.check == RUN);
+                let why = of_run.map(|one| &one.detail).or(summary.network.why.as_ref());
                 Self {
                     judged: true,
                     verdict: Some(summary.verdict),

@@ -43,7 +43,10 @@ impl Runner for Fake {
         fs::create_dir(folder).expect("a folder");
         let undecided = |summary: &mut Summary| {
             (summary.verdict, summary.exit_code) = (RunVerdict::Undecided, UNDECIDED);
-            summary.network.warnings = vec!["7 packets were lost".into()];
+            let lost = "7 packets were lost".to_owned();
+            let first = "somebody's firewall drops, too".to_owned();
+            summary.network.why = Some(lost.clone());
+            summary.network.warnings = vec![first, lost];
         };
         let result = match next {
             Next::Holds => Ok(summary("holds.json", folder, |_| ())),

@@ -232,8 +232,8 @@ impl Tracer {
         went: Went<'_>,
     ) {
         let disturbed = went.fate != Fate::Accepted || decision.extras != Extras::default();
-        if self.lines || self.captures(disturbed) {
-            let captured = self.captures(disturbed);
+        let captured = self.captures(disturbed);
+        if self.lines || captured {
             self.note_in_full(at, (token, packet, captured), view, decision, went);
         }
     }
@@ -309,16 +309,17 @@ impl Tracer {
     /// Notes what became of a packet that was kept, or of a copy.
     #[inline]
     pub fn answered(&mut self, at: Nanos, release: &Release, fate: Fate) {
-        let copy = release.token.queue == COPIES;
-        let record = Record {
-            kind: Kind::Answer,
-            link: release.link,
-            rule: release.rule,
-            due: release.due,
-            lined: self.lines && !copy,
-            ..self.record(at, release.token, fate)
-        };
-        if record.lined || self.bytes.is_some() {
+        // Copies have no lines.
+        let lined = self.lines && release.token.queue != COPIES;
+        if lined || self.bytes.is_some() {
+            let record = Record {
+                kind: Kind::Answer,
+                link: release.link,
+                rule: release.rule,
+                due: release.due,
+                lined,
+                ..self.record(at, release.token, fate)
+            };
             self.put(record, None);
         }
     }
