@@ -1,8 +1,8 @@
 //! Time as the core sees it: nanoseconds on one monotonic clock, always passed in.
 //!
-//! Nothing on the lower floors reads a clock. The shell reads it once a batch
-//! (`kernel/clock.rs`) and hands the value down, so that the same packets at the
-//! same times give the same verdicts.
+//! Nothing on the lower floors reads a clock. The shell reads it once a batch, when all of
+//! it is here (`kernel/clock.rs`), and hands the value down, so that the same packets at the
+//! same times give the same verdicts, and nothing that is delayed comes early.
 
 use std::ops::{Add, Sub};
 

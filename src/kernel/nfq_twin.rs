@@ -158,6 +158,7 @@ impl PacketQueue for NfqTwin {
                 }
                 Err(e) => return Err(e),
             };
+            judge.received();
             let packet = Packet {
                 id: message.get_packet_id(),
                 bytes: message.get_payload(),

@@ -122,6 +122,7 @@ impl PacketQueue for NfQueue {
 
     fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize> {
         let got = self.inbox.fill(self.fd.as_fd())?;
+        judge.received();
         for i in 0..got {
             let datagram = self.inbox.datagram(i);
             // The kernel sends one message a datagram; one that is cut yields none.

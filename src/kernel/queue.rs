@@ -155,6 +155,11 @@ pub struct Faults {
 
 /// Answers packets, and lends the bytes that go on instead of them.
 pub trait Judge {
+    /// Called when a batch is here, before its first packet is judged: a time that is taken now is
+    /// after all of them came.
+    #[inline]
+    fn received(&mut self) {}
+
     /// The answer to a packet; they come in the order in which they were queued.
     fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a>;
 }

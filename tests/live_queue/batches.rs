@@ -1,10 +1,13 @@
 //! A verdict over a batch never lets go what is kept: real packets, random answers.
 
 use super::Tested;
-use super::queue_lab::{Lab, QUEUE, arrived, number, send, take_all};
+use super::queue_lab::{Lab, QUEUE, arrived, number, send, take_all, view};
+use raftq::kernel::clock;
 use raftq::kernel::losses::Losses;
-use raftq::kernel::queue::{Answer, LateAnswer, Packet};
+use raftq::kernel::queue::{Answer, Judge, LateAnswer, Packet};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const TO: &str = "127.0.0.1:7000";
 
@@ -119,4 +122,54 @@ pub(crate) fn one_kept_packet_anywhere_in_a_batch<Q: Tested>() {
         }
     }
     assert_eq!(queue.faults().refused, 0);
+}
+
+/// Packets that tell when they were sent, and when their batch was here.
+struct Stamped {
+    here: u64,
+    early: u32,
+    judged: Arc<AtomicU32>,
+}
+
+impl Judge for Stamped {
+    fn received(&mut self) {
+        self.here = clock::now().0;
+    }
+
+    fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a> {
+        let at = usize::from(view(packet).header_len);
+        let sent = u64::from_be_bytes(packet.bytes[at..at + 8].try_into().expect("8 bytes"));
+        self.early += u32::from(self.here < sent);
+        self.judged.fetch_add(1, Ordering::Release);
+        Answer::Accept
+    }
+}
+
+/// What is delayed counts from when a batch was here, and nothing may be early: while somebody
+/// sends without a break, no packet is younger than the time at which its batch is told.
+pub(crate) fn a_batch_is_told_when_all_of_it_is_here<Q: Tested>() {
+    const N: u32 = 5_000;
+    let lab = Lab::new();
+    lab.queue("-p udp --dport 7000", QUEUE);
+    let mut queue: Q = lab.open(true);
+    let (from, _at) = (lab.udp("127.0.0.1:0"), lab.udp(TO));
+    let judged = Arc::new(AtomicU32::new(0));
+    let mut judge = Stamped { here: 0, early: 0, judged: Arc::clone(&judged) };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..N {
+                // No more than the queue has room for.
+                while n - judged.load(Ordering::Acquire) >= 200 {
+                    std::hint::spin_loop();
+                }
+                let now = clock::now().0.to_be_bytes();
+                from.send_to(&now, TO).expect("sent");
+            }
+        });
+        while judged.load(Ordering::Acquire) < N {
+            queue.receive_with(&mut judge).expect("receiving works");
+            queue.flush().expect("sending works");
+        }
+    });
+    assert_eq!(judge.early, 0, "of {N} packets so many were sent after their batch was here");
 }
