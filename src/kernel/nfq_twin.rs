@@ -29,6 +29,8 @@ static OPENING: Mutex<()> = Mutex::new(());
 pub struct NfqTwin {
     queue: Queue,
     fd: RawFd,
+    /// A batch that is not judged yet.
+    fetched: Vec<Message>,
     kept: FxHashMap<u32, Message>,
     neighbours: bool,
     faults: Faults,
@@ -60,6 +62,7 @@ impl NfqTwin {
         Ok(Self {
             queue,
             fd,
+            fetched: Vec::new(),
             kept: FxHashMap::default(),
             neighbours: false,
             faults: Faults::default(),
@@ -147,18 +150,23 @@ impl PacketQueue for NfqTwin {
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
 
-    fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize> {
-        for got in 0..BATCH {
-            let message = match self.queue.recv() {
-                Ok(message) => message,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(got),
-                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
-                    self.faults.refused += 1;
-                    continue;
-                }
+    fn fetch(&mut self) -> io::Result<usize> {
+        // Refusals wait among packets.
+        let mut refused = 0;
+        while self.fetched.len() + refused < BATCH {
+            match self.queue.recv() {
+                Ok(message) => self.fetched.push(message),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => refused += 1,
                 Err(e) => return Err(e),
-            };
-            judge.received();
+            }
+        }
+        self.faults.refused += refused as u64;
+        Ok(self.fetched.len() + refused)
+    }
+
+    fn judge(&mut self, judge: &mut impl Judge) -> io::Result<()> {
+        for message in std::mem::take(&mut self.fetched) {
             let packet = Packet {
                 id: message.get_packet_id(),
                 bytes: message.get_payload(),
@@ -190,7 +198,7 @@ impl PacketQueue for NfqTwin {
                 },
             }
         }
-        Ok(BATCH)
+        Ok(())
     }
 
     fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()> {

@@ -59,6 +59,8 @@ const SKB_GSO: u32 = 2;
 pub struct NfQueue {
     fd: OwnedFd,
     inbox: Inbox,
+    /// Datagrams of the inbox that are not judged yet.
+    fetched: usize,
     out: Outbox,
     neighbours: bool,
     faults: Faults,
@@ -82,6 +84,7 @@ impl NfQueue {
         let mut queue = Self {
             fd,
             inbox: Inbox::new(options.copy as usize + ATTRIBUTES_MAX),
+            fetched: 0,
             out: Outbox::new(options.number, options.second),
             neighbours: false,
             faults: Faults::default(),
@@ -120,10 +123,15 @@ impl PacketQueue for NfQueue {
         self.fd.as_fd()
     }
 
-    fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize> {
-        let got = self.inbox.fill(self.fd.as_fd())?;
-        judge.received();
-        for i in 0..got {
+    fn fetch(&mut self) -> io::Result<usize> {
+        if self.fetched == 0 {
+            self.fetched = self.inbox.fill(self.fd.as_fd())?;
+        }
+        Ok(self.fetched)
+    }
+
+    fn judge(&mut self, judge: &mut impl Judge) -> io::Result<()> {
+        for i in 0..std::mem::take(&mut self.fetched) {
             let datagram = self.inbox.datagram(i);
             // The kernel sends one message a datagram; one that is cut yields none.
             if messages(datagram).next().is_none() {
@@ -144,7 +152,7 @@ impl PacketQueue for NfQueue {
             }
         }
         self.out.end_run();
-        Ok(got)
+        Ok(())
     }
 
     fn answer(&mut self, id: u32, answer: LateAnswer<'_>) -> io::Result<()> {

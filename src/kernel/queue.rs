@@ -155,11 +155,6 @@ pub struct Faults {
 
 /// Answers packets, and lends the bytes that go on instead of them.
 pub trait Judge {
-    /// Called when a batch is here, before its first packet is judged: a time that is taken now is
-    /// after all of them came.
-    #[inline]
-    fn received(&mut self) {}
-
     /// The answer to a packet; they come in the order in which they were queued.
     fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a>;
 }
@@ -179,9 +174,20 @@ pub trait PacketQueue {
     /// Readable when packets wait.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Takes up to a batch of waiting packets and answers each as `judge` says; returns how
-    /// many there were, 0 when none waits. Never blocks.
-    fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize>;
+    /// Takes in up to a batch of waiting packets, to be judged next; where a batch is not judged
+    /// yet, it stays and none is taken. Returns how many there are, 0 when none waits. Never
+    /// blocks. A time that is read after this is later than all of them.
+    fn fetch(&mut self) -> io::Result<usize>;
+
+    /// Answers each packet of the batch as `judge` says.
+    fn judge(&mut self, judge: &mut impl Judge) -> io::Result<()>;
+
+    /// Fetches a batch and answers it; returns how many there were.
+    fn receive_with(&mut self, judge: &mut impl Judge) -> io::Result<usize> {
+        let got = self.fetch()?;
+        self.judge(judge)?;
+        Ok(got)
+    }
 
     /// The same with a closure.
     fn receive(&mut self, each: impl FnMut(&Packet<'_>) -> Answer<'static>) -> io::Result<usize> {

@@ -14,7 +14,6 @@ use crate::engine::mangle::{self, COMPOSED_MAX, HEADERS_MAX};
 use crate::engine::{
     Copies, Decision, Engine, Facts, Heard, Question, Release, Rst, Token, Verdict,
 };
-use crate::kernel::clock;
 use crate::kernel::inject::Injectors;
 use crate::kernel::queue::{Answer, Judge, LateAnswer, Packet, PacketQueue};
 use crate::packet::{LinkId, PacketView};
@@ -27,7 +26,7 @@ pub(super) struct Judging<'a> {
     pub(super) engine: &'a mut Engine,
     pub(super) parcels: &'a mut Parcels,
     pub(super) wiring: &'a mut Wiring,
-    /// When the batch was here.
+    /// When its batch was here: what is to be late by so much counts from then.
     pub(super) now: Nanos,
     pub(super) lane: Info,
     /// Whether it is a first queue, whose packets may have to come again.
@@ -35,13 +34,6 @@ pub(super) struct Judging<'a> {
 }
 
 impl Judge for Judging<'_> {
-    /// What is to be late by so much counts from here. A time from before the batch was fetched may
-    /// be one from before the packet was sent, which then comes too early.
-    #[inline]
-    fn received(&mut self) {
-        self.now = clock::now();
-    }
-
     /// The way of one packet: read it, decide, and turn the decision into an answer.
     #[inline]
     fn judge<'a>(&'a mut self, packet: &'a Packet<'_>) -> Answer<'a> {

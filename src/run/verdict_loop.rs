@@ -1,10 +1,14 @@
 //! The verdict loop: one thread, all queues of a cluster, its timers and its mail.
 //!
-//! A round reads the clock once, reads mail if there is any, lets out what is due, takes in
-//! a batch of every readable queue, judges each packet to completion and hands all answers
-//! to the kernel. Nothing in a round waits, allocates or locks. Between rounds it sleeps
-//! until a packet, a due time or a letter comes, and spins the last stretch before a due
-//! time within a budget.
+//! A round reads mail if there is any, lets out what is due, takes in a batch of every
+//! readable queue, judges each packet to completion and hands all answers to the kernel.
+//! Nothing in a round waits, allocates or locks. Between rounds it sleeps until a packet, a
+//! due time or a letter comes, and spins the last stretch before a due time within a budget.
+//!
+//! The clock is read when a batch is here, and before it is judged everything is done that
+//! is due by then. So a packet meets the rules of its own time, and what is delayed is
+//! never early; a time from before the batch was fetched may be one from before a packet
+//! was sent, by as long as the thread was kept from running.
 //!
 //! What has to come again as single segments (`engine/divert.rs`) is in a lane's second queue
 //! as soon as its answer is sent, and is taken in, all of it, before a first queue is read again:
@@ -171,10 +175,10 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         if self.wiring.orders.may_have() || waited.is_ready(RUNG) {
             self.read_mail(now)?;
         }
-        self.tell_silences(now)?;
+        self.tell_silences()?;
         self.let_out(now)?;
-        let more = self.reading && self.take_in(now)?;
-        self.tell_silences(now)?;
+        let more = self.reading && self.take_in()?;
+        self.tell_silences()?;
         if self.engine.has_untold_turns() {
             let reports = &self.wiring.reports;
             self.engine.tell_turns(|turned| reports.send(Report::Turned(turned)).is_ok());
@@ -190,25 +194,37 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
     }
 
     /// Takes in a batch of every readable queue, and all of the second queues.
-    fn take_in(&mut self, now: Nanos) -> io::Result<bool> {
+    fn take_in(&mut self) -> io::Result<bool> {
         // Those that waited for their sender, and have to be in before what comes behind them.
         if self.segments_wait() && !self.take_in_segments()? {
             return Ok(false);
         }
         let mut more = false;
         for i in 0..self.lanes.len() {
-            if !self.poller.is_ready(QUEUES + i) {
-                continue;
+            if self.poller.is_ready(QUEUES + i) {
+                more |= self.judge(i)? == crate::kernel::nfqueue::BATCH;
             }
-            let Self { lanes, engine, wiring, parcels, .. } = self;
-            let mut judge =
-                Judging { engine, parcels, wiring, now, lane: lanes.info(i), first: true };
-            more |= lanes.queue(i)?.receive_with(&mut judge)? == crate::kernel::nfqueue::BATCH;
         }
         if self.engine.has_diverted() {
             self.take_in_segments()?;
         }
         Ok(more)
+    }
+
+    /// Takes in a batch of one queue; returns how many packets there were.
+    fn judge(&mut self, queue: usize) -> io::Result<usize> {
+        let got = self.lanes.queue(queue)?.fetch()?;
+        if got == 0 {
+            return Ok(0);
+        }
+        let now = clock::now();
+        self.tell_silences()?;
+        self.let_out(now)?;
+        let Self { lanes, engine, wiring, parcels, .. } = self;
+        let (lane, first) = (lanes.info(queue), queue < lanes.len());
+        let mut judge = Judging { engine, parcels, wiring, now, lane, first };
+        lanes.queue(queue)?.judge(&mut judge)?;
+        Ok(got)
     }
 
     /// Whether second queues have to be looked into: something was sent there, or, where the
@@ -225,12 +241,9 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         loop {
             self.lanes.flush()?;
             let sent = !self.lanes.have_unsent();
-            let (mut got, now) = (0, clock::now());
+            let mut got = 0;
             for i in self.lanes.len()..self.lanes.queues().count() {
-                let Self { lanes, engine, wiring, parcels, .. } = self;
-                let lane = lanes.info(i);
-                let mut judge = Judging { engine, parcels, wiring, now, lane, first: false };
-                got += lanes.queue(i)?.receive_with(&mut judge)?;
+                got += self.judge(i)?;
             }
             if got == 0 {
                 if sent {
@@ -238,18 +251,16 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                 }
                 return Ok(sent);
             }
-            self.tell_silences(now)?;
-            self.let_out(now)?;
         }
     }
 
     /// Tells of nodes that are silent by now, so that what is to be done to them is done; and
     /// drops what is held of a host that is to be lost, or of a connection that was reset.
-    fn tell_silences(&mut self, now: Nanos) -> io::Result<()> {
+    fn tell_silences(&mut self) -> io::Result<()> {
         if !self.engine.has_untold_silence() && !self.engine.has_orphans() {
             return Ok(());
         }
-        self.let_go(now, |engine, reports, out| {
+        self.let_go(clock::now(), |engine, reports, out| {
             engine.drop_orphans(&mut |r| out.answer(r));
             let tell = |silenced| reports.send(Report::Silenced(silenced)).is_ok();
             engine.tell_silences(tell, &mut |r| out.answer(r));
@@ -273,7 +284,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
         if self.engine.has_resets() {
             let Wiring { injectors, tracer, .. } = &mut self.wiring;
             self.engine.take_resets(|rst| send_rst(injectors, tracer, now, rst));
-            self.tell_silences(now)?;
+            self.tell_silences()?;
         }
         Ok(())
     }
@@ -331,7 +342,7 @@ impl<Q: PacketQueue> VerdictLoop<Q> {
                     if !self.engine.silence(now, fault, nodes, drops_held) {
                         log::error!("a fault was left out: nobody hears of silences any more");
                     }
-                    self.tell_silences(now)?;
+                    self.tell_silences()?;
                 }
                 Order::EndSilence(fault, node) => {
                     let at = self.engine.end_silence(now, node);

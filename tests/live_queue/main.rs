@@ -71,5 +71,5 @@ both! {
     marks::other_bytes_go_on_at_once,
     batches::nothing_kept_escapes_whatever_the_answers,
     batches::one_kept_packet_anywhere_in_a_batch,
-    batches::a_batch_is_told_when_all_of_it_is_here,
+    batches::what_is_judged_was_fetched_before,
 }
