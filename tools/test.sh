@@ -3,21 +3,25 @@
 #
 # A test that needs root is in a file tests/live_*.rs, or is a unit test with live_ in its
 # name. The other tests run as the user, who built them: root would leave files of its own in
-# the tree. Live tests that measure times, or load the machine fully, have it for themselves; the
-# others wait most of the time, and run as many at a time as there are processors, each in a sandbox.
+# the tree. Live tests that measure times, or load the machine fully, have it for themselves. All
+# other programs run side by side in as many lanes as there are processors, those that need no
+# root first; those that need it wait most of the time, and run in a sandbox each.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
 which=$1
 failed=
 # Whose results hang on what else runs.
-alone=' bugs copies corrupt cut death delay heal hold jitter loop loss rate replay reset segments '
-alone="$alone shared switch_bulk trigger weather "
+alone=' bugs copies corrupt cut death delay heal hold jitter loop loss rate reject replay reset '
+alone="$alone segments shared switch_bulk trigger weather "
 
-folder=$(mktemp -d)
-built=$folder/built lanes=$folder/lanes
-: >"$lanes"
-trap 'rm -rf "$folder"' EXIT
+scratch=$(mktemp -d)
+readonly scratch
+built=$scratch/built programs=$scratch/programs
+rootless=$scratch/rootless one_by_one=$scratch/one_by_one lanes=$scratch/lanes
+for list in "$rootless" "$one_by_one" "$lanes"; do : >"$list"; done
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
 
 # One line for each test program: its package's folder, its source, the program itself.
 test_programs() {
@@ -28,49 +32,56 @@ test_programs() {
     sed -n "s/.*$package.*$source.*$is_test.*$program.*/\1|\2|\3/p" "$built"
 }
 
-# run WHO FOLDER PROGRAM ARGS...: a failure is remembered, so that all tests have their say.
-run() {
-    who=$1 folder=$2 program=$3
-    shift 3
-    say "" "== $program $* (as $who)"
-    (cd "$folder" && "as_$who" env "CARGO_MANIFEST_DIR=$folder" "$program" "$@") ||
+# by_itself PACKAGE PROGRAM ARGS...: a failure is remembered, so that all have their say.
+by_itself() {
+    package=$1 program=$2
+    shift 2
+    say "" "== $program $* (as root)"
+    (cd "$package" && as_root env "CARGO_MANIFEST_DIR=$package" "$program" "$@") ||
         failed="$failed $program"
+}
+
+# in_lanes LIST: what they print comes whole, as each ends.
+in_lanes() {
+    xargs -r -d '\n' -n 3 -P "$(nproc)" tools/lane.sh "$scratch" <"$1" || failed="$failed lanes"
 }
 
 # All packages are built at once: by themselves they would get dependencies of their own.
 as_user cargo test --no-run --workspace --message-format=json-render-diagnostics >"$built" ||
     die "test: the build failed"
-programs=$(test_programs)
-[ -n "$programs" ] || die "test: cargo named no test program; has its JSON changed?"
-old=$IFS
-IFS='
-'
-for line in $programs; do
-    IFS='|'
-    # Word splitting is meant: three fields.
-    # shellcheck disable=SC2086
-    set -- $line
-    IFS=$old
-    case "$2" in
+test_programs >"$programs"
+[ -s "$programs" ] || die "test: cargo named no test program; has its JSON changed?"
+while IFS='|' read -r package source program; do
+    case "$source" in
     */tests/live_*)
-        name=${2##*/live_} name=${name%/main.rs} name=${name%.rs}
-        case "$which$alone" in
-        rootless*) ;;
-        *" $name "*) run root "$1" "$3" --test-threads=1 ;;
-        *) printf '%s\n' "$1" "$3" >>"$lanes" ;;
+        name=${source##*/live_} name=${name%/main.rs} name=${name%.rs}
+        # Its clusters wait for timeouts most of the time.
+        case "$name" in bugs) threads=2 ;; *) threads=1 ;; esac
+        case "$alone" in
+        *" $name "*) printf '%s\n' "$package|$program|--test-threads=$threads" >>"$one_by_one" ;;
+        *) printf '%s\n' root "$package" "$program" >>"$lanes" ;;
         esac
         ;;
     *)
-        run user "$1" "$3" --skip live_
-        if [ "$which" = all ] && as_user "$3" --list live_ | grep -q ': test$'; then
-            run root "$1" "$3" --test-threads=1 live_
+        printf '%s\n' user "$package" "$program" >>"$rootless"
+        if as_user "$program" --list live_ </dev/null | grep -q ': test$'; then
+            printf '%s\n' "$package|$program|--test-threads=1 live_" >>"$one_by_one"
         fi
         ;;
     esac
-done
-# What they print comes whole, as each ends.
-xargs -r -d '\n' -n 2 -P "$(nproc)" tools/lane.sh "$folder" <"$lanes" || failed="$failed lanes"
-for told in "$folder"/*.failed; do
+done <"$programs"
+
+in_lanes "$rootless"
+if [ "$which" = all ]; then
+    # Another descriptor: programs must not read the list as their input.
+    while IFS='|' read -r package program args <&3; do
+        # Word splitting is meant: one argument or two.
+        # shellcheck disable=SC2086
+        by_itself "$package" "$program" $args
+    done 3<"$one_by_one"
+    in_lanes "$lanes"
+fi
+for told in "$scratch"/*.failed; do
     [ ! -e "$told" ] || failed="$failed $(cat "$told")"
 done
 tools/web.sh test || failed="$failed web"
