@@ -55,8 +55,8 @@ while IFS='|' read -r package source program; do
     case "$source" in
     */tests/live_*)
         name=${source##*/live_} name=${name%/main.rs} name=${name%.rs}
-        # Its clusters wait for timeouts most of the time.
-        case "$name" in bugs) threads=2 ;; *) threads=1 ;; esac
+        # These wait for timeouts most of the time.
+        case "$name" in bugs | death) threads=2 ;; *) threads=1 ;; esac
         case "$alone" in
         *" $name "*) printf '%s\n' "$package|$program|--test-threads=$threads" >>"$one_by_one" ;;
         *) printf '%s\n' root "$package" "$program" >>"$lanes" ;;
