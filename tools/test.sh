@@ -12,8 +12,8 @@ cd "$(dirname "$0")/.."
 which=$1
 failed=
 # Whose results hang on what else runs.
-alone=' bugs copies corrupt cut death delay heal hold jitter loop loss rate reject replay reset '
-alone="$alone segments shared switch_bulk trigger weather "
+alone=' bugs copies corrupt cut death delay heal hold jitter loop loss mark rate reject replay '
+alone="$alone reset segments shared switch_bulk trigger weather "
 
 scratch=$(mktemp -d)
 readonly scratch

@@ -1,4 +1,5 @@
-//! The scheduling of the loop thread: as urgent as the host allows, and honest about it.
+//! The scheduling of the threads that packets wait for: as urgent as the host allows, and honest
+//! about it.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -6,7 +7,7 @@ use nix::libc;
 /// What the host granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// `SCHED_FIFO`, priority 1.
+    /// `SCHED_FIFO`, priority 2 or 1.
     Fifo,
     /// The ordinary scheduler at nice -20.
     Nice,
@@ -29,24 +30,30 @@ impl Urgency {
 /// Makes the calling thread as urgent as possible, and its timers exact.
 ///
 /// Children that this thread might start do not inherit it (`SCHED_RESET_ON_FORK`).
-#[expect(unsafe_code, reason = "nix has neither timer slack nor per-thread scheduling")]
 #[must_use]
 pub fn become_urgent() -> Urgency {
     exact_timers();
-    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
-    let param = libc::sched_param { sched_priority: 1 };
-    // SAFETY: pid 0 is the calling thread; param lives on this frame.
-    if unsafe { libc::sched_setscheduler(0, policy, &raw const param) } == 0 {
-        return Urgency::Fifo;
-    }
-    become_preferred()
+    if become_fifo(2) { Urgency::Fifo } else { become_nice() }
 }
 
-/// Puts the calling thread before all others of the ordinary scheduler, where that is granted:
-/// for work that takes milliseconds and that packets wait for.
-#[expect(unsafe_code, reason = "nix has no per-thread scheduling")]
+/// Puts the calling thread before all others but the urgent one, where that is granted: for work
+/// that takes milliseconds and that packets wait for. Niceness alone counts within a session only
+/// where the kernel groups tasks by session (sched(7), autogroup).
 #[must_use]
 pub fn become_preferred() -> Urgency {
+    if become_fifo(1) { Urgency::Fifo } else { become_nice() }
+}
+
+#[expect(unsafe_code, reason = "nix has no per-thread scheduling")]
+fn become_fifo(priority: i32) -> bool {
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    let param = libc::sched_param { sched_priority: priority };
+    // SAFETY: pid 0 is the calling thread; param lives on this frame.
+    unsafe { libc::sched_setscheduler(0, policy, &raw const param) == 0 }
+}
+
+#[expect(unsafe_code, reason = "nix has no per-thread scheduling")]
+fn become_nice() -> Urgency {
     // SAFETY: plain integers; 0 names the calling thread.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) } == 0 {
         return Urgency::Nice;
