@@ -68,3 +68,32 @@ pub fn exact_timers() {
     let result = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
     debug_assert_eq!(Errno::result(result).map(drop), Ok(()), "1 ns is a valid timer slack");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Priority and policy of the calling thread: fields 40 and 41 of `/proc/PID/stat`, the first
+    /// after the name being field 3.
+    fn granted() -> Vec<i32> {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("a thread has one");
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let fields = fields.split_whitespace().skip(40 - 3).take(2);
+        fields.map(|field| field.parse().expect("a number")).collect()
+    }
+
+    #[test]
+    fn live_a_search_is_urgent_and_the_loop_more_so() {
+        let on_a_thread = |become_so: fn() -> Urgency| {
+            let thread = std::thread::spawn(move || (become_so(), granted()));
+            thread.join().expect("it ends")
+        };
+        for (become_so, priority) in
+            [(become_urgent as fn() -> Urgency, 2), (become_preferred as fn() -> Urgency, 1)]
+        {
+            let (urgency, granted) = on_a_thread(become_so);
+            assert_eq!(urgency, Urgency::Fifo);
+            assert_eq!(granted, [priority, libc::SCHED_FIFO]);
+        }
+    }
+}
